@@ -1,0 +1,46 @@
+"""What a model reads: the vocabularies, tasks and features that a prepared dataset fixes and an artefact repeats."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One input feature of the ranker.
+
+    Args:
+        name: column name in the impressions table, and input name of the exported module.
+        kind: `dense` (float32) or `categorical` (any int64; 0 means missing).
+        scope: `request` when all candidates of a request share the value, else `candidate`.
+        mean: mean of sign(x) * log(1 + |x|) over the training split; dense features only.
+        std: standard deviation of the same; dense features only, 1 where the feature is constant.
+        num_values: distinct values in the training split; categorical features only.
+    """
+
+    name: str
+    kind: Literal["dense", "categorical"]
+    scope: Literal["request", "candidate"]
+    mean: float = 0.0
+    std: float = 1.0
+    num_values: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSchema:
+    """The inputs and outputs of a model.
+
+    Args:
+        actions: action names; the code of `actions[i]` is i + 1, and 0 means unknown.
+        positive_actions: the actions that count as targets in pretraining (A_pos of the paper).
+        surfaces: surface names, coded the same way.
+        tasks: one probability each.
+        features: the ranker's features, in input order.
+        content_dim: length of an item's content vector; 0 when items have none.
+    """
+
+    actions: tuple[str, ...]
+    positive_actions: tuple[str, ...]
+    surfaces: tuple[str, ...]
+    tasks: tuple[str, ...]
+    features: tuple[Feature, ...]
+    content_dim: int = 0

@@ -1,0 +1,80 @@
+"""`pinfm VERB`: find the verb, parse its flags, run it, write its report.
+
+A verb is a module named under the entry point group `pinfm.verbs`, with `SUMMARY` (one line), `configure(parser)` and
+`run(args) -> report` (a JSON-ready dictionary).
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+from jsonargparse import ArgumentParser
+
+from pinfm.embeddings.errors import UserError
+
+# The order of the road, which is also the order of the help page; verbs of other packages follow.
+ROAD = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score"]
+
+
+class VerbParser(ArgumentParser):
+    """An argument parser whose errors are one sentence."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises UserError with the message on one line."""
+        sentence = " ".join(line.strip() for line in message.strip().splitlines())
+        raise UserError(f"{sentence.rstrip('.')}. See `{self.prog} --help`.")
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one verb.
+
+    Returns:
+        0 on success, 2 after a mistake of the user's, which is named in one sentence on stderr.
+    """
+    verbs = {point.name: point for point in entry_points(group="pinfm.verbs")}
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview({name: verbs[name].load() for name in sorted(verbs, key=_road_order)}))
+        return 0
+    if argv[0] == "--version":
+        print(version("pinfm"))
+        return 0
+    try:
+        if argv[0] not in verbs:
+            raise UserError(f"unknown verb {argv[0]!r}; choose one of {', '.join(sorted(verbs, key=_road_order))}.")
+        run_verb(verbs[argv[0]].load(), argv[0], argv[1:])
+    except UserError as error:
+        print(f"pinfm: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
+    """Parses the verb's flags, runs it, and writes what it reports where `--report` says."""
+    parser = VerbParser(prog=f"pinfm {name}", description=verb.__doc__)
+    parser.add_argument("--report", type=Path | None, default=None, help="write the results to this JSON file")
+    verb.configure(parser)
+    args = parser.parse_args(list(argv))
+    report = verb.run(args)
+    if args.report is not None:
+        args.report.parent.mkdir(parents=True, exist_ok=True)
+        args.report.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _road_order(name: str) -> tuple[int, str]:
+    return (ROAD.index(name) if name in ROAD else len(ROAD), name)
+
+
+def _overview(verbs: dict[str, ModuleType]) -> str:
+    lines = [f"  {name:<12} {verb.SUMMARY}" for name, verb in verbs.items()]
+    return "\n".join(
+        ["usage: pinfm VERB [--help] [--report FILE.json] ...", "", *lines, "", "pinfm --version prints the version."]
+    )
