@@ -1,0 +1,1 @@
+"""Ids to vectors: hashing, table specifications, TorchRec collections, the sharding plan."""

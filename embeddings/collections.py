@@ -1,0 +1,86 @@
+"""The hashed tables as a TorchRec `EmbeddingCollection`, which the planner can shard.
+
+A batch's ids become one KeyedJaggedTensor with a key per sub-table. `lengths` say how many ids each of the S samples
+has; all K sub-tables of an id space repeat them:
+
+    ids of `item`, S = 3:    [a]  [b c]  []        lengths_S = [1, 2, 0]
+    keys item_0 .. item_7:   rows_0(a b c), rows_1(a b c), ...
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from pinfm.embeddings.hashing import hash_rows, hash_seeds
+from pinfm.embeddings.lookup import init_range
+from pinfm.embeddings.specs import IdTable
+from pinfm.embeddings.versions import require_tested_versions
+
+require_tested_versions()
+
+from torchrec.modules.embedding_configs import EmbeddingConfig  # noqa: E402
+from torchrec.modules.embedding_modules import EmbeddingCollection  # noqa: E402
+from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor  # noqa: E402
+
+
+def embedding_collection(tables: Sequence[IdTable], device: torch.device) -> EmbeddingCollection:
+    """The tables as one collection.
+
+    Args:
+        tables: the id spaces.
+        device: `meta` while planning, so that no rank holds a whole table.
+    """
+    configs = []
+    for table in tables:
+        low, high = init_range(table)
+        for name in table.sub_tables():
+            configs.append(
+                EmbeddingConfig(
+                    name=name,
+                    feature_names=[name],
+                    num_embeddings=table.rows,
+                    embedding_dim=table.dim,
+                    weight_init_min=low,
+                    weight_init_max=high,
+                )
+            )
+    return EmbeddingCollection(tables=configs, device=device)
+
+
+class IdHasher:
+    """Turns a batch's raw ids into the rows that a collection looks up.
+
+    Args:
+        tables: the id spaces, in the order of the collection's keys.
+    """
+
+    def __init__(self, tables: Sequence[IdTable]) -> None:
+        self.tables = tuple(tables)
+        self.keys = [key for table in tables for key in table.sub_tables()]
+        self._seeds = [hash_seeds(table.num_hashes, table.seed) for table in tables]
+
+    def __call__(self, ids: Mapping[str, tuple[Tensor, Tensor]]) -> KeyedJaggedTensor:
+        """Hashes ids.
+
+        Args:
+            ids: per id space, ids_N (int64) and lengths_S (int64); S is the same for all.
+
+        Returns:
+            Jagged rows with one key per sub-table.
+        """
+        values, lengths = [], []
+        for table, seeds_K2 in zip(self.tables, self._seeds, strict=True):
+            ids_N, lengths_S = ids[table.name]
+            values.append(hash_rows(ids_N, seeds_K2, table.rows).flatten())
+            lengths.append(lengths_S.repeat(table.num_hashes))
+        return KeyedJaggedTensor(keys=self.keys, values=torch.cat(values), lengths=torch.cat(lengths))
+
+
+def concatenate_sub_tables(vectors: Mapping[str, JaggedTensor], table: IdTable) -> Tensor:
+    """The vectors of one id space from what the collection returns.
+
+    Returns:
+        (N, num_hashes * dim), in the order of the ids.
+    """
+    return torch.cat([vectors[name].values() for name in table.sub_tables()], dim=1)

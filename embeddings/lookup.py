@@ -1,0 +1,56 @@
+"""Hashed tables on one device, in torch alone: what an exported module and a borrowed tower hold.
+
+Training holds the same sub-tables, under the same names, in a sharded TorchRec collection (`collections.py`).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from pinfm.embeddings.hashing import hash_rows, hash_seeds
+from pinfm.embeddings.specs import IdTable
+
+
+class MultiHashEmbedding(nn.Module):
+    """The vectors of ids: one row from each sub-table, concatenated.
+
+    Args:
+        table: the id space.
+
+    Example:
+        >>> table = IdTable(name="item", num_hashes=8, rows=1000, dim=4)
+        >>> MultiHashEmbedding(table)(torch.tensor([3, -5])).shape
+        torch.Size([2, 32])
+    """
+
+    seeds_K2: Tensor
+
+    def __init__(self, table: IdTable) -> None:
+        super().__init__()
+        self.rows = table.rows
+        self.register_buffer("seeds_K2", hash_seeds(table.num_hashes, table.seed), persistent=False)
+        self.embeddings = nn.ModuleDict(
+            {name: nn.Embedding(table.rows, table.dim) for name in table.sub_tables()}
+        )
+        for embedding in self.embeddings.values():
+            nn.init.uniform_(embedding.weight, *init_range(table))
+
+    def forward(self, ids_N: Tensor) -> Tensor:
+        """Looks ids up.
+
+        Args:
+            ids_N: int64.
+
+        Returns:
+            (N, num_hashes * dim) float32.
+        """
+        rows_KN = hash_rows(ids_N, self.seeds_K2, self.rows)
+        vectors = []
+        for k, embedding in enumerate(self.embeddings.values()):
+            vectors.append(embedding(rows_KN[k]))
+        return torch.cat(vectors, dim=1)
+
+
+def init_range(table: IdTable) -> tuple[float, float]:
+    """The bounds of a new row's values: the squared length of a new vector is 1/3 on average, whatever its width."""
+    bound = (table.num_hashes * table.dim) ** -0.5
+    return -bound, bound

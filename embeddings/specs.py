@@ -1,0 +1,90 @@
+"""What tables a model has: one `IdTable` per id space, each a group of hashed sub-tables of equal shape."""
+
+from dataclasses import dataclass
+
+from pinfm.embeddings.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemTableConfig:
+    """The item id tables, shared by history and candidates.
+
+    Args:
+        num_hashes: sub-tables, each with its own hash of the id; 8 in the paper.
+        rows: rows of each sub-table; 80M in the paper.
+        dim: columns of each sub-table; 32 in the paper. An item's vector has num_hashes * dim columns.
+    """
+
+    num_hashes: int = 8
+    rows: int = 100_000
+    dim: int = 8
+
+    def __post_init__(self) -> None:
+        _require_positive("item_table", num_hashes=self.num_hashes, rows=self.rows, dim=self.dim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureTableConfig:
+    """The tables of the user id and of each categorical feature.
+
+    Two hashes of half the width keep small vocabularies free of collisions: two values share a whole vector with
+    probability 1 / rows**2.
+
+    Args:
+        num_hashes: sub-tables of each feature.
+        dim: columns of a feature's vector, over all of its sub-tables.
+        rows_per_value: rows of a sub-table for each distinct value seen in training.
+        max_rows: upper bound on the rows of a sub-table.
+    """
+
+    num_hashes: int = 2
+    dim: int = 16
+    rows_per_value: float = 2.0
+    max_rows: int = 10_000_000
+
+    def __post_init__(self) -> None:
+        _require_positive("feature_tables", num_hashes=self.num_hashes, dim=self.dim, max_rows=self.max_rows)
+        if self.dim % self.num_hashes:
+            raise UserError(
+                f"feature_tables.num_hashes ({self.num_hashes}) must divide feature_tables.dim ({self.dim})."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdTable:
+    """One id space and the sub-tables that hold its vectors.
+
+    Args:
+        name: the feature; sub-table k is called `{name}_{k}`.
+        num_hashes: K, the number of sub-tables.
+        rows: rows of each sub-table.
+        dim: columns of each sub-table.
+        seed: the hash family.
+    """
+
+    name: str
+    num_hashes: int
+    rows: int
+    dim: int
+    seed: int = 0
+
+    def sub_tables(self) -> list[str]:
+        """The names of the sub-tables, which are also their TorchRec feature names."""
+        return [f"{self.name}_{k}" for k in range(self.num_hashes)]
+
+
+def item_table(config: ItemTableConfig) -> IdTable:
+    """The table of item ids."""
+    return IdTable(name="item", num_hashes=config.num_hashes, rows=config.rows, dim=config.dim)
+
+
+def feature_table(name: str, num_values: int, config: FeatureTableConfig) -> IdTable:
+    """The table of one categorical feature, sized by the number of its values in training."""
+    rows = min(config.max_rows, max(16, round(config.rows_per_value * num_values)))
+    return IdTable(name=name, num_hashes=config.num_hashes, rows=rows, dim=config.dim // config.num_hashes)
+
+
+def _require_positive(owner: str, **values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise UserError(f"{owner}.{name} ({value}) must be at least 1.")

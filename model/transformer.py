@@ -1,0 +1,129 @@
+"""Pre-LN GPT-2 style blocks with rotary positions, split so that a history is encoded once and candidates join later.
+
+    T  rows of all histories     N  rows of all candidates     D  width     H  heads     d  width of a head
+    U  requests                  L  longest history            C  most candidates of a request
+
+Everything pointwise (norms, projections, MLP) runs on the jagged rows; only attention sees padded blocks.
+Sources: GPT-2 (Radford et al. 2019), rotary positions (Su et al. 2021), DCAT (PinFM, arXiv 2507.12704).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pinfm.model.jagged import Layout, pad, unpad
+
+ROTARY_BASE = 10_000.0
+
+
+class Block(nn.Module):
+    """One transformer block with a context and a crossing form over the same weights.
+
+    Args:
+        dim: D.
+        num_heads: H; divides D into heads of an even width.
+        dropout: on the attention output and on the MLP output.
+    """
+
+    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(dim)
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.attention_out = nn.Linear(dim, dim)
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def context(self, x_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        """Causal self-attention over the histories.
+
+        Args:
+            x_TD: event rows.
+            angles_T: (T, 2, d / 2) from `rotary_angles`.
+            where: layout of the events in (U, L).
+
+        Returns:
+            The block's output (T, D), then its keys and its values (U, H, L, d).
+        """
+        query, key, value = self._project(x_TD, angles_T, where)
+        # Padding stands after the real rows, where causal attention never looks.
+        attended_UHLd = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return self._finish(x_TD, attended_UHLd, where), key, value
+
+    def cross(
+        self, x_ND: Tensor, angles_N: Tensor, where: Layout, keys_UHLd: Tensor, values_UHLd: Tensor, hidden_UL: Tensor
+    ) -> Tensor:
+        """Each candidate attends to its request's history and to itself, and to no other candidate.
+
+        Args:
+            x_ND: candidate rows.
+            angles_N: (N, 2, d / 2); a candidate's position is the one right after the history.
+            where: layout of the candidates in (U, C).
+            keys_UHLd: the history's keys in this layer.
+            values_UHLd: the history's values in this layer.
+            hidden_UL: bool, true where a slot of the history is padding.
+
+        Returns:
+            (N, D).
+        """
+        query, key, value = self._project(x_ND, angles_N, where)
+        attended_UHCd = attend_history_and_self(query, key, value, keys_UHLd, values_UHLd, hidden_UL)
+        return self._finish(x_ND, attended_UHCd, where)
+
+    def _project(self, x_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        query_key_value = self.query_key_value(self.attention_norm(x_TD))
+        heads_T3Hd = query_key_value.view(x_TD.size(0), 3, self.num_heads, x_TD.size(1) // self.num_heads)
+        rotated = rotate(heads_T3Hd[:, :2], angles_T)
+        rows = torch.cat([rotated, heads_T3Hd[:, 2:]], dim=1).flatten(1)
+        block = pad(rows, where).view(where.num_sequences, where.max_length, 3, self.num_heads, -1)
+        query, key, value = block.permute(2, 0, 3, 1, 4).unbind(0)
+        return query, key, value
+
+    def _finish(self, x_TD: Tensor, attended_UHLd: Tensor, where: Layout) -> Tensor:
+        attended_TD = unpad(attended_UHLd.transpose(1, 2).flatten(2), where)
+        x_TD = x_TD + self.dropout(self.attention_out(attended_TD))
+        return x_TD + self.dropout(self.mlp(self.mlp_norm(x_TD)))
+
+
+def attend_history_and_self(
+    query_UHCd: Tensor, key_UHCd: Tensor, value_UHCd: Tensor, keys_UHLd: Tensor, values_UHLd: Tensor, hidden_UL: Tensor
+) -> Tensor:
+    """Softmax attention of every candidate over [its request's history, itself].
+
+    All candidates of a request meet its keys in one matrix product: K and V of a history are read once and never
+    copied. The candidate's own key is one more column of the softmax.
+
+    Returns:
+        (U, H, C, d).
+    """
+    scale = query_UHCd.size(3) ** -0.5
+    history_UHCL = torch.matmul(query_UHCd, keys_UHLd.transpose(2, 3)) * scale
+    history_UHCL = history_UHCL.masked_fill(hidden_UL[:, None, None, :], float("-inf"))
+    self_UHC1 = (query_UHCd * key_UHCd).sum(-1, keepdim=True) * scale
+    weights = torch.softmax(torch.cat([history_UHCL, self_UHC1], dim=-1), dim=-1)
+    max_length = keys_UHLd.size(2)
+    return torch.matmul(weights[..., :max_length], values_UHLd) + weights[..., max_length:] * value_UHCd
+
+
+def rotary_angles(positions_T: Tensor, head_dim: int) -> Tensor:
+    """Cosines and sines of rotary positions.
+
+    Args:
+        positions_T: int64 positions.
+        head_dim: d, even.
+
+    Returns:
+        (T, 2, d / 2) float32.
+    """
+    steps = torch.arange(0, head_dim, 2, device=positions_T.device, dtype=torch.float32)
+    angles = positions_T[:, None].float() * torch.pow(ROTARY_BASE, -steps / head_dim)[None, :]
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+def rotate(x_TKHd: Tensor, angles_T: Tensor) -> Tensor:
+    """Turns each head's halves by the position's angles; inner products then depend on distances alone."""
+    cos = angles_T[:, None, None, 0].to(x_TKHd.dtype)
+    sin = angles_T[:, None, None, 1].to(x_TKHd.dtype)
+    first, second = x_TKHd.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
