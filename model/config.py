@@ -1,0 +1,126 @@
+"""The model's settings. Defaults are small; `train/recipes/` holds the shipped ones."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pinfm.embeddings.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowerConfig:
+    """The sequence tower.
+
+    Args:
+        num_layers: transformer blocks.
+        dim: width of the transformer.
+        num_heads: attention heads.
+        out_dim: width of H, of psi and of the features that a ranker gets.
+        dropout: in the blocks.
+        fusion: how candidates meet the history. `early`: the candidate is the last token; `lite_mean` and
+            `lite_last`: the history alone, mean or last output.
+        temperature: initial temperature of the InfoNCE losses; learnt from there.
+    """
+
+    num_layers: int = 2
+    dim: int = 64
+    num_heads: int = 2
+    out_dim: int = 64
+    dropout: float = 0.1
+    fusion: Literal["early", "lite_mean", "lite_last"] = "early"
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.num_layers < 1:
+            raise UserError(f"tower.num_layers ({self.num_layers}) must be at least 1.")
+        if self.num_heads < 1 or self.dim % (2 * self.num_heads):
+            raise UserError(
+                f"tower.num_heads ({self.num_heads}) must divide tower.dim ({self.dim}) into heads of an even width; "
+                f"try {_heads_that_fit(self.dim)}."
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(f"tower.dropout ({self.dropout}) must lie in [0, 1).")
+        if self.temperature <= 0.0:
+            raise UserError(f"tower.temperature ({self.temperature}) must be above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColdStartConfig:
+    """What makes new items work; see `model/cold_start.py`.
+
+    Args:
+        candidate_id_randomization: probability that a candidate's id is replaced by a random one in fine-tuning;
+            0.1 in the paper.
+        dropout_under_7_days: dropout on the tower's output for items younger than 7 days; 0.7 in the paper.
+        dropout_7_to_28_days: the same from 7 to 28 days; 0.5 in the paper.
+        content_fusion: add the projected content vector to the candidate's token.
+        alignment_weight: weight of the loss that pulls that projection to the id's place in the input space.
+        learnable_token: put one learnable token between history and candidate.
+    """
+
+    candidate_id_randomization: float = 0.1
+    dropout_under_7_days: float = 0.7
+    dropout_7_to_28_days: float = 0.5
+    content_fusion: bool = False
+    alignment_weight: float = 0.1
+    learnable_token: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("candidate_id_randomization", "dropout_under_7_days", "dropout_7_to_28_days"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UserError(f"cold_start.{name} ({getattr(self, name)}) must lie in [0, 1).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankerConfig:
+    """The DLRM-style ranker.
+
+    Args:
+        interaction: `dot` (DLRM) or `dcn_v2`.
+        dense_hidden: hidden widths of DenseArch.
+        cross_layers: layers of DCNv2.
+        cross_rank: rank of each DCNv2 layer.
+        over_hidden: hidden widths of OverArch.
+        dropout: in OverArch.
+    """
+
+    interaction: Literal["dot", "dcn_v2"] = "dcn_v2"
+    dense_hidden: tuple[int, ...] = (64,)
+    cross_layers: int = 2
+    cross_rank: int = 64
+    over_hidden: tuple[int, ...] = (256, 128)
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.over_hidden:
+            raise UserError("ranker.over_hidden is empty; give at least one width, such as [256, 128].")
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(f"ranker.dropout ({self.dropout}) must lie in [0, 1).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that the dense part of a model is built from.
+
+    Args:
+        tower: the sequence tower.
+        cold_start: its cold-start techniques.
+        ranker: the ranker.
+        use_tower: false builds the same ranker without the tower, to compare against.
+    """
+
+    tower: TowerConfig = field(default_factory=TowerConfig)
+    cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
+    ranker: RankerConfig = field(default_factory=RankerConfig)
+    use_tower: bool = True
+
+    def __post_init__(self) -> None:
+        if self.tower.fusion != "early" and (self.cold_start.content_fusion or self.cold_start.learnable_token):
+            raise UserError(
+                f"tower.fusion is {self.tower.fusion!r}, which has no candidate token; "
+                "switch cold_start.content_fusion and cold_start.learnable_token off, or take fusion `early`."
+            )
+
+
+def _heads_that_fit(dim: int) -> str:
+    fitting = [str(heads) for heads in (1, 2, 4, 8, 16) if dim % (2 * heads) == 0]
+    return " or ".join(fitting) if fitting else "an even dim"

@@ -1,0 +1,129 @@
+"""The dense part of the sequence tower: item vectors in, H out.
+
+    events ─┐
+            ├─ E + A + S + time ─ phi_in ─ DCAT ─┬─ phi_out ─ H_TO     the state after each event
+    candidates ──────────────────────────────────┴─ phi_out ─ F_NO     one feature vector per candidate
+    item vectors ─ psi ─ z_VO                                          what H is compared with
+
+    T events   N candidates   V items   E width of an item vector   D width of the transformer   O out_dim
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent
+from pinfm.model.config import ModelConfig
+from pinfm.model.dcat import DCAT, Context
+from pinfm.model.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
+from pinfm.model.inputs import Candidates, History
+from pinfm.model.layers import NormalizedMLP
+from pinfm.model.schema import InputSchema
+from pinfm.model.tokens import TokenInput
+
+
+class SequenceEncoder(nn.Module):
+    """Everything of the tower but its id tables.
+
+    Args:
+        tokens: phi_in over the parts of a token.
+        fusion: holds the transformer and says how candidates meet the history.
+        content: adds content vectors to candidates.
+        age_dropout: on the candidates' features.
+        heads: phi_out and psi, in this order.
+        temperature: initial temperature of the InfoNCE losses.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokens: TokenInput,
+        fusion: nn.Module,
+        content: nn.Module,
+        age_dropout: ItemAgeDropout,
+        heads: tuple[NormalizedMLP, NormalizedMLP],
+        temperature: float,
+    ) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.fusion = fusion
+        self.content = content
+        self.age_dropout = age_dropout
+        self.phi_out, self.psi = heads
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+
+    def encode_context(self, history: History, item_TE: Tensor) -> Context:
+        """Encodes the histories once.
+
+        Args:
+            history: T events of U requests.
+            item_TE: their item vectors.
+        """
+        context: Context = self.fusion.encode(self.tokens.events(history, item_TE), history.lengths)
+        return context
+
+    def cross(self, context: Context, history: History, candidates: Candidates, item_NE: Tensor) -> Tensor:
+        """The candidates' features against encoded histories.
+
+        Args:
+            context: from `encode_context`.
+            history: the same histories; their newest timestamp dates the candidates' tokens.
+            candidates: N candidates of the same U requests.
+            item_NE: their item vectors.
+
+        Returns:
+            (N, O).
+        """
+        item_NE = self.content(item_NE, candidates.content)
+        tokens_ND = self.tokens.candidates(history, candidates, item_NE)
+        features_NO = self.phi_out(self.fusion(context, tokens_ND, candidates.lengths))
+        owner_N = torch.repeat_interleave(candidates.lengths)
+        age_N = candidates.request_timestamp[owner_N] - candidates.created_at
+        return self.age_dropout(features_NO, age_N)
+
+    def states(self, context: Context) -> Tensor:
+        """H: (T, O), the tower's state after each event, each of length 1."""
+        states_TO: Tensor = self.phi_out(context.outputs)
+        return states_TO
+
+    def temperature(self) -> Tensor:
+        """The learnt temperature, kept above 0.01 so that the logits stay in float range."""
+        return self.log_temperature.exp().clamp(min=0.01)
+
+
+def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> SequenceEncoder:
+    """The encoder that a config describes.
+
+    Args:
+        config: the model's settings.
+        schema: vocabularies and content width.
+        item_dim: E, the width of an item's vector.
+    """
+    tower, cold = config.tower, config.cold_start
+    dcat = DCAT(
+        num_layers=tower.num_layers, dim=tower.dim, num_heads=tower.num_heads, dropout=tower.dropout
+    )
+    return SequenceEncoder(
+        tokens=TokenInput(
+            item_dim=item_dim,
+            num_actions=len(schema.actions),
+            num_surfaces=len(schema.surfaces),
+            dim=tower.dim,
+        ),
+        fusion=_fusion(config, dcat),
+        content=ContentFusion(schema.content_dim, item_dim) if cold.content_fusion else NoContent(),
+        age_dropout=ItemAgeDropout(cold.dropout_under_7_days, cold.dropout_7_to_28_days),
+        heads=(NormalizedMLP(tower.dim, tower.out_dim), NormalizedMLP(item_dim, tower.out_dim)),
+        temperature=tower.temperature,
+    )
+
+
+def _fusion(config: ModelConfig, dcat: DCAT) -> nn.Module:
+    if config.tower.fusion == "lite_mean":
+        return LiteMean(dcat)
+    if config.tower.fusion == "lite_last":
+        return LiteLast(dcat)
+    if config.cold_start.learnable_token:
+        return EarlyFusionWithToken(dcat, config.tower.dim)
+    return EarlyFusion(dcat)

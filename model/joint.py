@@ -1,0 +1,102 @@
+"""The models that are trained on impressions: the ranker alone, or the tower fused into it.
+
+Both take already looked-up vectors and return the same outputs, so that training (sharded tables) and serving (local
+tables) run one dense module.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from pinfm.model.config import ModelConfig
+from pinfm.model.encoder import SequenceEncoder, build_encoder
+from pinfm.model.inputs import Candidates, History
+from pinfm.model.layers import MLP
+from pinfm.model.ranker import Ranker, RankerFeatures, build_ranker
+from pinfm.model.schema import InputSchema
+
+
+class RankingOutput(NamedTuple):
+    """What a forward pass over U requests, N candidates and T events gives.
+
+    Args:
+        logits: (N, K), one column a task.
+        tower_logits: (N, K), predictions from the tower's output alone; (N, 0) without a tower.
+        states: (T, O), the tower's state after each event; (T, 0) without a tower.
+    """
+
+    logits: Tensor
+    tower_logits: Tensor
+    states: Tensor
+
+
+class FusedRanker(nn.Module):
+    """Tower and ranker: the candidate's tower output and id vector are embedding features of the ranker.
+
+    Args:
+        encoder: the tower.
+        ranker: reads [id vector, tower output].
+        tower_heads: predictions from the tower's output alone.
+    """
+
+    def __init__(self, encoder: SequenceEncoder, ranker: Ranker, tower_heads: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.ranker = ranker
+        self.tower_heads = tower_heads
+
+    def forward(
+        self, history: History, candidates: Candidates, item_TE: Tensor, item_NE: Tensor, features: RankerFeatures
+    ) -> RankingOutput:
+        """Scores candidates.
+
+        Args:
+            history: T events of U requests.
+            candidates: N candidates of the same requests.
+            item_TE: item vectors of the events.
+            item_NE: item vectors of the candidates.
+            features: the ranker's own features.
+        """
+        context = self.encoder.encode_context(history, item_TE)
+        tower_NO = self.encoder.cross(context, history, candidates, item_NE)
+        logits_NK = self.ranker(features, candidates.lengths, [item_NE, tower_NO])
+        return RankingOutput(logits_NK, self.tower_heads(tower_NO), self.encoder.states(context))
+
+
+class PlainRanker(nn.Module):
+    """The same ranker without the tower: the baseline that the tower has to beat.
+
+    Args:
+        ranker: reads [id vector].
+    """
+
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(
+        self, history: History, candidates: Candidates, item_TE: Tensor, item_NE: Tensor, features: RankerFeatures
+    ) -> RankingOutput:
+        """Scores candidates; the history is not read."""
+        logits_NK = self.ranker(features, candidates.lengths, [item_NE])
+        return RankingOutput(logits_NK, logits_NK[:, :0], item_TE[:, :0])
+
+
+def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature_dim: int) -> nn.Module:
+    """The joint model that a config describes.
+
+    Args:
+        config: the model's settings.
+        schema: the dataset's inputs and tasks.
+        item_dim: E, width of an item's vector.
+        feature_dim: D, width of the vector of a categorical feature.
+    """
+    num_tasks = len(schema.tasks)
+    if not config.use_tower:
+        return PlainRanker(build_ranker(config.ranker, schema.features, [item_dim], feature_dim, num_tasks))
+    out_dim = config.tower.out_dim
+    return FusedRanker(
+        encoder=build_encoder(config, schema, item_dim),
+        ranker=build_ranker(config.ranker, schema.features, [item_dim, out_dim], feature_dim, num_tasks),
+        tower_heads=MLP([out_dim, out_dim, num_tasks]),
+    )

@@ -1,0 +1,88 @@
+"""Events and candidates as tokens: phi_in(E + A + S + time).
+
+Order enters through rotary positions in the attention. Time enters here, as an embedding of the log-bucketed gap to the
+event BEFORE: causal, so the history's tokens do not depend on when it is read, and a candidate's gap (request time minus
+the newest event) tells how fresh the history is.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from pinfm.model.inputs import Candidates, History
+from pinfm.model.jagged import positions, starts
+from pinfm.model.layers import NormalizedMLP
+
+# Half-octaves of 1 + gap: bucket 63 starts at 2**31.5 seconds. The one after them says that there is no event before.
+NUM_GAP_BUCKETS = 64
+
+
+class TokenInput(nn.Module):
+    """Sums the parts of a token and projects them to the transformer's width.
+
+    Args:
+        item_dim: E, width of an item's id vector.
+        num_actions: size of the action vocabulary.
+        num_surfaces: size of the surface vocabulary.
+        dim: D, width of the transformer.
+    """
+
+    def __init__(self, *, item_dim: int, num_actions: int, num_surfaces: int, dim: int) -> None:
+        super().__init__()
+        self.candidate_action = num_actions + 1
+        self.action = nn.Embedding(num_actions + 2, item_dim)
+        self.surface = nn.Embedding(num_surfaces + 1, item_dim)
+        self.gap = nn.Embedding(NUM_GAP_BUCKETS + 1, item_dim)
+        self.phi_in = NormalizedMLP(item_dim, dim)
+        for embedding in (self.action, self.surface, self.gap):
+            nn.init.normal_(embedding.weight, std=0.5 * item_dim**-0.5)
+
+    def events(self, history: History, item_TE: Tensor) -> Tensor:
+        """Tokens of the history.
+
+        Args:
+            history: T events.
+            item_TE: their item vectors.
+
+        Returns:
+            (T, D).
+        """
+        gap_T = gap_buckets(history.timestamp - torch.roll(history.timestamp, 1))
+        owner_T = torch.repeat_interleave(history.lengths)
+        first_T = positions(history.lengths, owner_T) == 0
+        gap_T = gap_T.masked_fill(first_T, NUM_GAP_BUCKETS)
+        parts = item_TE + self.action(history.action) + self.surface(history.surface) + self.gap(gap_T)
+        return self.phi_in(parts)
+
+    def candidates(self, history: History, candidates: Candidates, item_NE: Tensor) -> Tensor:
+        """Tokens of the candidates.
+
+        Args:
+            history: the events of the same U requests.
+            candidates: N candidates.
+            item_NE: their item vectors, with any content already added.
+
+        Returns:
+            (N, D).
+        """
+        newest_U = (starts(history.lengths) + history.lengths - 1).clamp(min=0)
+        if history.timestamp.numel() > 0:
+            gap_U = gap_buckets(candidates.request_timestamp - history.timestamp[newest_U])
+        else:
+            gap_U = torch.zeros_like(candidates.request_timestamp)
+        gap_U = gap_U.masked_fill(history.lengths == 0, NUM_GAP_BUCKETS)
+        owner_N = torch.repeat_interleave(candidates.lengths)
+        action_N = torch.full_like(owner_N, self.candidate_action)
+        return self.phi_in(item_NE + self.action(action_N) + self.gap(gap_U[owner_N]))
+
+
+def gap_buckets(seconds: Tensor) -> Tensor:
+    """Half-octave buckets of time gaps.
+
+    Args:
+        seconds: int64; negative gaps count as 0.
+
+    Returns:
+        int64 in [0, NUM_GAP_BUCKETS), same shape.
+    """
+    octaves = torch.log2(1.0 + seconds.clamp(min=0).double())
+    return (2.0 * octaves).long().clamp(max=NUM_GAP_BUCKETS - 1)
