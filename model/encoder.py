@@ -1,11 +1,11 @@
 """The dense part of the sequence tower: item vectors in, H out.
 
-    events ─┐
-            ├─ E + A + S + time ─ phi_in ─ DCAT ─┬─ phi_out ─ H_TO     the state after each event
-    candidates ──────────────────────────────────┴─ phi_out ─ F_NO     one feature vector per candidate
-    item vectors ─ psi ─ z_VO                                          what H is compared with
+events ─┐
+        ├─ E + A + S + time ─ phi_in ─ DCAT ─┬─ phi_out ─ H_TO     the state after each event
+candidates ──────────────────────────────────┴─ phi_out ─ F_NO     one feature vector per candidate
+item vectors ─ psi ─ z_VO                                          what H is compared with
 
-    T events   N candidates   V items   E width of an item vector   D width of the transformer   O out_dim
+T events   N candidates   V items   E width of an item vector   D width of the transformer   O out_dim
 """
 
 import math
@@ -101,9 +101,7 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         item_dim: E, the width of an item's vector.
     """
     tower, cold = config.tower, config.cold_start
-    dcat = DCAT(
-        num_layers=tower.num_layers, dim=tower.dim, num_heads=tower.num_heads, dropout=tower.dropout
-    )
+    dcat = DCAT(num_layers=tower.num_layers, dim=tower.dim, num_heads=tower.num_heads, dropout=tower.dropout)
     return SequenceEncoder(
         tokens=TokenInput(
             item_dim=item_dim,

@@ -1,6 +1,6 @@
 """InteractionArch: how the ranker's feature vectors meet.
 
-    N  candidates     F  feature vectors of each     D  width of a feature vector
+N  candidates     F  feature vectors of each     D  width of a feature vector
 """
 
 import torch

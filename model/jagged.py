@@ -1,8 +1,8 @@
 """Between jagged rows and padded blocks, in torch operations that TorchScript knows.
 
-    lengths_B = [3, 0, 1]        rows a b c d (T = 4)        padded, L = 3:  a b c
-                                                                             . . .
-                                                                             d . .
+lengths_B = [3, 0, 1]        rows a b c d (T = 4)        padded, L = 3:  a b c
+                                                                         . . .
+                                                                         d . .
 """
 
 from typing import NamedTuple
@@ -49,7 +49,9 @@ def positions(lengths_B: Tensor, owners_T: Tensor) -> Tensor:
 
 def pad(x_TD: Tensor, where: Layout) -> Tensor:
     """Lays rows out as (B, L, D), with zeros after the end of each sequence."""
-    block = torch.zeros(where.num_sequences * where.max_length, x_TD.size(1), dtype=x_TD.dtype, device=x_TD.device)
+    block = torch.zeros(
+        where.num_sequences * where.max_length, x_TD.size(1), dtype=x_TD.dtype, device=x_TD.device
+    )
     return block.index_copy(0, where.slots, x_TD).view(where.num_sequences, where.max_length, x_TD.size(1))
 
 

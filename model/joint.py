@@ -46,7 +46,12 @@ class FusedRanker(nn.Module):
         self.tower_heads = tower_heads
 
     def forward(
-        self, history: History, candidates: Candidates, item_TE: Tensor, item_NE: Tensor, features: RankerFeatures
+        self,
+        history: History,
+        candidates: Candidates,
+        item_TE: Tensor,
+        item_NE: Tensor,
+        features: RankerFeatures,
     ) -> RankingOutput:
         """Scores candidates.
 
@@ -75,7 +80,12 @@ class PlainRanker(nn.Module):
         self.ranker = ranker
 
     def forward(
-        self, history: History, candidates: Candidates, item_TE: Tensor, item_NE: Tensor, features: RankerFeatures
+        self,
+        history: History,
+        candidates: Candidates,
+        item_TE: Tensor,
+        item_NE: Tensor,
+        features: RankerFeatures,
     ) -> RankingOutput:
         """Scores candidates; the history is not read."""
         logits_NK = self.ranker(features, candidates.lengths, [item_NE])
@@ -91,12 +101,11 @@ def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature
         item_dim: E, width of an item's vector.
         feature_dim: D, width of the vector of a categorical feature.
     """
-    num_tasks = len(schema.tasks)
     if not config.use_tower:
-        return PlainRanker(build_ranker(config.ranker, schema.features, [item_dim], feature_dim, num_tasks))
+        return PlainRanker(build_ranker(config.ranker, schema, [item_dim], feature_dim))
     out_dim = config.tower.out_dim
     return FusedRanker(
         encoder=build_encoder(config, schema, item_dim),
-        ranker=build_ranker(config.ranker, schema.features, [item_dim, out_dim], feature_dim, num_tasks),
-        tower_heads=MLP([out_dim, out_dim, num_tasks]),
+        ranker=build_ranker(config.ranker, schema, [item_dim, out_dim], feature_dim),
+        tower_heads=MLP([out_dim, out_dim, len(schema.tasks)]),
     )

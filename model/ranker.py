@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pinfm.model.config import RankerConfig
 from pinfm.model.interactions import CrossInteraction, DotInteraction
 from pinfm.model.layers import MLP
-from pinfm.model.schema import Feature
+from pinfm.model.schema import Feature, InputSchema
 
 # Normalised dense features beyond this many standard deviations are clipped.
 DENSE_CLIP = 5.0
@@ -143,7 +143,9 @@ class Ranker(nn.Module):
         self.interaction_arch = interaction_arch
         self.over_arch = over_arch
 
-    def forward(self, features: RankerFeatures, candidate_lengths_U: Tensor, embeddings: list[Tensor]) -> Tensor:
+    def forward(
+        self, features: RankerFeatures, candidate_lengths_U: Tensor, embeddings: list[Tensor]
+    ) -> Tensor:
         """Logits of every candidate for every task.
 
         Args:
@@ -164,19 +166,18 @@ class Ranker(nn.Module):
 
 
 def build_ranker(
-    config: RankerConfig, features: Sequence[Feature], embedding_dims: Sequence[int], dim: int, num_tasks: int
+    config: RankerConfig, schema: InputSchema, embedding_dims: Sequence[int], dim: int
 ) -> Ranker:
     """The ranker that a config describes.
 
     Args:
         config: its settings.
-        features: the dataset's features; the user id is a feature of its own and not among them.
+        schema: the dataset's features and tasks; the user id is one feature more.
         embedding_dims: widths of the embedding features.
         dim: D, the width of a feature's vector.
-        num_tasks: K.
     """
-    dense = [f for scope in ("request", "candidate") for f in features if f.kind == "dense" and f.scope == scope]
-    num_categorical = sum(f.kind == "categorical" for f in features) + 1
+    dense = schema.of("dense", "request") + schema.of("dense", "candidate")
+    num_categorical = 1 + sum(feature.kind == "categorical" for feature in schema.features)
     num_vectors = num_categorical + len(embedding_dims) + (1 if dense else 0)
     interaction_arch = (
         DotInteraction(num_vectors, dim)
@@ -187,5 +188,5 @@ def build_ranker(
         dense_arch=DenseArch(dense, config.dense_hidden, dim) if dense else NoDense(dim),
         sparse_arch=SparseArch(embedding_dims, dim),
         interaction_arch=interaction_arch,
-        over_arch=OverArch(interaction_arch.out_dim, config.over_hidden, num_tasks, config.dropout),
+        over_arch=OverArch(interaction_arch.out_dim, config.over_hidden, len(schema.tasks), config.dropout),
     )

@@ -1,7 +1,8 @@
 """What a model reads: the vocabularies, tasks and features that a prepared dataset fixes and an artefact repeats."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +45,19 @@ class InputSchema:
     tasks: tuple[str, ...]
     features: tuple[Feature, ...]
     content_dim: int = 0
+
+    def of(self, kind: str, scope: str) -> tuple[Feature, ...]:
+        """The features of one kind and scope, in input order."""
+        return tuple(f for f in self.features if f.kind == kind and f.scope == scope)
+
+
+def schema_from_json(values: Mapping[str, Any]) -> InputSchema:
+    """The inverse of `dataclasses.asdict` on an InputSchema, with lists where JSON has no tuples."""
+    return InputSchema(
+        actions=tuple(values["actions"]),
+        positive_actions=tuple(values["positive_actions"]),
+        surfaces=tuple(values["surfaces"]),
+        tasks=tuple(values["tasks"]),
+        features=tuple(Feature(**feature) for feature in values["features"]),
+        content_dim=values["content_dim"],
+    )

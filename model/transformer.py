@@ -52,7 +52,13 @@ class Block(nn.Module):
         return self._finish(x_TD, attended_UHLd, where), key, value
 
     def cross(
-        self, x_ND: Tensor, angles_N: Tensor, where: Layout, keys_UHLd: Tensor, values_UHLd: Tensor, hidden_UL: Tensor
+        self,
+        x_ND: Tensor,
+        angles_N: Tensor,
+        where: Layout,
+        keys_UHLd: Tensor,
+        values_UHLd: Tensor,
+        hidden_UL: Tensor,
     ) -> Tensor:
         """Each candidate attends to its request's history and to itself, and to no other candidate.
 
@@ -87,7 +93,12 @@ class Block(nn.Module):
 
 
 def attend_history_and_self(
-    query_UHCd: Tensor, key_UHCd: Tensor, value_UHCd: Tensor, keys_UHLd: Tensor, values_UHLd: Tensor, hidden_UL: Tensor
+    query_UHCd: Tensor,
+    key_UHCd: Tensor,
+    value_UHCd: Tensor,
+    keys_UHLd: Tensor,
+    values_UHLd: Tensor,
+    hidden_UL: Tensor,
 ) -> Tensor:
     """Softmax attention of every candidate over [its request's history, itself].
 

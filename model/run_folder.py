@@ -1,0 +1,110 @@
+"""What a run folder says about its model, read with torch and the standard library alone.
+
+RUN/manifest.json             kind, config, schema and tables, beside what made them
+RUN/checkpoints/step-*/       torch.distributed.checkpoint; names below `model.` in every kind of run:
+                              item_tables.embeddings.item_0.weight, feature_tables.embeddings...,
+                              model.encoder..., model.ranker...
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+
+from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.specs import IdTable
+from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
+from pinfm.model.schema import InputSchema, schema_from_json
+
+MANIFEST = "manifest.json"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """A finished or running training run.
+
+    Args:
+        path: the folder.
+        kind: `pretrain` or `finetune`.
+        model: how the dense part is built.
+        schema: its inputs and tasks.
+        item_table: the item id table.
+        feature_tables: the user id's table and one per categorical feature; empty in a pretraining run.
+        manifest: the whole manifest.
+    """
+
+    path: Path
+    kind: str
+    model: ModelConfig
+    schema: InputSchema
+    item_table: IdTable
+    feature_tables: tuple[IdTable, ...]
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """Reads the manifest.
+
+        Raises:
+            UserError: `path` is no run folder.
+        """
+        manifest_path = Path(path) / MANIFEST
+        if not manifest_path.is_file():
+            raise UserError(
+                f"{path} is not a run folder: it has no {MANIFEST}; give the --out of `pinfm pretrain` or `finetune`."
+            )
+        manifest = json.loads(manifest_path.read_text())
+        return cls(
+            path=Path(path),
+            kind=manifest["kind"],
+            model=model_config_from_json(manifest["config"]),
+            schema=schema_from_json(manifest["schema"]),
+            item_table=IdTable(**manifest["tables"]["item"]),
+            feature_tables=tuple(IdTable(**table) for table in manifest["tables"]["features"]),
+            manifest=manifest,
+        )
+
+    def latest_checkpoint(self) -> Path:
+        """The newest checkpoint.
+
+        Raises:
+            UserError: the run has none yet.
+        """
+        steps = sorted((self.path / CHECKPOINTS).glob("step-*"))
+        if not steps:
+            raise UserError(
+                f"{self.path} has no checkpoint yet; let the run finish or write one (train.checkpoint_steps)."
+            )
+        return steps[-1]
+
+    def weights(self, names: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Reads weights from the newest checkpoint, whatever number of ranks wrote it.
+
+        Args:
+            names: wanted names, as in the training module, and tensors of their shapes, which are left alone.
+
+        Returns:
+            The same names with the checkpoint's values, on the CPU.
+        """
+        wanted = {"model": {name: torch.empty_like(tensor, device="cpu") for name, tensor in names.items()}}
+        dcp.load(wanted, checkpoint_id=self.latest_checkpoint(), no_dist=True)
+        return wanted["model"]
+
+
+def model_config_from_json(config: Mapping[str, Any]) -> ModelConfig:
+    """The model's part of a run's config, from its JSON form."""
+    ranker = dict(config["ranker"])
+    for name in ("dense_hidden", "over_hidden"):
+        ranker[name] = tuple(ranker[name])
+    return ModelConfig(
+        tower=TowerConfig(**config["tower"]),
+        cold_start=ColdStartConfig(**config["cold_start"]),
+        ranker=RankerConfig(**ranker),
+        use_tower=config["use_tower"],
+    )

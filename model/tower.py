@@ -1,0 +1,75 @@
+"""`SequenceTower`: the pretrained tower with its item tables, for a ranker of your own."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.model.encoder import SequenceEncoder, build_encoder
+from pinfm.model.inputs import Candidates, History
+from pinfm.model.run_folder import RunFolder
+
+
+class SequenceTower(nn.Module):
+    """Raw ids in, one feature vector per candidate out.
+
+    Args:
+        item_embedding: ids (N,) int64 -> vectors (N, E); any lookup of your own will do.
+        encoder: the dense part.
+
+    Example:
+        tower = SequenceTower.from_run("runs/pretrain")
+        features = tower(history, candidates)
+    """
+
+    def __init__(self, item_embedding: nn.Module, encoder: SequenceEncoder) -> None:
+        super().__init__()
+        self.item_embedding = item_embedding
+        self.encoder = encoder
+
+    def forward(self, history: History, candidates: Candidates) -> Tensor:
+        """The candidates' features.
+
+        Args:
+            history: T events of U requests.
+            candidates: N candidates of the same requests, grouped by request.
+
+        Returns:
+            (N, out_dim) float32, differentiable; row i belongs to candidates.item_id[i].
+        """
+        num_events = history.item_id.size(0)
+        vectors = self.item_embedding(torch.cat([history.item_id, candidates.item_id]))
+        context = self.encoder.encode_context(history, vectors[:num_events])
+        return self.encoder.cross(context, history, candidates, vectors[num_events:])
+
+    @classmethod
+    def from_run(cls, path: str | Path) -> "SequenceTower":
+        """The tower of a pretraining or fine-tuning run, from its newest checkpoint.
+
+        Args:
+            path: the run folder.
+
+        Returns:
+            The tower in training mode, on the CPU, with the whole item tables.
+
+        Raises:
+            UserError: the folder holds no run, no checkpoint, or a run without a tower.
+        """
+        run = RunFolder.open(path)
+        if not run.model.use_tower:
+            raise UserError(
+                f"{path} was trained with use_tower: false, so it has no tower; give another run."
+            )
+        item_embedding = MultiHashEmbedding(run.item_table)
+        encoder = build_encoder(run.model, run.schema, run.item_table.num_hashes * run.item_table.dim)
+        tower = cls(item_embedding, encoder)
+        saved_as = {
+            name.replace("item_embedding.", "item_tables.").replace("encoder.", "model.encoder."): name
+            for name in tower.state_dict()
+        }
+        state = tower.state_dict()
+        weights = run.weights({saved: state[name] for saved, name in saved_as.items()})
+        tower.load_state_dict({saved_as[saved]: tensor for saved, tensor in weights.items()})
+        return tower
