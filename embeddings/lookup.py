@@ -28,9 +28,7 @@ class MultiHashEmbedding(nn.Module):
         super().__init__()
         self.rows = table.rows
         self.register_buffer("seeds_K2", hash_seeds(table.num_hashes, table.seed), persistent=False)
-        self.embeddings = nn.ModuleDict(
-            {name: nn.Embedding(table.rows, table.dim) for name in table.sub_tables()}
-        )
+        self.embeddings = nn.ModuleDict({name: nn.Embedding(table.rows, table.dim) for name in table.sub_tables()})
         for embedding in self.embeddings.values():
             nn.init.uniform_(embedding.weight, *init_range(table))
 

@@ -13,9 +13,7 @@ def require_tested_versions() -> None:
     """
     found = {
         "torch": _version("torch"),
-        "fbgemm-gpu": _version("fbgemm-gpu-cpu")
-        if _version("fbgemm-gpu") == "none"
-        else _version("fbgemm-gpu"),
+        "fbgemm-gpu": _version("fbgemm-gpu-cpu") if _version("fbgemm-gpu") == "none" else _version("fbgemm-gpu"),
         "torchrec": _version("torchrec"),
     }
     if found != TESTED:

@@ -1,0 +1,1 @@
+"""Serving: the TorchScript artefact, its export, and scoring from it."""

@@ -114,9 +114,7 @@ class ModelConfig:
     use_tower: bool = True
 
     def __post_init__(self) -> None:
-        if self.tower.fusion != "early" and (
-            self.cold_start.content_fusion or self.cold_start.learnable_token
-        ):
+        if self.tower.fusion != "early" and (self.cold_start.content_fusion or self.cold_start.learnable_token):
             raise UserError(
                 f"tower.fusion is {self.tower.fusion!r}, which has no candidate token; "
                 "switch cold_start.content_fusion and cold_start.learnable_token off, or take fusion `early`."

@@ -49,9 +49,7 @@ def positions(lengths_B: Tensor, owners_T: Tensor) -> Tensor:
 
 def pad(x_TD: Tensor, where: Layout) -> Tensor:
     """Lays rows out as (B, L, D), with zeros after the end of each sequence."""
-    block = torch.zeros(
-        where.num_sequences * where.max_length, x_TD.size(1), dtype=x_TD.dtype, device=x_TD.device
-    )
+    block = torch.zeros(where.num_sequences * where.max_length, x_TD.size(1), dtype=x_TD.dtype, device=x_TD.device)
     return block.index_copy(0, where.slots, x_TD).view(where.num_sequences, where.max_length, x_TD.size(1))
 
 

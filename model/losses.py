@@ -95,9 +95,7 @@ def engaged_items(sequences: Sequences, ids_V: Tensor, ids_K: Tensor) -> Tensor:
     return engaged_SK
 
 
-def negative_logsumexp(
-    states_AO: Tensor, user_A: Tensor, temperature: Tensor, negatives: Negatives
-) -> Tensor:
+def negative_logsumexp(states_AO: Tensor, user_A: Tensor, temperature: Tensor, negatives: Negatives) -> Tensor:
     """log sum_k exp(s_ik) over each anchor's negatives.
 
     Args:

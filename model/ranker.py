@@ -143,9 +143,7 @@ class Ranker(nn.Module):
         self.interaction_arch = interaction_arch
         self.over_arch = over_arch
 
-    def forward(
-        self, features: RankerFeatures, candidate_lengths_U: Tensor, embeddings: list[Tensor]
-    ) -> Tensor:
+    def forward(self, features: RankerFeatures, candidate_lengths_U: Tensor, embeddings: list[Tensor]) -> Tensor:
         """Logits of every candidate for every task.
 
         Args:
@@ -158,16 +156,12 @@ class Ranker(nn.Module):
         """
         owner_N = torch.repeat_interleave(candidate_lengths_U)
         dense_NM = torch.cat([features.request_dense[owner_N], features.candidate_dense], dim=1)
-        vectors_NFD = torch.cat(
-            [self.sparse_arch(features, owner_N, embeddings), self.dense_arch(dense_NM)], dim=1
-        )
+        vectors_NFD = torch.cat([self.sparse_arch(features, owner_N, embeddings), self.dense_arch(dense_NM)], dim=1)
         logits_NK: Tensor = self.over_arch(self.interaction_arch(vectors_NFD))
         return logits_NK
 
 
-def build_ranker(
-    config: RankerConfig, schema: InputSchema, embedding_dims: Sequence[int], dim: int
-) -> Ranker:
+def build_ranker(config: RankerConfig, schema: InputSchema, embedding_dims: Sequence[int], dim: int) -> Ranker:
     """The ranker that a config describes.
 
     Args:

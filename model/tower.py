@@ -59,9 +59,7 @@ class SequenceTower(nn.Module):
         """
         run = RunFolder.open(path)
         if not run.model.use_tower:
-            raise UserError(
-                f"{path} was trained with use_tower: false, so it has no tower; give another run."
-            )
+            raise UserError(f"{path} was trained with use_tower: false, so it has no tower; give another run.")
         item_embedding = MultiHashEmbedding(run.item_table)
         encoder = build_encoder(run.model, run.schema, run.item_table.num_hashes * run.item_table.dim)
         tower = cls(item_embedding, encoder)

@@ -1,0 +1,1 @@
+"""Training: data, recipes, loops, metrics, checkpoints, evaluation and the command line."""

@@ -1,0 +1,154 @@
+"""A run's settings: one tree of frozen dataclasses. `train/recipes/*.yaml` holds the shipped trees.
+
+Every field is a flag of `pinfm pretrain` and `pinfm finetune`: `--tower.num_layers 4`, `--finetune.epochs 2`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig
+from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Learning rates: AdamW for dense weights, fused row-wise Adagrad for tables.
+
+    Args:
+        dense_lr: of the ranker in fine-tuning, of the tower in pretraining.
+        table_lr: of the feature tables in fine-tuning, of the item tables in pretraining.
+        pretrained_lr_scale: in fine-tuning, tower and item tables learn at this share of the two rates above;
+            0.1 in the paper.
+        weight_decay: of the dense weights.
+        gradient_clip_norm: largest norm of the dense gradient.
+        warmup_steps: steps of linear warm-up.
+        decay: after warm-up, keep the rates or let them fall on a half cosine to a tenth.
+    """
+
+    dense_lr: float = 1e-3
+    table_lr: float = 0.05
+    pretrained_lr_scale: float = 1.0
+    weight_decay: float = 0.01
+    gradient_clip_norm: float = 1.0
+    warmup_steps: int = 100
+    decay: Literal["constant", "cosine"] = "constant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Self-supervised pretraining.
+
+    Args:
+        epochs: passes over the training events; about 3 in the paper.
+        batch_size: segments a step, over all ranks.
+        segment_length: L; a user's history is cut into segments of so many events, without overlap.
+        next_token_weight: weight of L_ntl.
+        multi_token_weight: weight of L_mtl.
+        future_token_weight: weight of L_ftl.
+        window: L', how many events ahead L_mtl and L_ftl look.
+        pairs_per_anchor: targets that L_mtl draws for each event.
+        future_anchor_length: L_d, the history length at which L_ftl looks ahead; below segment_length.
+        log_q: correct the in-batch negatives for their popularity.
+        optimizer: learning rates.
+    """
+
+    epochs: int = 3
+    batch_size: int = 128
+    segment_length: int = 64
+    next_token_weight: float = 1.0
+    multi_token_weight: float = 1.0
+    future_token_weight: float = 1.0
+    window: int = 8
+    pairs_per_anchor: int = 2
+    future_anchor_length: int = 32
+    log_q: bool = False
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.future_anchor_length < self.segment_length:
+            raise UserError(
+                f"pretrain.future_anchor_length ({self.future_anchor_length}) must lie between 0 and "
+                f"pretrain.segment_length ({self.segment_length})."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Joint training of tower and ranker on impressions.
+
+    Args:
+        epochs: passes over the training requests.
+        batch_size: requests a step, over all ranks.
+        freeze_tower: train the ranker alone; tower and item tables keep their pretrained values.
+        tower_prediction_weight: weight of the ranking losses on predictions made from the tower's output alone.
+        agreement_weight: weight of the MSE between those predictions and the ranker's.
+        next_token_weight: weight of L_ntl on the requests' histories.
+        next_token_newest: L_ntl looks at so many newest events of each history.
+        optimizer: learning rates.
+    """
+
+    epochs: int = 1
+    batch_size: int = 256
+    freeze_tower: bool = False
+    tower_prediction_weight: float = 0.5
+    agreement_weight: float = 0.1
+    next_token_weight: float = 0.1
+    next_token_newest: int = 8
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(pretrained_lr_scale=0.1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run.
+
+    Args:
+        seed: of weights, shuffles, dropout and draws.
+        device: `auto` takes a GPU where there is one.
+        precision: of the dense part; tables stay in fp32.
+        max_history: newest events of a request's history that the model reads.
+        data_streams: files are read as so many interleaved streams, divided among the ranks; a step's examples are
+            the same at every number of ranks that divides it.
+        checkpoint_steps: steps between checkpoints; one is always written at the end.
+        log_steps: steps between lines of metrics.jsonl.
+        use_tower: false trains the same ranker without the tower.
+        item_table: the item id tables.
+        feature_tables: the tables of the user id and of categorical features.
+        tower: the sequence tower.
+        cold_start: the tower's cold-start techniques.
+        ranker: the ranker.
+        pretrain: settings of `pinfm pretrain`.
+        finetune: settings of `pinfm finetune`.
+    """
+
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    max_history: int = 64
+    data_streams: int = 8
+    checkpoint_steps: int = 1000
+    log_steps: int = 50
+    use_tower: bool = True
+    item_table: ItemTableConfig = field(default_factory=ItemTableConfig)
+    feature_tables: FeatureTableConfig = field(default_factory=FeatureTableConfig)
+    tower: TowerConfig = field(default_factory=TowerConfig)
+    cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
+    ranker: RankerConfig = field(default_factory=RankerConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("max_history", "data_streams", "checkpoint_steps", "log_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} ({getattr(self, name)}) must be at least 1.")
+        for phase, size in (("pretrain", self.pretrain.batch_size), ("finetune", self.finetune.batch_size)):
+            if size < 1 or size % self.data_streams:
+                raise UserError(
+                    f"{phase}.batch_size ({size}) must be a multiple of data_streams ({self.data_streams})."
+                )
+
+    def model(self) -> ModelConfig:
+        """The part that builds the dense model."""
+        return ModelConfig(
+            tower=self.tower, cold_start=self.cold_start, ranker=self.ranker, use_tower=self.use_tower
+        )
