@@ -1,0 +1,111 @@
+"""HIT@3 against an average over every order of the tied candidates."""
+
+import math
+from itertools import permutations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinfm.train.metrics import hit_metrics, tied_runs
+from pinfm.train.metrics.hits import expected_hits
+
+CANDIDATES = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from([0.1, 0.2, 0.3]), st.booleans(), st.booleans()),
+    min_size=1,
+    max_size=40,
+)
+
+
+def columns(rows):
+    request, p, y, in_slice = zip(*rows, strict=True)
+    return torch.tensor(request), torch.tensor(p), torch.tensor(y), torch.tensor(in_slice)
+
+
+def hits(rows, k=3):
+    request_N, p_N, y_N, slice_N = columns(rows)
+    return hit_metrics(tied_runs(p_N, request_N), y_N, slice_N, k)
+
+
+def averaged_hit(p, y, k):
+    """The obvious reference: every order of the candidates, stably sorted by score."""
+    orders = list(permutations(range(len(p))))
+    found = [any(y[i] for i in sorted(order, key=lambda i: -p[i])[:k]) for order in orders]
+    return sum(found) / len(orders)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.booleans()), min_size=1, max_size=6), st.integers(1, 4))
+@settings(deadline=None, max_examples=60)
+def test_hit_is_the_average_over_all_orders_of_tied_candidates(candidates, k):
+    p, y = zip(*candidates, strict=True)
+    runs = tied_runs(torch.tensor(p), torch.zeros(len(p), dtype=torch.int64))
+    got = expected_hits(runs, torch.tensor(y), k)
+    assert got.tolist() == [pytest.approx(averaged_hit(p, y, k))]
+
+
+@given(CANDIDATES, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_shuffled_rows_hit_as_often(rows, random):
+    shuffled = random.sample(rows, len(rows))
+    assert hits(shuffled) == pytest.approx(hits(rows), nan_ok=True)
+
+
+@given(CANDIDATES)
+@settings(deadline=None)
+def test_means_and_counts_equal_a_loop_over_requests(rows):
+    all_hits, positive_hits, hard_hits = [], [], []
+    for request in sorted({row[0] for row in rows}):
+        mine = [row for row in rows if row[0] == request]
+        if not any(in_slice for *_, in_slice in mine):
+            continue
+        request_N, p_N, y_N, slice_N = columns(mine)
+        hit = expected_hits(tied_runs(p_N, request_N), y_N & slice_N, 3).item()
+        all_hits.append(hit)
+        if (y_N & slice_N).any():
+            positive_hits.append(hit)
+            hard_hits += [hit] if len(mine) > 3 else []
+    got = hits(rows)
+    for name, count, found in [
+        ("hit3", "requests_positive", positive_hits),
+        ("hit3_all", "requests", all_hits),
+        ("hit3_hard", "requests_hard", hard_hits),
+    ]:
+        assert got[count] == len(found)
+        assert got[name] == pytest.approx(sum(found) / len(found) if found else math.nan, nan_ok=True)
+
+
+def test_a_constant_score_earns_chance_whichever_row_is_positive():
+    for positive in range(12):
+        rows = [(0, 0.5, row == positive, True) for row in range(12)]
+        assert hits(rows)["hit3_hard"] == pytest.approx(3 / 12)
+
+
+def test_a_request_of_three_is_a_hit_but_not_a_hard_one():
+    got = hits([(0, 0.1, True, True), (0, 0.8, False, True), (0, 0.9, False, True)])
+    assert got["hit3"] == 1.0
+    assert got["requests_hard"] == 0
+    assert math.isnan(got["hit3_hard"])
+
+
+def test_a_request_without_a_positive_counts_in_hit3_all_only():
+    got = hits([(0, 0.1, True, True), (1, 0.8, False, True)])
+    assert (got["hit3"], got["hit3_all"]) == (1.0, 0.5)
+
+
+def test_candidates_outside_the_slice_still_compete_and_cannot_be_hit():
+    outside = [(0, 0.9, True, False), (0, 0.8, False, False), (0, 0.7, False, False)]
+    got = hits([*outside, (0, 0.1, True, True)])
+    assert (got["hit3"], got["requests_hard"]) == (0.0, 1)  # the slice's positive is fourth; the hit is not its own
+    assert hits([*outside[:2], (0, 0.1, True, True)])["hit3"] == 1.0
+
+
+def test_an_empty_slice_has_no_requests():
+    got = hits([(0, 0.9, True, False)])
+    assert got["requests"] == got["requests_positive"] == 0
+    assert math.isnan(got["hit3_all"])
+
+
+def test_k_below_one_is_refused():
+    with pytest.raises(ValueError, match=r"k \(0\) must be at least 1"):
+        hits([(0, 0.9, True, True)], k=0)

@@ -1,0 +1,141 @@
+"""`ranking_metrics`: slices, nulls, both kinds of array, and each mistake it names."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pinfm.embeddings.errors import UserError
+from pinfm.train.metrics import AGE_SLICES, age_slices, auc, entropy_metrics, item_age_days, ranking_metrics
+
+ROWS = 400
+
+
+@pytest.fixture
+def world():
+    """One task over 40 users and 100 requests; a tenth of the ages is unknown."""
+    random = np.random.default_rng(0)
+    request = random.integers(0, 100, ROWS)
+    age = random.uniform(-1, 60, ROWS)
+    age[::10] = np.nan
+    return {
+        "probabilities": {"click": random.random(ROWS).round(1)},
+        "labels": {"click": random.random(ROWS) < 0.4},
+        "user_id": request % 40,
+        "request_index": request,
+        "age_days": age,
+        "unseen": random.random(ROWS) < 0.2,
+    }
+
+
+def test_each_slice_holds_the_metrics_of_its_rows(world):
+    report = ranking_metrics(**world)["click"]
+    p, y = world["probabilities"]["click"], world["labels"]["click"]
+    age, unseen = world["age_days"], world["unseen"]
+    masks = {"<7d": age < 7, "7-28d": (age >= 7) & (age < 28), ">=28d": age >= 28, "unseen": unseen}
+    assert list(report["by_age"]) == list(AGE_SLICES)
+    for name, mask in masks.items():
+        p_S, y_S = torch.as_tensor(p[mask]), torch.as_tensor(y[mask])
+        got = report["by_age"][name]
+        assert got["impressions"] == mask.sum() > 0
+        assert got["positives"] == y[mask].sum()
+        assert got["auc"] == auc(p_S, y_S)
+        assert got["logloss"] == entropy_metrics(p_S, y_S)["logloss"]
+        assert got["requests"] == len(np.unique(world["request_index"][mask]))
+
+
+def test_every_impression_is_in_one_age_or_counted_as_unknown(world):
+    report = ranking_metrics(**world)["click"]
+    aged = sum(report["by_age"][name]["impressions"] for name in AGE_SLICES[:3])
+    assert report["impressions_age_unknown"] == ROWS // 10
+    assert aged + report["impressions_age_unknown"] == report["impressions"] == ROWS
+
+
+def test_tensors_and_arrays_give_the_same_report(world):
+    as_tensors = {name: torch.as_tensor(value) for name, value in world.items() if not isinstance(value, dict)}
+    for name in ("probabilities", "labels"):
+        as_tensors[name] = {"click": torch.as_tensor(world[name]["click"])}
+    assert ranking_metrics(**as_tensors) == ranking_metrics(**world)
+
+
+def test_half_precision_is_judged_as_the_values_it_holds(world):
+    half = torch.as_tensor(world["probabilities"]["click"]).bfloat16()
+    got = ranking_metrics(**{**world, "probabilities": {"click": half}})
+    assert got == ranking_metrics(**{**world, "probabilities": {"click": half.float()}})
+
+
+def test_an_empty_slice_is_null_and_json_accepts_it(world):
+    world["unseen"] = np.zeros(ROWS, dtype=bool)
+    report = ranking_metrics(**world)
+    empty = report["click"]["by_age"]["unseen"]
+    assert empty["impressions"] == empty["requests"] == empty["gauc_users"] == 0
+    assert [empty[name] for name in ("auc", "gauc", "ne", "logloss", "hit3", "hit3_all")] == [None] * 6
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_no_rows_at_all_is_a_report_of_nulls():
+    none = np.empty(0)
+    report = ranking_metrics({"like": none}, {"like": none}, none, none, none, none)["like"]
+    assert (report["impressions"], report["auc"], report["hit3"]) == (0, None, None)
+
+
+def test_one_request_of_one_class(world):
+    world = {name: value if isinstance(value, dict) else value[:3] for name, value in world.items()}
+    world["request_index"][:] = 7
+    labels, scores = np.zeros(3, dtype=bool), np.array([0.1, 0.2, 0.3])
+    report = ranking_metrics(**{**world, "labels": {"click": labels}, "probabilities": {"click": scores}})["click"]
+    assert (report["auc"], report["ne"], report["hit3"], report["hit3_all"]) == (None, None, None, 0.0)
+    assert (report["requests"], report["requests_positive"]) == (1, 0)
+    assert report["logloss"] > 0
+
+
+def test_the_edges_belong_to_the_older_slice():
+    age_N = torch.tensor([-0.5, 6.999, 7.0, 27.999, 28.0, float("nan")])
+    slices = age_slices(age_N, torch.zeros(6, dtype=torch.bool))
+    members = {name: mask.nonzero().flatten().tolist() for name, mask in slices.items()}
+    assert members == {"<7d": [0, 1], "7-28d": [2, 3], ">=28d": [4], "unseen": []}
+
+
+def test_age_is_in_days_at_the_time_of_the_request():
+    requested, created = np.array([1_650_000_000, 1_650_000_000]), np.array([1_650_000_000 - 129_600, np.nan])
+    assert item_age_days(requested, created).tolist() == pytest.approx([1.5, float("nan")], nan_ok=True)
+
+
+@pytest.mark.parametrize(("bad", "named"), [(float("nan"), "nan"), (1.5, "1.5"), (-0.25, "-0.25")])
+def test_a_probability_outside_the_unit_interval_is_named(world, bad, named):
+    world["probabilities"]["click"][17] = bad
+    with pytest.raises(UserError, match=rf"probabilities\['click'\] holds 1 values .* {named} in row 17"):
+        ranking_metrics(**world)
+
+
+def test_integer_probabilities_are_refused(world):
+    world["probabilities"]["click"] = np.ones(ROWS, dtype=np.int64)
+    with pytest.raises(ValueError, match=r"probabilities\['click'\] has dtype torch.int64"):
+        ranking_metrics(**world)
+
+
+def test_a_label_that_is_not_binary_is_named(world):
+    world["labels"]["click"] = np.arange(ROWS)
+    with pytest.raises(ValueError, match=r"labels\['click'\] is 2 in row 2"):
+        ranking_metrics(**world)
+
+
+@pytest.mark.parametrize(("probabilities", "labels"), [({}, {}), ({"click": np.ones(1)}, {"like": np.ones(1)})])
+def test_tasks_must_agree(world, probabilities, labels):
+    with pytest.raises(ValueError, match="must hold the same tasks, at least one"):
+        ranking_metrics(**{**world, "probabilities": probabilities, "labels": labels})
+
+
+@pytest.mark.parametrize("column", ["request_index", "age_days", "unseen"])
+def test_a_short_column_is_named(world, column):
+    world[column] = world[column][:-1]
+    with pytest.raises(ValueError, match=rf"{column} has shape \(399,\); expected \(400,\)"):
+        ranking_metrics(**world)
+
+
+@pytest.mark.parametrize("column", ["probabilities", "labels"])
+def test_a_short_task_is_named(world, column):
+    world[column]["click"] = world[column]["click"][:-1]
+    with pytest.raises(ValueError, match=rf"{column}\['click'\] has shape \(399,\)"):
+        ranking_metrics(**world)

@@ -1,0 +1,41 @@
+"""Slices of the impressions by item age: a fresh item has little but its content to be known by."""
+
+import torch
+from torch import Tensor
+
+from pinfm.train.metrics.inputs import Array
+
+SECONDS_PER_DAY = 86_400
+YOUNG_DAYS = 7.0  # the ages that item-age dependent dropout tells apart (PinFM, arXiv 2507.12704)
+OLD_DAYS = 28.0
+AGE_SLICES = ("<7d", "7-28d", ">=28d", "unseen")
+
+
+def item_age_days(request_timestamp: Array, created_at: Array) -> Tensor:
+    """Age of each candidate when it was shown.
+
+    Args:
+        request_timestamp: `[N]`, Unix seconds.
+        created_at: `[N]`, Unix seconds; NaN where unknown.
+
+    Returns:
+        float64 `[N]`, days; NaN where unknown.
+    """
+    requested = torch.as_tensor(request_timestamp)
+    return (requested - torch.as_tensor(created_at, device=requested.device)).double() / SECONDS_PER_DAY
+
+
+def age_slices(age_days_N: Tensor, unseen_N: Tensor) -> dict[str, Tensor]:
+    """Cut the rows by age; `unseen` lies across the three ages.
+
+    Args:
+        age_days_N: floating; an item shown before its creation time (a coarse clock) has a negative age and
+            is young; NaN belongs to no age.
+        unseen_N: bool, the item never occurs in the training split.
+
+    Returns:
+        Name in AGE_SLICES -> bool `[N]`.
+    """
+    young_N, old_N = age_days_N < YOUNG_DAYS, age_days_N >= OLD_DAYS
+    middle_N = (age_days_N >= YOUNG_DAYS) & ~old_N
+    return dict(zip(AGE_SLICES, (young_N, middle_N, old_N, unseen_N), strict=True))
