@@ -1,14 +1,13 @@
 """64-bit id hashing in plain torch integer ops: the same rows in eager, in TorchScript and in a C++ host.
 
-Each sub-table has a hash of its own. The mixer is the finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014), applied
-twice with two keys per sub-table, so that no pair of sub-tables is a shifted copy of another.
+Each sub-table has a hash of its own. The mixer is the finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014),
+applied twice with two keys per sub-table, so that no pair of sub-tables is a shifted copy of another.
 
     ids_N  int64, any value        seeds_K2  int64, two keys a sub-table        rows_KN  int64 in [0, num_rows)
 """
 
 import torch
 from torch import Tensor
-
 
 _GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 _MASK_64 = (1 << 64) - 1

@@ -27,6 +27,7 @@ class MultiHashEmbedding(nn.Module):
     def __init__(self, table: IdTable) -> None:
         super().__init__()
         self.rows = table.rows
+        self.dim = table.num_hashes * table.dim
         self.register_buffer("seeds_K2", hash_seeds(table.num_hashes, table.seed), persistent=False)
         self.embeddings = nn.ModuleDict({name: nn.Embedding(table.rows, table.dim) for name in table.sub_tables()})
         for embedding in self.embeddings.values():

@@ -8,9 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SECONDS_PER_DAY = 86_400
-
-
 def candidate_id_randomization(ids_N: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Replaces candidate ids by random ones, so that the ranker learns not to lean on an untrained vector.
 
@@ -51,9 +48,10 @@ class ItemAgeDropout(nn.Module):
         """
         if not self.training:
             return x_ND
+        seconds_per_day = 86_400
         old_N = torch.zeros_like(age_seconds_N, dtype=x_ND.dtype)
-        young_N = torch.where(age_seconds_N < 28 * SECONDS_PER_DAY, self.from_7_to_28_days, old_N)
-        drop_N = torch.where(age_seconds_N < 7 * SECONDS_PER_DAY, self.under_7_days, young_N)
+        young_N = torch.where(age_seconds_N < 28 * seconds_per_day, self.from_7_to_28_days, old_N)
+        drop_N = torch.where(age_seconds_N < 7 * seconds_per_day, self.under_7_days, young_N)
         kept_ND = torch.rand_like(x_ND) >= drop_N[:, None]
         return x_ND * kept_ND / (1.0 - drop_N[:, None])
 

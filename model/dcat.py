@@ -7,7 +7,6 @@ itself (crossing). Up to rounding the result is the same, at about 1 / (L + 1) o
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from pinfm.model.jagged import layout, padding_mask, positions

@@ -1,6 +1,7 @@
 """Pointwise layers shared by the tower and the ranker."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ class MLP(nn.Sequential):
 
     def __init__(self, widths: Sequence[int], dropout: float = 0.0) -> None:
         layers: list[nn.Module] = []
-        for width_in, width_out in zip(widths[:-2], widths[1:-1], strict=True):
+        for width_in, width_out in pairwise(widths[:-1]):
             layers += [nn.Linear(width_in, width_out), nn.GELU(), nn.Dropout(dropout)]
         super().__init__(*layers, nn.Linear(widths[-2], widths[-1]))
 

@@ -49,12 +49,13 @@ class DenseArch(nn.Module):
         super().__init__()
         self.register_buffer("mean_M", torch.tensor([feature.mean for feature in features]))
         self.register_buffer("std_M", torch.tensor([feature.std for feature in features]))
+        self.clip = DENSE_CLIP
         self.mlp = MLP([len(features), *hidden, dim])
 
     def forward(self, dense_NM: Tensor) -> Tensor:
         """(N, M) raw values -> (N, 1, D)."""
         scaled_NM = dense_NM.sign() * torch.log1p(dense_NM.abs())
-        normalized_NM = ((scaled_NM - self.mean_M) / self.std_M).clamp(-DENSE_CLIP, DENSE_CLIP)
+        normalized_NM = ((scaled_NM - self.mean_M) / self.std_M).clamp(-self.clip, self.clip)
         return self.mlp(normalized_NM)[:, None, :]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
-from torch import Tensor
+from torch import Tensor, nn
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.specs import IdTable
@@ -83,18 +83,20 @@ class RunFolder:
             )
         return steps[-1]
 
-    def weights(self, names: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Reads weights from the newest checkpoint, whatever number of ranks wrote it.
+    def weights(self, module: nn.Module, prefix: str) -> dict[str, Tensor]:
+        """Reads a module's weights from the newest checkpoint, whatever number of ranks wrote it.
 
         Args:
-            names: wanted names, as in the training module, and tensors of their shapes, which are left alone.
+            module: its state dict says which names and shapes are wanted; it is left alone.
+            prefix: of these names in the training module.
 
         Returns:
-            The same names with the checkpoint's values, on the CPU.
+            A state dict for `module`, on the CPU.
         """
-        wanted = {"model": {name: torch.empty_like(tensor, device="cpu") for name, tensor in names.items()}}
+        names = module.state_dict()
+        wanted = {"model": {prefix + name: torch.empty_like(tensor, device="cpu") for name, tensor in names.items()}}
         dcp.load(wanted, checkpoint_id=self.latest_checkpoint(), no_dist=True)
-        return wanted["model"]
+        return {name: wanted["model"][prefix + name] for name in names}
 
 
 def model_config_from_json(config: Mapping[str, Any]) -> ModelConfig:

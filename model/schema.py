@@ -50,6 +50,10 @@ class InputSchema:
         """The features of one kind and scope, in input order."""
         return tuple(f for f in self.features if f.kind == kind and f.scope == scope)
 
+    def positive_codes(self) -> list[int]:
+        """The codes of the positive actions."""
+        return [self.actions.index(action) + 1 for action in self.positive_actions]
+
 
 def schema_from_json(values: Mapping[str, Any]) -> InputSchema:
     """The inverse of `dataclasses.asdict` on an InputSchema, with lists where JSON has no tuples."""

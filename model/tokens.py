@@ -1,8 +1,8 @@
 """Events and candidates as tokens: phi_in(E + A + S + time).
 
-Order enters through rotary positions in the attention. Time enters here, as an embedding of the log-bucketed gap to the
-event BEFORE: causal, so the history's tokens do not depend on when it is read, and a candidate's gap (request time minus
-the newest event) tells how fresh the history is.
+Order enters through rotary positions in the attention. Time enters here, as an embedding of the log-bucketed gap to
+the event BEFORE: causal, so the history's tokens do not depend on when it is read, and a candidate's gap (request time
+minus the newest event) tells how fresh the history is.
 """
 
 import torch
@@ -29,6 +29,7 @@ class TokenInput(nn.Module):
     def __init__(self, *, item_dim: int, num_actions: int, num_surfaces: int, dim: int) -> None:
         super().__init__()
         self.candidate_action = num_actions + 1
+        self.no_gap = NUM_GAP_BUCKETS
         self.action = nn.Embedding(num_actions + 2, item_dim)
         self.surface = nn.Embedding(num_surfaces + 1, item_dim)
         self.gap = nn.Embedding(NUM_GAP_BUCKETS + 1, item_dim)
@@ -49,7 +50,7 @@ class TokenInput(nn.Module):
         gap_T = gap_buckets(history.timestamp - torch.roll(history.timestamp, 1))
         owner_T = torch.repeat_interleave(history.lengths)
         first_T = positions(history.lengths, owner_T) == 0
-        gap_T = gap_T.masked_fill(first_T, NUM_GAP_BUCKETS)
+        gap_T = gap_T.masked_fill(first_T, self.no_gap)
         parts = item_TE + self.action(history.action) + self.surface(history.surface) + self.gap(gap_T)
         return self.phi_in(parts)
 
@@ -69,20 +70,21 @@ class TokenInput(nn.Module):
             gap_U = gap_buckets(candidates.request_timestamp - history.timestamp[newest_U])
         else:
             gap_U = torch.zeros_like(candidates.request_timestamp)
-        gap_U = gap_U.masked_fill(history.lengths == 0, NUM_GAP_BUCKETS)
+        gap_U = gap_U.masked_fill(history.lengths == 0, self.no_gap)
         owner_N = torch.repeat_interleave(candidates.lengths)
         action_N = torch.full_like(owner_N, self.candidate_action)
         return self.phi_in(item_NE + self.action(action_N) + self.gap(gap_U[owner_N]))
 
 
-def gap_buckets(seconds: Tensor) -> Tensor:
+def gap_buckets(seconds: Tensor, num_buckets: int = NUM_GAP_BUCKETS) -> Tensor:
     """Half-octave buckets of time gaps.
 
     Args:
         seconds: int64; negative gaps count as 0.
+        num_buckets: larger gaps fall into the last one.
 
     Returns:
-        int64 in [0, NUM_GAP_BUCKETS), same shape.
+        int64 in [0, num_buckets), same shape.
     """
     octaves = torch.log2(1.0 + seconds.clamp(min=0).double())
-    return (2.0 * octaves).long().clamp(max=NUM_GAP_BUCKETS - 1)
+    return (2.0 * octaves).long().clamp(max=num_buckets - 1)

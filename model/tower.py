@@ -62,12 +62,6 @@ class SequenceTower(nn.Module):
             raise UserError(f"{path} was trained with use_tower: false, so it has no tower; give another run.")
         item_embedding = MultiHashEmbedding(run.item_table)
         encoder = build_encoder(run.model, run.schema, run.item_table.num_hashes * run.item_table.dim)
-        tower = cls(item_embedding, encoder)
-        saved_as = {
-            name.replace("item_embedding.", "item_tables.").replace("encoder.", "model.encoder."): name
-            for name in tower.state_dict()
-        }
-        state = tower.state_dict()
-        weights = run.weights({saved: state[name] for saved, name in saved_as.items()})
-        tower.load_state_dict({saved_as[saved]: tensor for saved, tensor in weights.items()})
-        return tower
+        item_embedding.load_state_dict(run.weights(item_embedding, "item_tables."))
+        encoder.load_state_dict(run.weights(encoder, "objective.model.encoder."))
+        return cls(item_embedding, encoder)

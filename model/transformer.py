@@ -13,9 +13,6 @@ from torch import Tensor, nn
 
 from pinfm.model.jagged import Layout, pad, unpad
 
-ROTARY_BASE = 10_000.0
-
-
 class Block(nn.Module):
     """One transformer block with a context and a crossing form over the same weights.
 
@@ -117,18 +114,19 @@ def attend_history_and_self(
     return torch.matmul(weights[..., :max_length], values_UHLd) + weights[..., max_length:] * value_UHCd
 
 
-def rotary_angles(positions_T: Tensor, head_dim: int) -> Tensor:
+def rotary_angles(positions_T: Tensor, head_dim: int, base: float = 10_000.0) -> Tensor:
     """Cosines and sines of rotary positions.
 
     Args:
         positions_T: int64 positions.
         head_dim: d, even.
+        base: the longest wavelength is about 2 pi times this.
 
     Returns:
         (T, 2, d / 2) float32.
     """
     steps = torch.arange(0, head_dim, 2, device=positions_T.device, dtype=torch.float32)
-    angles = positions_T[:, None].float() * torch.pow(ROTARY_BASE, -steps / head_dim)[None, :]
+    angles = positions_T[:, None].float() * torch.pow(base, -steps / head_dim)[None, :]
     return torch.stack([angles.cos(), angles.sin()], dim=1)
 
 

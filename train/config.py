@@ -146,6 +146,7 @@ class RunConfig:
                 raise UserError(
                     f"{phase}.batch_size ({size}) must be a multiple of data_streams ({self.data_streams})."
                 )
+        self.model()  # its parts are checked against each other there
 
     def model(self) -> ModelConfig:
         """The part that builds the dense model."""

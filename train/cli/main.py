@@ -49,9 +49,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     try:
         if argv[0] not in verbs:
-            raise UserError(
-                f"unknown verb {argv[0]!r}; choose one of {', '.join(sorted(verbs, key=_road_order))}."
-            )
+            raise UserError(f"unknown verb {argv[0]!r}; choose one of {', '.join(sorted(verbs, key=_road_order))}.")
         run_verb(verbs[argv[0]].load(), argv[0], argv[1:])
     except UserError as error:
         print(f"pinfm: {error}", file=sys.stderr)
@@ -62,11 +60,9 @@ def main(argv: Sequence[str]) -> int:
 def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
     """Parses the verb's flags, runs it, and writes what it reports where `--report` says."""
     parser = VerbParser(prog=f"pinfm {name}", description=verb.__doc__)
-    parser.add_argument(
-        "--report", type=Path | None, default=None, help="write the results to this JSON file"
-    )
+    parser.add_argument("--report", type=Path | None, default=None, help="write the results to this JSON file")
     verb.configure(parser)
-    args = parser.parse_args(list(argv))
+    args = parser.instantiate(parser.parse_args(list(argv)))
     report = verb.run(args)
     if args.report is not None:
         args.report.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,91 @@
+"""The model folder: `scoring.pt`, `signature.json`, `manifest.json`; and `load`, which scores from it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pinfm.embeddings.errors import UserError
+from pinfm.inference.requests import Column, to_inputs
+
+MODULE, SIGNATURE, MANIFEST = "scoring.pt", "signature.json", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A loaded artefact.
+
+    Args:
+        module: the TorchScript module.
+        columns: its inputs.
+        tasks: its outputs.
+    """
+
+    module: torch.jit.ScriptModule
+    columns: Sequence[Column]
+    tasks: Sequence[str]
+
+    @torch.no_grad()
+    def score(self, requests: pd.DataFrame, batch_size: int = 256) -> pd.DataFrame:
+        """Scores every candidate of every request.
+
+        Args:
+            requests: one row per request; see `pinfm.inference.requests`.
+            batch_size: requests scored at a time; does not change the scores.
+
+        Returns:
+            One row per candidate, in order: `request` (the row of `requests`), `item_id`, and a probability per task.
+
+        Raises:
+            UserError: the frame does not fit the signature.
+
+        Example:
+            scores = load("model").score(pd.read_parquet("requests.parquet"))
+        """
+        parts = []
+        for start in range(0, len(requests), batch_size):
+            part = requests.iloc[start : start + batch_size]
+            inputs = to_inputs(part, self.columns)
+            outputs = self.module(inputs)
+            rows = np.repeat(np.arange(start, start + len(part)), inputs["candidate_lengths"].numpy())
+            scores = {task: outputs[task].numpy() for task in self.tasks}
+            parts.append(pd.DataFrame({"request": rows, "item_id": inputs["candidate_item_id"].numpy(), **scores}))
+        if not parts:
+            raise UserError("there are no requests to score; give a file with at least one row.")
+        return pd.concat(parts, ignore_index=True)
+
+
+def load(path: str | Path) -> Scorer:
+    """Loads a model folder.
+
+    Raises:
+        UserError: a file is missing, or is not the one that was written.
+    """
+    folder = Path(path)
+    for name in (MODULE, SIGNATURE, MANIFEST):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} is not a model folder: it has no {name}; write one with `pinfm export`.")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    for name, digest in manifest["sha256"].items():
+        if sha256(folder / name) != digest:
+            raise UserError(f"{folder / name} was changed after its export (sha256 differs); export the run again.")
+    signature = json.loads((folder / SIGNATURE).read_text())
+    columns = [Column(**{**column, "vocabulary": tuple(column["vocabulary"])}) for column in signature["inputs"]]
+    return Scorer(torch.jit.load(folder / MODULE), columns, signature["tasks"])
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes indented JSON."""
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,23 @@
+"""Export a fine-tuned run as one TorchScript module, checked against the run before it is written."""
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+SUMMARY = "the TorchScript artefact, checked against the run"
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Adds the verb's flags."""
+    parser.add_argument("run", type=Path, help="a run of `pinfm finetune`")
+    parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
+
+
+def run(args: Namespace) -> dict[str, Any]:
+    """Exports; the report holds the parity."""
+    from pinfm.inference.export import export
+
+    parity = export(args.run, args.out)
+    print(f"{args.out}: differs from the run by at most {parity['max_abs_diff']:.1e} on {parity['rows']} candidates")
+    return {"artifact": str(args.out), "parity": parity}

@@ -1,0 +1,124 @@
+"""`pinfm export`: a fine-tuned run in, a model folder out, checked before it is written."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, Scorer, load, sha256, write_json
+from pinfm.inference.module import ScoringModule
+from pinfm.inference.requests import input_columns
+from pinfm.model.joint import build_model
+from pinfm.model.run_folder import RunFolder
+
+REQUESTS = "requests.parquet"
+MAX_ABS_DIFF = 1e-5
+
+
+class ParityError(UserError):
+    """The exported module and the run give different scores."""
+
+
+def export(run_path: Path, out: Path) -> dict[str, Any]:
+    """Exports the newest checkpoint of a fine-tuned run.
+
+    Args:
+        run_path: the run folder; it holds real requests with the run's own scores.
+        out: the model folder to write; must not exist.
+
+    Returns:
+        The manifest's `parity`: {"max_abs_diff", "rows"}.
+
+    Raises:
+        UserError: the run can't be exported, or `out` exists.
+        ParityError: artefact and run differ by more than 1e-5; nothing is written.
+    """
+    run = RunFolder.open(run_path)
+    if run.kind != "finetune":
+        raise UserError(f"{run_path} is a {run.kind} run, which ranks nothing; export a run of `pinfm finetune`.")
+    if out.exists():
+        raise UserError(f"{out} exists already; give another --out.")
+    if not (run_path / REQUESTS).is_file():
+        raise UserError(f"{run_path} has no {REQUESTS} to check against; let the run finish.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        parity = _write(run, unfinished)
+        unfinished.rename(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return parity
+
+
+def scoring_module(run: RunFolder) -> ScoringModule:
+    """The run's model with whole tables, in evaluation mode, from its newest checkpoint."""
+    feature_tables = {table.name: MultiHashEmbedding(table) for table in run.feature_tables}
+    item_tables = MultiHashEmbedding(run.item_table)
+    feature_dim = feature_tables["user_id"].dim
+    model = build_model(run.model, run.schema, item_tables.dim, feature_dim)
+    model.load_state_dict(run.weights(model, "objective.model."))
+    item_tables.load_state_dict(run.weights(item_tables, "item_tables."))
+    for table in feature_tables.values():
+        table.load_state_dict(run.weights(table, "feature_tables."))
+    return ScoringModule(model, item_tables, feature_tables, run.schema).eval()
+
+
+def _write(run: RunFolder, folder: Path) -> dict[str, Any]:
+    scripted = torch.jit.freeze(torch.jit.script(scoring_module(run)))
+    torch.jit.save(scripted, str(folder / MODULE))
+    columns = input_columns(run.schema)
+    write_json(
+        folder / SIGNATURE,
+        {
+            "inputs": [column.to_json() for column in columns],
+            "lengths": ["history_lengths", "candidate_lengths"],
+            "tasks": list(run.schema.tasks),
+            "outputs": "task -> float32 probabilities, one per candidate",
+        },
+    )
+    scorer = Scorer(torch.jit.load(str(folder / MODULE)), columns, run.schema.tasks)
+    parity = check_parity(scorer, pd.read_parquet(run.path / REQUESTS))
+    write_json(
+        folder / MANIFEST,
+        {
+            "sha256": {name: sha256(folder / name) for name in (MODULE, SIGNATURE)},
+            "precision": "fp32",
+            "parity": parity,
+            "source_run": {key: run.manifest[key] for key in ("config", "versions", "git", "hardware", "seed")},
+        },
+    )
+    load(folder)
+    return parity
+
+
+def check_parity(scorer: Scorer, requests: pd.DataFrame) -> dict[str, Any]:
+    """Compares an artefact with the scores that the run itself gave.
+
+    Args:
+        scorer: the artefact.
+        requests: real requests with `expected_{task}` columns.
+
+    Returns:
+        {"max_abs_diff": largest absolute difference of a probability, "rows": candidates compared}.
+
+    Raises:
+        ParityError: the difference is above 1e-5.
+    """
+    scores = scorer.score(requests)
+    difference = 0.0
+    for task in scorer.tasks:
+        expected = np.concatenate(requests[f"expected_{task}"].to_list())
+        difference = max(difference, float(np.abs(scores[task].to_numpy() - expected).max()))
+    # Written this way round, a NaN is refused too.
+    if not difference <= MAX_ABS_DIFF:
+        raise ParityError(
+            f"the exported module differs from the run by {difference:.2e} (limit {MAX_ABS_DIFF:.0e}), so nothing was "
+            "written; train in fp32, or report this with the run's manifest."
+        )
+    return {"max_abs_diff": difference, "rows": len(scores)}

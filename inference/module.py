@@ -1,0 +1,103 @@
+"""The exported module: raw ids in, one probability per candidate and task out. Written for TorchScript.
+
+    U  requests     T  events of all histories     N  candidates of all requests
+"""
+
+import torch
+from torch import Tensor, nn
+
+from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.model.inputs import Candidates, History
+from pinfm.model.ranker import RankerFeatures
+from pinfm.model.schema import InputSchema
+
+
+class ScoringModule(nn.Module):
+    """Lookups and the dense model behind one dictionary of tensors.
+
+    Args:
+        model: FusedRanker or PlainRanker, the very module that was trained.
+        item_tables: item ids -> vectors.
+        feature_tables: one lookup per categorical feature; `user_id` among them.
+        schema: tasks and features.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        item_tables: MultiHashEmbedding,
+        feature_tables: dict[str, MultiHashEmbedding],
+        schema: InputSchema,
+    ) -> None:
+        super().__init__()
+        self.model, self.item_tables = model, item_tables
+        self.tasks: list[str] = list(schema.tasks)
+        self.has_content = schema.content_dim > 0
+        request = ["user_id"] + [f.name for f in schema.of("categorical", "request")]
+        candidate = [f.name for f in schema.of("categorical", "candidate")]
+        self.request_tables = nn.ModuleDict({name: feature_tables[name] for name in request})
+        self.candidate_tables = nn.ModuleDict({name: feature_tables[name] for name in candidate})
+        self.request_dense: list[str] = [f.name for f in schema.of("dense", "request")]
+        self.candidate_dense: list[str] = [f.name for f in schema.of("dense", "candidate")]
+        self.feature_dim = next(iter(feature_tables.values())).dim
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scores every candidate.
+
+        Args:
+            inputs: see signature.json. int64: `user_id`, `request_timestamp`, `history_lengths`, `candidate_lengths`
+                (U,), `history_{item_id,action,surface,timestamp}` (T,), `candidate_{item_id,created_at}` (N,);
+                categorical features int64 and dense features float32, (U,) for request scope and (N,) for candidate
+                scope; `candidate_content` float32 (N, K) where items have content vectors.
+
+        Returns:
+            Task -> probabilities (N,) float32.
+        """
+        history = History(
+            inputs["history_lengths"],
+            inputs["history_item_id"],
+            inputs["history_action"],
+            inputs["history_surface"],
+            inputs["history_timestamp"],
+        )
+        item_ids = inputs["candidate_item_id"]
+        content = torch.zeros([item_ids.size(0), 0], device=item_ids.device)
+        if self.has_content:
+            content = inputs["candidate_content"]
+        candidates = Candidates(
+            inputs["candidate_lengths"],
+            inputs["request_timestamp"],
+            item_ids,
+            inputs["candidate_created_at"],
+            content,
+        )
+        # History and candidates share one lookup, as in training.
+        vectors = self.item_tables(torch.cat([history.item_id, item_ids]))
+        num_events = history.item_id.size(0)
+        features = self._features(inputs)
+        output = self.model(history, candidates, vectors[:num_events], vectors[num_events:], features)
+        probabilities = torch.sigmoid(output.logits)
+        return {task: probabilities[:, i] for i, task in enumerate(self.tasks)}
+
+    def _features(self, inputs: dict[str, Tensor]) -> RankerFeatures:
+        request_vectors = [table(inputs[name]) for name, table in self.request_tables.items()]
+        num_candidates = inputs["candidate_item_id"].size(0)
+        candidate_vectors = torch.zeros(
+            [num_candidates, 0, self.feature_dim], device=inputs["candidate_item_id"].device
+        )
+        for name, table in self.candidate_tables.items():
+            candidate_vectors = torch.cat([candidate_vectors, table(inputs[name])[:, None, :]], dim=1)
+        return RankerFeatures(
+            torch.stack(request_vectors, dim=1),
+            candidate_vectors,
+            _columns(inputs, self.request_dense, inputs["user_id"].size(0)),
+            _columns(inputs, self.candidate_dense, num_candidates),
+        )
+
+
+def _columns(inputs: dict[str, Tensor], names: list[str], num_rows: int) -> Tensor:
+    """(rows, number of names) float32."""
+    block = torch.zeros([num_rows, len(names)], device=inputs["user_id"].device)
+    for i, name in enumerate(names):
+        block[:, i] = inputs[name]
+    return block

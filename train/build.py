@@ -1,0 +1,210 @@
+"""From a config to a sharded training module with its optimizers: the one path for 1 and for N ranks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torchrec.distributed.embedding import EmbeddingCollectionSharder
+from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
+from torchrec.modules.embedding_modules import EmbeddingCollection
+from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backward
+from torchrec.optim.clipping import GradientClipping, GradientClippingOptimizer
+from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
+from torchrec.optim.optimizers import in_backward_optimizer_filter
+from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
+
+from pinfm.embeddings.collections import embedding_collection
+from pinfm.embeddings.init import fill_uniform
+from pinfm.embeddings.plan import sharding_plan
+from pinfm.embeddings.specs import IdTable, feature_table, item_table
+from pinfm.model.encoder import build_encoder
+from pinfm.model.joint import FusedRanker, build_model
+from pinfm.model.schema import InputSchema
+from pinfm.train.config import OptimizerConfig, RunConfig
+from pinfm.train.loader.batches import RequestBatch, SegmentBatch
+from pinfm.train.objectives import JointObjective, Losses, PretrainObjective, RankingObjective
+
+META = torch.device("meta")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """The id tables of a run.
+
+    Args:
+        item: of item ids.
+        features: of the user id, then of each categorical feature; empty in pretraining.
+    """
+
+    item: IdTable
+    features: tuple[IdTable, ...]
+
+
+class PretrainModule(nn.Module):
+    """Lookup, then the objective. TorchRec's pipeline reads this forward, so it does nothing else.
+
+    Args:
+        item_tables: the item id tables.
+        objective: the dense part.
+    """
+
+    def __init__(self, item_tables: EmbeddingCollection, objective: PretrainObjective) -> None:
+        super().__init__()
+        self.item_tables, self.objective = item_tables, objective
+
+    def forward(self, batch: SegmentBatch) -> tuple[Tensor, Losses]:
+        """The loss and its parts."""
+        loss, parts = self.objective(batch, self.item_tables(batch.item_rows))
+        return loss, parts
+
+
+class FinetuneModule(nn.Module):
+    """Lookups, then the objective. TorchRec's pipeline reads this forward, so it does nothing else.
+
+    Args:
+        item_tables: the item id tables, shared by history and candidates.
+        feature_tables: user ids and categorical features.
+        objective: the dense part.
+    """
+
+    def __init__(
+        self,
+        item_tables: EmbeddingCollection,
+        feature_tables: EmbeddingCollection,
+        objective: RankingObjective | JointObjective,
+    ) -> None:
+        super().__init__()
+        self.item_tables, self.feature_tables, self.objective = item_tables, feature_tables, objective
+
+    def forward(self, batch: RequestBatch) -> tuple[Tensor, Losses]:
+        """The loss and its parts."""
+        items = self.item_tables(batch.item_rows)
+        loss, parts = self.objective(batch, items, self.feature_tables(batch.feature_rows))
+        return loss, parts
+
+
+def pretrain_tables(config: RunConfig) -> Tables:
+    """The tables of a pretraining run."""
+    return Tables(item=item_table(config.item_table), features=())
+
+
+def finetune_tables(config: RunConfig, schema: InputSchema, num_users: int) -> Tables:
+    """The tables of a fine-tuning run.
+
+    Args:
+        config: table sizes.
+        schema: categorical features and how many values each has.
+        num_users: users in the dataset.
+    """
+    sizes = [("user_id", num_users)]
+    sizes += [(f.name, f.num_values) for f in schema.of("categorical", "request") + schema.of("categorical", "candidate")]
+    features = tuple(feature_table(name, size, config.feature_tables) for name, size in sizes)
+    return Tables(item=item_table(config.item_table), features=features)
+
+
+def build_pretrain(config: RunConfig, schema: InputSchema, tables: Tables, device: torch.device) -> PretrainModule:
+    """The unsharded training module; its tables stand on the meta device, its dense part on `device`."""
+    encoder = build_encoder(config.model(), schema, tables.item.num_hashes * tables.item.dim)
+    objective = PretrainObjective(encoder, tables.item, config.pretrain)
+    # Nothing in pretraining reads these.
+    encoder.content.requires_grad_(False)
+    return PretrainModule(embedding_collection([tables.item], META), objective.to(device))
+
+
+def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, device: torch.device) -> FinetuneModule:
+    """The unsharded training module; its tables stand on the meta device, its dense part on `device`."""
+    model = build_model(
+        config.model(), schema, tables.item.num_hashes * tables.item.dim, config.feature_tables.dim
+    )
+    objective: RankingObjective | JointObjective
+    if isinstance(model, FusedRanker):
+        if config.finetune.freeze_tower:
+            model.encoder.requires_grad_(False)
+        objective = JointObjective(
+            model, schema, tables.item, tables.features, config.finetune, config.cold_start.alignment_weight
+        )
+    else:
+        objective = RankingObjective(model, schema, tables.item, tables.features)
+    return FinetuneModule(
+        embedding_collection([tables.item], META),
+        embedding_collection(tables.features, META),
+        objective.to(device),
+    )
+
+
+def shard(
+    module: PretrainModule | FinetuneModule,
+    config: OptimizerConfig,
+    batch_size: int,
+    device: torch.device,
+    seed: int,
+) -> DistributedModelParallel:
+    """Plans the tables over the ranks, fuses their optimizer into the backward pass, and fills new rows.
+
+    Args:
+        module: from `build_pretrain` or `build_finetune`.
+        config: the tables' learning rates.
+        batch_size: examples a rank reads at a time.
+        device: of this rank.
+        seed: of the tables' initial values.
+    """
+    bounds = {
+        f"{owner}.embeddings.{table.name}.weight": (table.get_weight_init_min(), table.get_weight_init_max())
+        for owner, collection in module.named_children()
+        if isinstance(collection, EmbeddingCollection)
+        for table in collection.embedding_configs()
+    }
+    scales = {"item_tables": config.pretrained_lr_scale, "feature_tables": 1.0}
+    for name, scale in scales.items():
+        if hasattr(module, name):
+            learning_rate = {"lr": config.table_lr * scale}
+            apply_optimizer_in_backward(RowWiseAdagrad, getattr(module, name).parameters(), learning_rate)
+    group = dist.group.WORLD
+    assert group is not None
+    sharders = [EmbeddingCollectionSharder()]
+    model = DistributedModelParallel(
+        module,
+        device=device,
+        plan=sharding_plan(module, sharders, group, device.type, batch_size),
+        sharders=sharders,
+        data_parallel_wrapper=DefaultDataParallelWrapper(find_unused_parameters=True),
+    )
+    state = model.state_dict()
+    for name, bound in bounds.items():
+        for part in state[name].local_shards():
+            rows, columns = part.metadata.shard_offsets
+            fill_uniform(part.tensor, name, seed, (rows, columns), bound)
+    return model
+
+
+def build_optimizer(model: DistributedModelParallel, config: OptimizerConfig) -> CombinedOptimizer:
+    """AdamW for the dense weights, the tower at its own rate, and the tables' fused optimizers beside it.
+
+    Args:
+        model: the sharded module.
+        config: learning rates, decay and clipping.
+    """
+    dense = {
+        name: parameter
+        for name, parameter in in_backward_optimizer_filter(model.named_parameters())
+        if parameter.requires_grad
+    }
+    tower = {id(parameter) for name, parameter in dense.items() if ".encoder." in name}
+
+    def adamw(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        parameters = list(parameters)
+        groups = [
+            {
+                "params": [p for p in parameters if id(p) in tower],
+                "lr": config.dense_lr * config.pretrained_lr_scale,
+            },
+            {"params": [p for p in parameters if id(p) not in tower], "lr": config.dense_lr},
+        ]
+        return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=config.weight_decay)
+
+    clipped = GradientClippingOptimizer(
+        KeyedOptimizerWrapper(dense, adamw), clipping=GradientClipping.NORM, max_gradient=config.gradient_clip_norm
+    )
+    return CombinedOptimizer([("tables", model.fused_optimizer), ("dense", clipped)])

@@ -1,0 +1,104 @@
+"""Checkpoints by torch.distributed.checkpoint: written by any number of ranks, read by any other."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.optim.keyed import CombinedOptimizer
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.run_folder import CHECKPOINTS, RunFolder
+from pinfm.train.distributed import is_first_rank
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """Everything that a run continues from.
+
+    Args:
+        model: the sharded module.
+        optimizer: of its dense weights and tables.
+        step: steps done.
+    """
+
+    model: DistributedModelParallel
+    optimizer: CombinedOptimizer
+    step: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as torch.distributed.checkpoint takes it."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+
+
+def save(state: TrainState, run: Path) -> Path:
+    """Writes RUN/checkpoints/step-*, under another name until it is whole. Every rank must call it."""
+    path = run / CHECKPOINTS / f"step-{state.step:08d}"
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    dcp.save(state.state_dict(), checkpoint_id=unfinished)
+    if is_first_rank():
+        shutil.rmtree(path, ignore_errors=True)
+        unfinished.rename(path)
+    dist.barrier()
+    return path
+
+
+def resume(state: TrainState, run: RunFolder) -> None:
+    """Continues from the newest checkpoint of a run, at whatever number of ranks wrote it."""
+    _initialise_optimizer_state(state)
+    values = state.state_dict()
+    dcp.load(values, checkpoint_id=run.latest_checkpoint())
+    state.model.load_state_dict(values["model"])
+    state.optimizer.load_state_dict(values["optimizer"])
+    state.step = values["step"]
+
+
+def load_model(model: DistributedModelParallel, run: RunFolder) -> None:
+    """Loads the weights of a run's newest checkpoint into a module of the same shape."""
+    values = {"model": model.state_dict()}
+    dcp.load(values, checkpoint_id=run.latest_checkpoint())
+    model.load_state_dict(values["model"])
+
+
+def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str]:
+    """Copies item tables and tower from a pretraining run into a fine-tuning module.
+
+    Args:
+        model: the sharded fine-tuning module.
+        run: the pretraining run.
+
+    Returns:
+        The names that were copied.
+
+    Raises:
+        UserError: the shapes differ.
+    """
+    wanted = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name.startswith("item_tables.") or (".encoder." in name and ".content." not in name)
+    }
+    values = {"model": wanted}
+    try:
+        dcp.load(values, checkpoint_id=run.latest_checkpoint())
+    except (dcp.CheckpointException, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"the tower of {run.path} does not fit this config ({_first_line(error)}); "
+            "use the same tower, item_table and dataset vocabulary as the pretraining run."
+        ) from error
+    model.load_state_dict(values["model"], strict=False)
+    return sorted(wanted)
+
+
+def _initialise_optimizer_state(state: TrainState) -> None:
+    """Makes the optimizer hold the tensors that loading fills; AdamW makes them at its first step otherwise."""
+    for _, optimizer in state.optimizer.optimizers:
+        if hasattr(optimizer, "init_state"):
+            optimizer.init_state()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -1,0 +1,31 @@
+"""Evaluate a run: ranking metrics per task for a fine-tuned run, retrieval for a pretrained one."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ArgumentParser, Namespace
+
+SUMMARY = "metrics of a run on a split"
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Adds the verb's flags."""
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
+    parser.add_argument("--split", type=Literal["train", "validation", "test"], default="test", help="which requests")
+
+
+def run(args: Namespace) -> dict[str, Any]:
+    """Evaluates, prints the table, and reports everything."""
+    from pinfm.model.run_folder import RunFolder
+    from pinfm.train.cli.run_flags import config_from_manifest
+    from pinfm.train.evaluation.evaluate import evaluate
+    from pinfm.train.metrics import metrics_table
+
+    config = config_from_manifest(RunFolder.open(args.run).manifest["config"])
+    report = evaluate(args.run, config, args.data, args.split)
+    if "metrics" in report:
+        print(metrics_table(report["metrics"]))
+    else:
+        print("\n".join(f"{name:<18}{value}" for name, value in report["retrieval"].items()))
+    return {"run": str(args.run), "data": str(args.data), "split": args.split, **report}

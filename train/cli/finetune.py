@@ -1,0 +1,25 @@
+"""Train the multi-task ranker on impressions, jointly with the tower that feeds it."""
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from pinfm.train.cli.run_flags import add_run_flags, run_config
+
+SUMMARY = "joint training of tower and ranker on impressions"
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Adds the verb's flags."""
+    add_run_flags(parser)
+    parser.add_argument("--pretrained", type=Path | None, default=None, help="a run of `pinfm pretrain` to start from")
+
+
+def run(args: Namespace) -> dict[str, Any]:
+    """Trains; the report holds the last metrics."""
+    from pinfm.train.phases import Place, finetune
+
+    place = Place(data=args.data, out=args.out, resume=args.resume, pretrained=args.pretrained)
+    metrics = finetune(run_config(args), place)
+    return {"run": str(args.out), "metrics": metrics}

@@ -1,0 +1,22 @@
+"""Pretrain item tables and tower on the events of a prepared dataset, without labels."""
+
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from pinfm.train.cli.run_flags import add_run_flags, run_config
+
+SUMMARY = "self-supervised pretraining of tables and tower"
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Adds the verb's flags."""
+    add_run_flags(parser)
+
+
+def run(args: Namespace) -> dict[str, Any]:
+    """Trains; the report holds the last metrics."""
+    from pinfm.train.phases import Place, pretrain
+
+    metrics = pretrain(run_config(args), Place(data=args.data, out=args.out, resume=args.resume))
+    return {"run": str(args.out), "metrics": metrics}

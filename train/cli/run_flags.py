@@ -1,0 +1,41 @@
+"""The flags that `pretrain` and `finetune` share: a config, its overrides, and where to read and write."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from pinfm.train.config import RunConfig
+from pinfm.train.recipes import recipe_names, recipe_path
+
+
+class RecipeFile(ActionConfigFile):
+    """`--config`, which takes the name of a shipped recipe or a YAML file."""
+
+    def __call__(self, parser: ArgumentParser, cfg: Namespace, values: Any, option_string: str | None = None) -> None:
+        """Reads the recipe into the namespace."""
+        super().__call__(parser, cfg, str(recipe_path(values)), option_string)
+
+
+def add_run_flags(parser: ArgumentParser) -> None:
+    """Adds --config, --data, --out, --resume, and a flag for every field of RunConfig."""
+    parser.add_argument(
+        "--config", action=RecipeFile, help=f"a recipe ({', '.join(recipe_names())}) or a YAML file; later flags override"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
+    parser.add_argument("--out", type=Path, required=True, help="the run folder to write")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its newest checkpoint")
+    parser.add_class_arguments(RunConfig)
+
+
+def run_config(args: Namespace) -> RunConfig:
+    """The config among the verb's instantiated flags."""
+    return RunConfig(**{field.name: args[field.name] for field in fields(RunConfig)})
+
+
+def config_from_manifest(values: dict[str, Any]) -> RunConfig:
+    """The config that a run was made with, from its manifest."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(RunConfig)
+    return run_config(parser.instantiate(parser.parse_object(values)))

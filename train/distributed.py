@@ -1,0 +1,114 @@
+"""Ranks: one process is a group of one, so that there is a single code path from one to many."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pinfm.embeddings.errors import UserError
+
+
+def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """The device of this process.
+
+    Raises:
+        UserError: `cuda` was asked for and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("device is `cuda`, but torch sees no CUDA device; take device `auto` or `cpu`.")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[dist.ProcessGroup]:
+    """Joins the group that the launcher describes (torchrun's variables), or makes a group of one."""
+    if "RANK" not in os.environ:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        init = {"init_method": f"tcp://127.0.0.1:{port}", "rank": 0, "world_size": 1}
+    else:
+        init = {}
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", **init)
+    try:
+        group = dist.group.WORLD
+        assert group is not None
+        yield group
+    finally:
+        dist.destroy_process_group()
+
+
+def is_first_rank() -> bool:
+    """Whether this process writes the files and the progress bar."""
+    return dist.get_rank() == 0
+
+
+def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
+    """A loss whose average over ranks is (sum of totals) / (sum of counts).
+
+    Data-parallel training averages gradients over ranks, so dividing by the rank's own count would weigh examples of a
+    short rank more. With this, N ranks train exactly as one rank would on their joint batch.
+
+    Args:
+        total: the rank's summed loss.
+        count: what it was summed over.
+    """
+    everywhere = count.detach().float().clone()
+    dist.all_reduce(everywhere)
+    return total * dist.get_world_size() / everywhere.clamp(min=1.0)
+
+
+def sum_over_ranks(count: Tensor) -> Tensor:
+    """The sum of every rank's number."""
+    everywhere = count.clone()
+    dist.all_reduce(everywhere)
+    return everywhere
+
+
+def max_over_ranks(value: int) -> int:
+    """The largest of every rank's numbers."""
+    largest = torch.tensor(value, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return int(largest)
+
+
+def gather_rows(x_VO: Tensor) -> list[Tensor]:
+    """Every rank's rows, differentiable: a gradient that another rank computes flows back to the rank it belongs to.
+
+    Args:
+        x_VO: this rank's rows; the number of rows differs between ranks.
+
+    Returns:
+        One (V_r, O) tensor a rank.
+    """
+    if dist.get_world_size() == 1:
+        return [x_VO]
+    sizes = [torch.zeros((), dtype=torch.int64, device=x_VO.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, torch.tensor(x_VO.size(0), device=x_VO.device))
+    most = max(int(size) for size in sizes)
+    padded = torch.cat([x_VO, x_VO.new_zeros([most - x_VO.size(0), *x_VO.shape[1:]])])
+    gathered: Tensor = _GatherPadded.apply(padded)  # type: ignore[no-untyped-call]
+    return [block[: int(size)] for block, size in zip(gathered, sizes, strict=True)]
+
+
+class _GatherPadded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        blocks = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(blocks, x.contiguous())
+        return torch.stack(blocks)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        grad = grad.contiguous()
+        dist.all_reduce(grad)
+        return grad[dist.get_rank()]

@@ -1,0 +1,74 @@
+"""`pinfm evaluate`: a run folder and a dataset in, a report out."""
+
+from pathlib import Path
+from typing import Any
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.run_folder import RunFolder
+from pinfm.model.tower import SequenceTower
+from pinfm.train import checkpoint
+from pinfm.train.build import Tables, build_finetune, shard
+from pinfm.train.config import RunConfig
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.distributed import choose_device, process_group
+from pinfm.train.evaluation.popularity import Popularity
+from pinfm.train.evaluation.predictions import predict_split
+from pinfm.train.evaluation.retrieval import retrieval_metrics
+from pinfm.train.phases import request_feed
+
+
+def evaluate(path: Path, config: RunConfig, data: Path, split: str) -> dict[str, Any]:
+    """Evaluates the newest checkpoint of a run.
+
+    Args:
+        path: the run folder.
+        config: the config that the run was made with.
+        data: a prepared dataset with the run's vocabularies, tasks and features.
+        split: `train`, `validation` or `test`.
+
+    Returns:
+        For a fine-tuned run `metrics`: {"model" | "popularity": {task: metrics}}; for a pretrained one `retrieval`.
+
+    Raises:
+        UserError: run and dataset do not fit together, or the split is empty.
+    """
+    run, dataset = RunFolder.open(path), PreparedDataset.open(data)
+    _require_same_inputs(run, dataset, data)
+    if run.kind == "pretrain":
+        return {"retrieval": retrieval_metrics(SequenceTower.from_run(path), dataset, split, config.max_history)}
+    return {"metrics": _ranking(run, config, dataset, split)}
+
+
+def _ranking(run: RunFolder, config: RunConfig, dataset: PreparedDataset, split: str) -> dict[str, Any]:
+    device = choose_device(config.device)
+    tables = Tables(item=run.item_table, features=run.feature_tables)
+    with process_group(device):
+        feed = request_feed(config, dataset, tables, split, shuffle=False)
+        if not feed.steps_per_epoch:
+            raise UserError(f"the {split} split has no requests; evaluate another split.")
+        module = build_finetune(config, run.schema, tables, device)
+        model = shard(module, config.finetune.optimizer, config.finetune.batch_size, device, config.seed)
+        checkpoint.load_model(model, run)
+        predictions = predict_split(model, feed, device)
+    popularity = Popularity(dataset)
+    tasks = dataset.info.schema.tasks
+    return {
+        "model": predictions.metrics(tasks, popularity.item_id),
+        "popularity": popularity.predictions(predictions).metrics(tasks, popularity.item_id),
+    }
+
+
+def _require_same_inputs(run: RunFolder, dataset: PreparedDataset, data: Path) -> None:
+    """Codes and feature columns mean something else in another dataset, so they must be equal."""
+    for name in ("actions", "surfaces", "tasks"):
+        ours, theirs = getattr(run.schema, name), getattr(dataset.info.schema, name)
+        if ours != theirs:
+            raise UserError(
+                f"{data} has {name} {list(theirs)}, the run was trained with {list(ours)}; "
+                "prepare the data with the run's vocabulary."
+            )
+    ours, theirs = (
+        [(f.name, f.kind, f.scope) for f in schema.features] for schema in (run.schema, dataset.info.schema)
+    )
+    if ours != theirs:
+        raise UserError(f"{data} has other features than the run was trained with; prepare it from the same source.")

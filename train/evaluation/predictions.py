@@ -1,0 +1,99 @@
+"""A split's candidates with a model's probabilities beside their labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.distributed import is_first_rank
+from pinfm.train.feed import Feed
+from pinfm.train.loader.arrays import RequestArrays
+from pinfm.train.loader.ragged import IntArray, list_column
+from pinfm.train.metrics import item_age_days, ranking_metrics
+from pinfm.train.parity import predict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """N candidates of one split.
+
+    Args:
+        probabilities: (N, tasks).
+        labels: (N, tasks), 0 or 1.
+        item_id: (N,).
+        user_id: (N,).
+        request_id: (N,).
+        age_days: (N,) item's age at request time.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.float32]
+    item_id: IntArray
+    user_id: IntArray
+    request_id: IntArray
+    age_days: npt.NDArray[np.float64]
+
+    def metrics(self, tasks: Sequence[str], seen_items: IntArray) -> dict[str, dict[str, object]]:
+        """The ranking metrics of each task, also by item age.
+
+        Args:
+            tasks: names of the columns.
+            seen_items: items of the training split's impressions.
+        """
+        columns = range(len(tasks))
+        return ranking_metrics(
+            {tasks[i]: torch.from_numpy(self.probabilities[:, i]) for i in columns},
+            {tasks[i]: torch.from_numpy(self.labels[:, i] > 0.5) for i in columns},
+            torch.from_numpy(self.user_id),
+            torch.from_numpy(np.unique(self.request_id, return_inverse=True)[1]),
+            torch.from_numpy(self.age_days),
+            torch.from_numpy(~np.isin(self.item_id, seen_items)),
+        )
+
+
+def predict_split(model: nn.Module, feed: Feed[RequestArrays], device: torch.device) -> Predictions:
+    """Runs a model over this rank's share of a split.
+
+    Args:
+        model: the sharded module.
+        feed: the split's requests, unshuffled.
+        device: of this rank.
+    """
+    parts = []
+    steps = feed.arrays(0, feed.steps_per_epoch)
+    for arrays in tqdm(steps, total=feed.steps_per_epoch, unit="batch", disable=None if is_first_rank() else True):
+        parts.append(_with_labels(arrays, predict(model, feed.collate(arrays), device)))
+    return _join(parts)
+
+
+def seen_items(dataset: PreparedDataset) -> IntArray:
+    """Items that occur among the training split's candidates."""
+    buckets = range(dataset.info.num_buckets)
+    seen = [np.unique(list_column(dataset.requests("train", bucket), "item_id")[0]) for bucket in buckets]
+    return np.unique(np.concatenate(seen)).astype(np.int64)
+
+
+def _with_labels(arrays: RequestArrays, probabilities: npt.NDArray[np.float32]) -> Predictions:
+    owner = np.repeat(np.arange(len(arrays.user_id)), arrays.candidate_lengths)
+    ages = item_age_days(
+        torch.from_numpy(arrays.request_timestamp[owner]), torch.from_numpy(arrays.created_at)
+    )
+    return Predictions(
+        probabilities=probabilities,
+        labels=arrays.labels,
+        item_id=arrays.item_id,
+        user_id=arrays.user_id[owner],
+        request_id=arrays.request_id[owner],
+        age_days=ages.numpy(),
+    )
+
+
+def _join(parts: list[Predictions]) -> Predictions:
+    return Predictions(
+        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Predictions)}
+    )

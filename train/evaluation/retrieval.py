@@ -1,0 +1,73 @@
+"""Next-item retrieval over the full catalogue, for a pretrained tower.
+
+One query a user: the first positive event after the training split is the target, the events before it the history, and
+the items of that history are no answers.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pinfm.model.jagged import starts
+from pinfm.model.tower import SequenceTower
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.loader.batches import history_tensors
+from pinfm.train.loader.ragged import IntArray, scalar_column
+from pinfm.train.loader.requests import EVENT_COLUMNS, gather_history
+from pinfm.train.metrics import RetrievalMetrics
+
+BATCH = 256
+
+
+@torch.no_grad()
+def retrieval_metrics(
+    tower: SequenceTower, dataset: PreparedDataset, split: str, max_history: int, ks: Sequence[int] = (10, 50, 100)
+) -> dict[str, float | None]:
+    """HR@k and NDCG@k of the tower's state against psi of every item.
+
+    Args:
+        tower: from a pretraining run.
+        dataset: events and catalogue.
+        split: targets are taken from this split's time.
+        max_history: newest events of the history that the tower reads.
+        ks: cut-offs.
+    """
+    tower.eval()
+    catalogue: IntArray = scalar_column(dataset.items(), "item_id").astype(np.int64)
+    z_VO = tower.encoder.psi(tower.item_embedding(torch.from_numpy(catalogue)))
+    metrics = RetrievalMetrics(ks=ks)
+    for bucket in tqdm(range(dataset.info.num_buckets), unit="bucket", disable=None):
+        for events, first, target in _queries(dataset, split, bucket):
+            begin = np.maximum(first, target - max_history)
+            states_BO = _last_states(tower, events, begin, target - begin)
+            seen = [np.searchsorted(catalogue, events["item_id"][a:b]) for a, b in zip(first, target, strict=True)]
+            wanted = torch.from_numpy(np.searchsorted(catalogue, events["item_id"][target]))
+            metrics.update(states_BO @ z_VO.T, wanted, [torch.from_numpy(rows) for rows in seen])
+    return metrics.compute()
+
+
+def _queries(
+    dataset: PreparedDataset, split: str, bucket: int
+) -> Iterator[tuple[dict[str, IntArray], IntArray, IntArray]]:
+    """Batches of (events, each user's first event, the target event); users without history or target have none."""
+    table = dataset.events(bucket)
+    events = {name: scalar_column(table, name).astype(np.int64) for name in (*EVENT_COLUMNS, "user_id")}
+    begin, end = dataset.info.splits[split]
+    in_split = (events["timestamp"] >= begin) & (events["timestamp"] < end)
+    hits = np.flatnonzero(in_split & np.isin(events["action"], dataset.info.schema.positive_codes()))
+    users, first_hit = np.unique(events["user_id"][hits], return_index=True)
+    target = hits[first_hit]
+    first = np.searchsorted(events["user_id"], users)
+    kept = target > first
+    for start in range(0, int(kept.sum()), BATCH):
+        yield events, first[kept][start : start + BATCH], target[kept][start : start + BATCH]
+
+
+def _last_states(tower: SequenceTower, events: dict[str, IntArray], start: IntArray, length: IntArray) -> Tensor:
+    history = history_tensors(gather_history(events, start, length))
+    context = tower.encoder.encode_context(history, tower.item_embedding(history.item_id))
+    last_B = starts(history.lengths) + history.lengths - 1
+    return tower.encoder.states(context)[last_B]

@@ -1,0 +1,1 @@
+"""From a prepared dataset to batches: buckets, deterministic streams, ragged gathers, hashing."""

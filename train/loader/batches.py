@@ -1,0 +1,202 @@
+"""Batches as TorchRec's train pipeline moves them: tensors and hashed ids, every unique item once."""
+
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+from torchrec.streamable import Pipelineable
+
+from pinfm.embeddings.collections import IdHasher
+from pinfm.model.inputs import Candidates, History
+from pinfm.model.schema import InputSchema
+from pinfm.train.loader.arrays import HistoryArrays, RequestArrays, SegmentArrays
+from pinfm.train.loader.items import ItemAttributes
+from pinfm.train.loader.ragged import IntArray
+
+Self = TypeVar("Self", bound="Batch")
+
+
+@dataclass
+class Batch(Pipelineable):
+    """A dataclass of tensors, named tuples of tensors, and jagged tensors, which moves between devices as one."""
+
+    def to(self: Self, device: torch.device, non_blocking: bool = False) -> Self:
+        """Copies every field to a device."""
+        return type(self)(**{f.name: _to(getattr(self, f.name), device, non_blocking) for f in fields(self)})
+
+    def record_stream(self, stream: torch.Stream) -> None:
+        """Tells the allocator that `stream` still reads these tensors."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            for tensor in value if isinstance(value, tuple) else [value]:
+                tensor.record_stream(stream)
+
+
+@dataclass
+class SegmentBatch(Batch):
+    """Segments for pretraining. S segments, T events, V unique items.
+
+    Args:
+        history: the events.
+        user: (S,) index of each segment's user in the batch.
+        positive: (T,) bool, whether the event's action is a positive one.
+        ahead: (T, R) how far ahead the targets of L_mtl stand.
+        item_ids: (V,) raw ids, ascending.
+        item_index: (T,) each event's item among them.
+        log_share: (V,) log of the items' share of the positive training events.
+        item_rows: hashed ids of the V items.
+    """
+
+    history: History
+    user: Tensor
+    positive: Tensor
+    ahead: Tensor
+    item_ids: Tensor
+    item_index: Tensor
+    log_share: Tensor
+    item_rows: KeyedJaggedTensor
+
+
+@dataclass
+class RequestBatch(Batch):
+    """Requests for ranking. U requests, T events, N candidates, V unique items.
+
+    Args:
+        history: the events of each request.
+        candidates: the candidates of each request.
+        user: (U,) index of each request's user in the batch.
+        positive: (T,) bool.
+        item_ids: (V,) raw ids, ascending.
+        event_item: (T,) each event's item among them.
+        candidate_item: (N,) each candidate's item among them, as looked up.
+        log_share: (V,).
+        item_rows: hashed ids of the V items.
+        feature_rows: hashed user ids and categorical features; a sample is a request.
+        request_dense: (U, M_r) raw values.
+        candidate_dense: (N, M_c) raw values.
+        labels: (N, tasks) float32.
+        request_id: (U,).
+        user_id: (U,).
+    """
+
+    history: History
+    candidates: Candidates
+    user: Tensor
+    positive: Tensor
+    item_ids: Tensor
+    event_item: Tensor
+    candidate_item: Tensor
+    log_share: Tensor
+    item_rows: KeyedJaggedTensor
+    feature_rows: KeyedJaggedTensor
+    request_dense: Tensor
+    candidate_dense: Tensor
+    labels: Tensor
+    request_id: Tensor
+    user_id: Tensor
+
+
+class SegmentCollator:
+    """Turns segment arrays into a batch.
+
+    Args:
+        items: popularity.
+        item_hasher: hashes item ids.
+        schema: the dataset's actions.
+    """
+
+    def __init__(self, items: ItemAttributes, item_hasher: IdHasher, schema: InputSchema) -> None:
+        self._items, self._item_hasher, self._positive_codes = items, item_hasher, schema.positive_codes()
+
+    def __call__(self, arrays: SegmentArrays) -> SegmentBatch:
+        """The batch on the CPU."""
+        item_ids, item_index = np.unique(arrays.history.item_id, return_inverse=True)
+        return SegmentBatch(
+            history=history_tensors(arrays.history),
+            user=_user_index(arrays.user_id),
+            positive=torch.from_numpy(np.isin(arrays.history.action, self._positive_codes)),
+            ahead=torch.from_numpy(arrays.ahead),
+            item_ids=torch.from_numpy(item_ids),
+            item_index=torch.from_numpy(item_index),
+            log_share=torch.from_numpy(self._items.log_share(item_ids)),
+            item_rows=_item_rows(self._item_hasher, item_ids),
+        )
+
+
+class RequestCollator:
+    """Turns request arrays into a batch.
+
+    Args:
+        items: popularity.
+        item_hasher: hashes item ids.
+        feature_hasher: hashes user ids and categorical features.
+        schema: the dataset's features and actions.
+    """
+
+    def __init__(
+        self, items: ItemAttributes, item_hasher: IdHasher, feature_hasher: IdHasher, schema: InputSchema
+    ) -> None:
+        self._items, self._item_hasher, self._feature_hasher = items, item_hasher, feature_hasher
+        self._schema, self._positive_codes = schema, schema.positive_codes()
+
+    def __call__(self, arrays: RequestArrays) -> RequestBatch:
+        """The batch on the CPU."""
+        num_events = len(arrays.history.item_id)
+        item_ids, index = np.unique(
+            np.concatenate([arrays.history.item_id, arrays.embedded_item_id]), return_inverse=True
+        )
+        return RequestBatch(
+            history=history_tensors(arrays.history),
+            candidates=Candidates(
+                lengths=torch.from_numpy(arrays.candidate_lengths),
+                request_timestamp=torch.from_numpy(arrays.request_timestamp),
+                item_id=torch.from_numpy(arrays.item_id),
+                created_at=torch.from_numpy(arrays.created_at),
+                content=torch.from_numpy(arrays.content),
+            ),
+            user=_user_index(arrays.user_id),
+            positive=torch.from_numpy(np.isin(arrays.history.action, self._positive_codes)),
+            item_ids=torch.from_numpy(item_ids),
+            event_item=torch.from_numpy(index[:num_events]),
+            candidate_item=torch.from_numpy(index[num_events:]),
+            log_share=torch.from_numpy(self._items.log_share(item_ids)),
+            item_rows=_item_rows(self._item_hasher, item_ids),
+            feature_rows=self._feature_rows(arrays),
+            request_dense=torch.from_numpy(arrays.request_dense),
+            candidate_dense=torch.from_numpy(arrays.candidate_dense),
+            labels=torch.from_numpy(arrays.labels),
+            request_id=torch.from_numpy(arrays.request_id),
+            user_id=torch.from_numpy(arrays.user_id),
+        )
+
+    def _feature_rows(self, arrays: RequestArrays) -> KeyedJaggedTensor:
+        ones_U = torch.ones(len(arrays.user_id), dtype=torch.int64)
+        lengths = {"request": ones_U, "candidate": torch.from_numpy(arrays.candidate_lengths)}
+        ids = {"user_id": (torch.from_numpy(arrays.user_id), ones_U)}
+        for feature in self._schema.features:
+            if feature.kind == "categorical":
+                ids[feature.name] = (torch.from_numpy(arrays.categorical[feature.name]), lengths[feature.scope])
+        return self._feature_hasher(ids)
+
+
+def history_tensors(arrays: HistoryArrays) -> History:
+    """The events as the tower reads them."""
+    return History(**{f.name: torch.from_numpy(getattr(arrays, f.name)) for f in fields(arrays)})
+
+
+def _user_index(user_id: IntArray) -> Tensor:
+    return torch.from_numpy(np.unique(user_id, return_inverse=True)[1])
+
+
+def _item_rows(hasher: IdHasher, item_ids: IntArray) -> KeyedJaggedTensor:
+    ids = torch.from_numpy(item_ids)
+    return hasher({"item": (ids, torch.ones_like(ids))})
+
+
+def _to(value: Any, device: torch.device, non_blocking: bool) -> Any:
+    if isinstance(value, tuple):
+        return type(value)(*(tensor.to(device, non_blocking=non_blocking) for tensor in value))
+    return value.to(device, non_blocking=non_blocking)

@@ -1,0 +1,46 @@
+"""What a batch needs to know of items beside their ids: content vectors and popularity."""
+
+import numpy as np
+import numpy.typing as npt
+
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.loader.ragged import IntArray, list_column, scalar_column
+
+
+class ItemAttributes:
+    """Content vectors and popularity by item id, held in memory once per process.
+
+    Args:
+        dataset: the prepared dataset.
+    """
+
+    def __init__(self, dataset: PreparedDataset) -> None:
+        table = dataset.items()
+        self.item_id: IntArray = scalar_column(table, "item_id").astype(np.int64)
+        counts = scalar_column(table, "event_count").astype(np.float64)
+        # An item without a positive event counts as half a one: its share is small, not zero.
+        shares = np.maximum(counts, 0.5) / max(counts.sum(), 1.0)
+        self._log_share = np.append(np.log(shares), np.log(0.5 / max(counts.sum(), 1.0))).astype(np.float32)
+        dim = dataset.info.schema.content_dim
+        content = np.zeros((len(self.item_id) + 1, dim), dtype=np.float32)
+        if dim:
+            values, lengths = list_column(table, "content")
+            content[:-1][lengths == dim] = values.reshape(-1, dim)
+        self._content = content
+
+    def content(self, ids_N: IntArray) -> npt.NDArray[np.float32]:
+        """(N, K) content vectors; zeros for items that have none or are not known."""
+        rows: npt.NDArray[np.float32] = self._content[self._rows(ids_N)]
+        return rows
+
+    def log_share(self, ids_N: IntArray) -> npt.NDArray[np.float32]:
+        """(N,) log of each item's share of the positive training events."""
+        rows: npt.NDArray[np.float32] = self._log_share[self._rows(ids_N)]
+        return rows
+
+    def _rows(self, ids_N: IntArray) -> IntArray:
+        """The table row of each id; one past the end for unknown ids."""
+        if not len(self.item_id):
+            return np.zeros(len(ids_N), dtype=np.int64)
+        rows = np.searchsorted(self.item_id, ids_N).clip(max=len(self.item_id) - 1)
+        return np.where(self.item_id[rows] == ids_N, rows, len(self.item_id))

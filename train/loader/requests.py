@@ -1,0 +1,142 @@
+"""Requests of a prepared dataset: each with its history, stored once per user, and its candidates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from pinfm.model.cold_start import candidate_id_randomization
+from pinfm.model.schema import Feature, InputSchema
+from pinfm.train.data.dataset import PreparedDataset, history_ranges
+from pinfm.train.loader.arrays import HistoryArrays, RequestArrays
+from pinfm.train.loader.items import ItemAttributes
+from pinfm.train.loader.ragged import IntArray, list_column, ragged_index, scalar_column
+from pinfm.train.loader.streams import Draw
+
+EVENT_COLUMNS = ("item_id", "action", "surface", "timestamp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestBucket:
+    """One bucket's events and requests as arrays.
+
+    Args:
+        events: column -> values, sorted by user and time.
+        history_start: first event of each request's history.
+        history_length: events of each request's history.
+        candidate_start: first candidate of each request.
+        candidate_length: candidates of each request.
+        scalars: request column -> (requests,).
+        lists: candidate column -> (candidates,).
+    """
+
+    events: dict[str, IntArray]
+    history_start: IntArray
+    history_length: IntArray
+    candidate_start: IntArray
+    candidate_length: IntArray
+    scalars: dict[str, npt.NDArray[np.generic]]
+    lists: dict[str, npt.NDArray[np.generic]]
+
+
+class RequestSource:
+    """Reads the requests of one split, a bucket at a time.
+
+    Args:
+        dataset: the prepared dataset.
+        split: `train`, `validation` or `test`.
+        max_history: newest events kept of each history.
+    """
+
+    def __init__(self, dataset: PreparedDataset, split: str, max_history: int) -> None:
+        self._dataset, self._split, self._max_history = dataset, split, max_history
+        self.num_buckets = dataset.info.num_buckets
+
+    def size(self, bucket: int) -> int:
+        """The number of requests."""
+        return self._dataset.num_requests(self._split, bucket)
+
+    def read(self, bucket: int) -> RequestBucket:
+        """The requests of a bucket with the ranges of their histories."""
+        events = self._dataset.events(bucket)
+        requests = self._dataset.requests(self._split, bucket)
+        start, end = history_ranges(events, requests, self._max_history)
+        lists, lengths = {}, np.zeros(0, dtype=np.int64)
+        for field in requests.schema:
+            if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
+                lists[field.name], lengths = list_column(requests, field.name)
+        return RequestBucket(
+            events={name: scalar_column(events, name).astype(np.int64) for name in EVENT_COLUMNS},
+            history_start=start,
+            history_length=end - start,
+            candidate_start=np.cumsum(lengths) - lengths,
+            candidate_length=lengths,
+            scalars={name: scalar_column(requests, name) for name in requests.column_names if name not in lists},
+            lists=lists,
+        )
+
+
+class RequestReader:
+    """Gathers the requests of a draw.
+
+    Args:
+        schema: tasks and features.
+        items: content vectors.
+        candidate_id_randomization: probability that a candidate's id is replaced; 0 in evaluation.
+    """
+
+    def __init__(self, schema: InputSchema, items: ItemAttributes, candidate_id_randomization: float) -> None:
+        self._schema, self._items, self._randomization = schema, items, candidate_id_randomization
+
+    def __call__(self, draw: Draw[RequestBucket]) -> RequestArrays:
+        """The drawn requests as arrays."""
+        bucket, rows, schema = draw.bucket, draw.rows, self._schema
+        candidates = ragged_index(bucket.candidate_start[rows], bucket.candidate_length[rows])
+        item_id = bucket.lists["item_id"][candidates].astype(np.int64)
+        labels = [bucket.lists[f"label_{task}"][candidates] for task in schema.tasks]
+        categorical = schema.of("categorical", "request") + schema.of("categorical", "candidate")
+        return RequestArrays(
+            history=gather_history(bucket.events, bucket.history_start[rows], bucket.history_length[rows]),
+            request_id=bucket.scalars["request_id"][rows].astype(np.int64),
+            user_id=bucket.scalars["user_id"][rows].astype(np.int64),
+            request_timestamp=bucket.scalars["timestamp"][rows].astype(np.int64),
+            candidate_lengths=bucket.candidate_length[rows],
+            item_id=item_id,
+            embedded_item_id=self._randomize(item_id, draw.rng),
+            created_at=bucket.lists["created_at"][candidates].astype(np.int64),
+            content=self._items.content(item_id),
+            categorical={f.name: _values(bucket, f, rows, candidates).astype(np.int64) for f in categorical},
+            request_dense=_dense(bucket, schema.of("dense", "request"), rows, candidates, len(rows)),
+            candidate_dense=_dense(bucket, schema.of("dense", "candidate"), rows, candidates, len(candidates)),
+            labels=np.stack(labels, axis=1).astype(np.float32),
+        )
+
+    def _randomize(self, ids_N: IntArray, rng: np.random.Generator) -> IntArray:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        replaced: IntArray = candidate_id_randomization(
+            torch.from_numpy(ids_N), self._randomization, generator
+        ).numpy()
+        return replaced
+
+
+def gather_history(events: dict[str, IntArray], starts: IntArray, lengths: IntArray) -> HistoryArrays:
+    """The events of some ranges, one after the other."""
+    index = ragged_index(starts, lengths)
+    return HistoryArrays(lengths=lengths, **{name: events[name][index] for name in EVENT_COLUMNS})
+
+
+def _values(
+    bucket: RequestBucket, feature: Feature, rows: IntArray, candidates: IntArray
+) -> npt.NDArray[np.generic]:
+    if feature.scope == "request":
+        return bucket.scalars[feature.name][rows]
+    return bucket.lists[feature.name][candidates]
+
+
+def _dense(
+    bucket: RequestBucket, features: tuple[Feature, ...], rows: IntArray, candidates: IntArray, size: int
+) -> npt.NDArray[np.float32]:
+    columns = [_values(bucket, feature, rows, candidates).astype(np.float32) for feature in features]
+    return np.stack(columns, axis=1) if columns else np.zeros((size, 0), dtype=np.float32)

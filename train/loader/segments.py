@@ -1,0 +1,107 @@
+"""Segments for pretraining: each user's training events, cut into pieces of L events without overlap."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.loader.arrays import SegmentArrays
+from pinfm.train.loader.ragged import IntArray, scalar_column
+from pinfm.train.loader.requests import EVENT_COLUMNS, gather_history
+from pinfm.train.loader.streams import Draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentBucket:
+    """One bucket's events and where its segments lie.
+
+    Args:
+        events: column -> values, sorted by user and time.
+        start: first event of each segment.
+        length: events of each segment.
+        user_id: of each segment.
+    """
+
+    events: dict[str, IntArray]
+    start: IntArray
+    length: IntArray
+    user_id: IntArray
+
+
+class SegmentSource:
+    """Reads segments, a bucket at a time.
+
+    Args:
+        dataset: the prepared dataset; only events before the end of its train split are read.
+        segment_length: L.
+    """
+
+    def __init__(self, dataset: PreparedDataset, segment_length: int) -> None:
+        self._dataset, self._segment_length = dataset, segment_length
+        self._train_end = dataset.info.splits["train"][1]
+        self.num_buckets = dataset.info.num_buckets
+        self.size = cache(self._size)
+
+    def _size(self, bucket: int) -> int:
+        return len(self.read(bucket).start)
+
+    def read(self, bucket: int) -> SegmentBucket:
+        """The segments of a bucket; users with a single event have none."""
+        table = self._dataset.events(bucket)
+        table = table.filter(scalar_column(table, "timestamp") < self._train_end)
+        user_id = scalar_column(table, "user_id").astype(np.int64)
+        start, length = cut_segments(user_id, self._segment_length)
+        return SegmentBucket(
+            events={name: scalar_column(table, name).astype(np.int64) for name in EVENT_COLUMNS},
+            start=start,
+            length=length,
+            user_id=user_id[start],
+        )
+
+
+class SegmentReader:
+    """Gathers the segments of a draw.
+
+    Args:
+        window: L', how far ahead L_mtl looks.
+        pairs_per_anchor: targets that L_mtl draws for each event.
+    """
+
+    def __init__(self, window: int, pairs_per_anchor: int) -> None:
+        self._window, self._pairs_per_anchor = window, pairs_per_anchor
+
+    def __call__(self, draw: Draw[SegmentBucket]) -> SegmentArrays:
+        """The drawn segments as arrays."""
+        bucket, rows = draw.bucket, draw.rows
+        history = gather_history(bucket.events, bucket.start[rows], bucket.length[rows])
+        shape = (len(history.item_id), self._pairs_per_anchor)
+        return SegmentArrays(
+            history=history,
+            user_id=bucket.user_id[rows],
+            ahead=draw.rng.integers(1, self._window, size=shape, endpoint=True),
+        )
+
+
+def cut_segments(user_id_T: IntArray, segment_length: int) -> tuple[IntArray, IntArray]:
+    """Cuts each user's run of events into segments that end at the user's newest event.
+
+    Full segments then hold the newest events, and the remainder, which may be short, the oldest.
+
+    Args:
+        user_id_T: user of each event, equal ids adjacent.
+        segment_length: L.
+
+    Returns:
+        start and length of each segment; segments of a single event, which predict nothing, are left out.
+    """
+    boundary = np.flatnonzero(np.diff(user_id_T, prepend=user_id_T[:1] - 1)) if len(user_id_T) else np.zeros(0, np.int64)
+    first = np.asarray(boundary, dtype=np.int64)
+    end = np.append(first[1:], len(user_id_T))[: len(first)]
+    count = -(-(end - first) // segment_length)
+    owner = np.repeat(np.arange(len(first)), count)
+    from_last = np.concatenate([np.arange(n)[::-1] for n in count]) if len(count) else np.zeros(0, np.int64)
+    stop = end[owner] - from_last * segment_length
+    start = np.maximum(first[owner], stop - segment_length)
+    kept = stop - start > 1
+    return start[kept], (stop - start)[kept]

@@ -1,0 +1,111 @@
+"""Which examples make up each step, the same at every number of ranks.
+
+A dataset's buckets are dealt out to a fixed number of streams. A step takes batch_size / streams examples from every
+stream; rank r of W reads the streams r, r + W, ... and no other bucket. So the examples of a step do not depend on W,
+as long as W divides the number of streams, and a run can continue on other hardware.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from pinfm.train.loader.ragged import IntArray
+
+
+B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
+
+
+class BucketSource(Protocol[B_co]):
+    """Reads buckets; `train/loader/requests.py` and `segments.py` have one each."""
+
+    num_buckets: int
+
+    def size(self, bucket: int) -> int:
+        """The number of examples, without reading them all."""
+        ...
+
+    def read(self, bucket: int) -> B_co:
+        """The examples."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw(Generic[B]):
+    """The examples that one stream gives to a step.
+
+    Args:
+        bucket: where they stand.
+        rows: which ones, (R,).
+        rng: for random draws on these examples; depends on seed, epoch, stream and step alone.
+    """
+
+    bucket: B
+    rows: IntArray
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamPlan:
+    """How a dataset is dealt out.
+
+    Args:
+        num_streams: over all ranks.
+        batch_size: examples a step, over all ranks.
+        seed: of the shuffles.
+        shuffle: false reads buckets and rows in their order, for evaluation.
+    """
+
+    num_streams: int
+    batch_size: int
+    seed: int
+    shuffle: bool
+
+    @property
+    def per_stream(self) -> int:
+        """Examples that a stream gives to a step."""
+        return self.batch_size // self.num_streams
+
+
+def num_steps(source: BucketSource[B], plan: StreamPlan, stream: int) -> int:
+    """Steps until the stream has given every example once."""
+    return sum(-(-source.size(bucket) // plan.per_stream) for bucket in _buckets(source, plan, stream))
+
+
+def read_stream(
+    source: BucketSource[B], plan: StreamPlan, stream: int, epoch: int, skip_steps: int = 0
+) -> Iterator[Draw[B]]:
+    """One epoch of one stream, and then empty draws for as long as other streams still have examples.
+
+    Args:
+        source: reads buckets.
+        plan: how they are dealt out.
+        stream: which one.
+        epoch: each has a shuffle of its own.
+        skip_steps: steps to leave out at the start, without reading what only they need.
+    """
+    order_rng = np.random.default_rng([plan.seed, epoch, stream])
+    buckets = _buckets(source, plan, stream)
+    if plan.shuffle:
+        buckets = [buckets[i] for i in order_rng.permutation(len(buckets))]
+    step = 0
+    for bucket_number in buckets:
+        size = source.size(bucket_number)
+        rows = order_rng.permutation(size) if plan.shuffle else np.arange(size)
+        chunks = [rows[start : start + plan.per_stream] for start in range(0, size, plan.per_stream)]
+        if step + len(chunks) > skip_steps:
+            bucket = source.read(bucket_number)
+            for offset, chunk in enumerate(chunks):
+                if step + offset >= skip_steps:
+                    rng = np.random.default_rng([plan.seed, epoch, stream, step + offset])
+                    yield Draw(bucket=bucket, rows=chunk, rng=rng)
+        step += len(chunks)
+    spare = source.read(stream % source.num_buckets)
+    while True:
+        yield Draw(bucket=spare, rows=np.zeros(0, dtype=np.int64), rng=order_rng)
+
+
+def _buckets(source: BucketSource[B], plan: StreamPlan, stream: int) -> list[int]:
+    return list(range(stream, source.num_buckets, plan.num_streams))

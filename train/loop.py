@@ -1,0 +1,158 @@
+"""The training loop: TorchRec's pipeline over the rank's batches, with metrics, checkpoints and a progress bar."""
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.tensorboard import SummaryWriter
+from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
+from tqdm import tqdm
+
+from pinfm.train import checkpoint
+from pinfm.train.config import OptimizerConfig
+from pinfm.train.distributed import is_first_rank
+from pinfm.train.loader.batches import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """The length and rhythm of a run.
+
+    Args:
+        total_steps: steps of the whole run.
+        examples_per_step: over all ranks, for the progress bar.
+        log_steps: steps between lines of metrics.jsonl.
+        checkpoint_steps: steps between checkpoints.
+        precision: `fp32` or `bf16`, of the dense part.
+        optimizer: warm-up and decay.
+    """
+
+    total_steps: int
+    examples_per_step: int
+    log_steps: int
+    checkpoint_steps: int
+    precision: str
+    optimizer: OptimizerConfig
+
+
+def train(
+    state: checkpoint.TrainState, batches: Iterator[Batch], run: Path, device: torch.device, config: LoopConfig
+) -> dict[str, float]:
+    """Trains until `config.total_steps`; `state.step` says where it starts.
+
+    Args:
+        state: model, optimizer and step.
+        batches: this rank's batches from that step on.
+        run: where metrics and checkpoints go.
+        device: of this rank.
+        config: the length and rhythm.
+
+    Returns:
+        The last logged metrics.
+    """
+    pipeline = TrainPipelineSparseDist(state.model, state.optimizer, device, execute_all_batches=True)
+    schedule = LambdaLR(state.optimizer, learning_rate_factor(config), last_epoch=-1)
+    for _ in range(state.step):
+        schedule.step()
+    state.model.train()
+    with MetricsLog(run, config, state.step) as log, _autocast(device, config.precision):
+        while state.step < config.total_steps:
+            loss, parts = pipeline.progress(batches)
+            schedule.step()
+            state.step += 1
+            log.add(state.step, {"loss": loss, **parts})
+            if state.step % config.checkpoint_steps == 0 or state.step == config.total_steps:
+                checkpoint.save(state, run)
+        return log.last
+
+
+def learning_rate_factor(config: LoopConfig) -> Callable[[int], float]:
+    """Linear warm-up, then constant or half a cosine down to a tenth."""
+    warmup = config.optimizer.warmup_steps
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        if config.optimizer.decay == "constant":
+            return 1.0
+        progress = (step - warmup) / max(1, config.total_steps - warmup)
+        return 0.1 + 0.45 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+    return factor
+
+
+class MetricsLog:
+    """metrics.jsonl, TensorBoard and the progress bar; only the first rank writes.
+
+    Args:
+        run: the run folder.
+        config: the rhythm.
+        start_step: steps done before.
+    """
+
+    def __init__(self, run: Path, config: LoopConfig, start_step: int) -> None:
+        self._config, self.last = config, dict[str, float]()
+        self._sums: dict[str, Tensor] = {}
+        self._count, self._since = 0, time.perf_counter()
+        self._writer = SummaryWriter(run / "tensorboard") if is_first_rank() else None
+        self._file = (run / "metrics.jsonl").open("a") if is_first_rank() else None
+        self._bar = tqdm(
+            total=config.total_steps * config.examples_per_step,
+            initial=start_step * config.examples_per_step,
+            unit="ex",
+            unit_scale=True,
+            disable=None if is_first_rank() else True,
+        )
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        if self._file is not None and self._writer is not None:
+            self._file.close()
+            self._writer.close()
+
+    def add(self, step: int, values: dict[str, Tensor]) -> None:
+        """Adds a step's scalars; writes their means over steps and ranks every `log_steps`."""
+        for name, value in values.items():
+            if value.dim() == 0:
+                self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
+        self._count += 1
+        self._bar.update(self._config.examples_per_step)
+        if step % self._config.log_steps == 0 or step == self._config.total_steps:
+            self._write(step)
+
+    def _write(self, step: int) -> None:
+        means = torch.stack([total.float() for total in self._sums.values()]) / self._count
+        dist.all_reduce(means)
+        means = means / dist.get_world_size()
+        seconds = time.perf_counter() - self._since
+        self.last = dict(zip(self._sums, means.tolist(), strict=True))
+        self.last["examples_per_s"] = self._count * self._config.examples_per_step / seconds
+        if self._file is not None and self._writer is not None:
+            line: dict[str, Any] = {"step": step, **{name: round(value, 6) for name, value in self.last.items()}}
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+            for name, value in self.last.items():
+                self._writer.add_scalar(name, value, step)
+            self._bar.set_postfix({"loss": f"{self.last['loss']:.4f}"})
+        self._sums, self._count, self._since = {}, 0, time.perf_counter()
+
+
+def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()

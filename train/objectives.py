@@ -1,0 +1,265 @@
+"""What a step minimises: dense model and batch in, one loss and its parts out.
+
+Sums are divided by the count over all ranks (`mean_over_ranks`) and negatives are gathered from all ranks, so the loss
+does not depend on how the batch is spread.
+
+    T  events     N  candidates     V  unique items     E  width of an item's vector     K  tasks     O  width of H
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchrec.sparse.jagged_tensor import JaggedTensor
+
+from pinfm.embeddings.collections import concatenate_sub_tables
+from pinfm.embeddings.specs import IdTable
+from pinfm.model.encoder import SequenceEncoder
+from pinfm.model.joint import FusedRanker, PlainRanker
+from pinfm.model.losses import (
+    Negatives,
+    Sequences,
+    engaged_items,
+    future_token_pairs,
+    in_batch_log_weights,
+    multi_token_pairs,
+    negative_logsumexp,
+    next_token_pairs,
+    pair_losses,
+)
+from pinfm.model.ranker import RankerFeatures
+from pinfm.model.schema import InputSchema
+from pinfm.train.config import FinetuneConfig, PretrainConfig
+from pinfm.train.distributed import gather_rows, mean_over_ranks, sum_over_ranks
+from pinfm.train.loader.batches import RequestBatch, SegmentBatch
+
+Vectors = Mapping[str, JaggedTensor]
+Losses = dict[str, Tensor]
+
+
+class PretrainObjective(nn.Module):
+    """L_ntl + L_mtl + L_ftl over a batch of segments.
+
+    Args:
+        encoder: the tower's dense part.
+        item_table: the item id table.
+        config: weights and windows.
+    """
+
+    def __init__(self, encoder: SequenceEncoder, item_table: IdTable, config: PretrainConfig) -> None:
+        super().__init__()
+        self.model = nn.ModuleDict({"encoder": encoder})
+        self.item_table, self.config = item_table, config
+
+    def forward(self, batch: SegmentBatch, items: Vectors) -> tuple[Tensor, Losses]:
+        """The weighted loss and its parts."""
+        config, encoder = self.config, self.model["encoder"]
+        item_VE = concatenate_sub_tables(items, self.item_table)
+        sequences = Sequences(batch.history.lengths, batch.user, batch.item_index, batch.positive)
+        states_TO = encoder.states(encoder.encode_context(batch.history, item_VE[batch.item_index]))
+        next_token, multi_token, future_token = contrastive_losses(
+            encoder,
+            states_TO,
+            item_VE,
+            sequences,
+            batch.item_ids,
+            batch.log_share if config.log_q else None,
+            [
+                next_token_pairs(sequences),
+                multi_token_pairs(sequences, batch.ahead),
+                future_token_pairs(sequences, config.future_anchor_length, config.window),
+            ],
+        )
+        total = (
+            config.next_token_weight * next_token
+            + config.multi_token_weight * multi_token
+            + config.future_token_weight * future_token
+        )
+        return total, {
+            "next_token_loss": next_token,
+            "multi_token_loss": multi_token,
+            "future_token_loss": future_token,
+            "temperature": encoder.temperature(),
+        }
+
+
+class RankingObjective(nn.Module):
+    """Binary cross-entropy of every task, for the ranker without a tower.
+
+    Args:
+        model: the ranker.
+        schema: tasks and features.
+        item_table: the item id table.
+        feature_tables: the user id's table and one per categorical feature.
+    """
+
+    def __init__(
+        self, model: PlainRanker, schema: InputSchema, item_table: IdTable, feature_tables: Sequence[IdTable]
+    ) -> None:
+        super().__init__()
+        self.model, self.schema = model, schema
+        self.item_table, self.feature_tables = item_table, tuple(feature_tables)
+
+    def forward(self, batch: RequestBatch, items: Vectors, features: Vectors) -> tuple[Tensor, Losses]:
+        """The loss and its parts, with the logits (N, K) beside them."""
+        item_VE = concatenate_sub_tables(items, self.item_table)
+        output = self.model(
+            batch.history,
+            batch.candidates,
+            item_VE[batch.event_item],
+            item_VE[batch.candidate_item],
+            ranker_features(batch, features, self.schema, self.feature_tables),
+        )
+        loss = ranking_loss(output.logits, batch.labels)
+        return loss, {"ranking_loss": loss, "logits": output.logits}
+
+
+class JointObjective(nn.Module):
+    """Joint fine-tuning: the ranking losses of the ranker and of the tower's own predictions, their agreement, L_ntl.
+
+    Args:
+        model: tower and ranker.
+        schema: tasks and features.
+        item_table: the item id table.
+        feature_tables: the user id's table and one per categorical feature.
+        config: weights.
+        alignment_weight: of the content fusion's alignment loss.
+    """
+
+    def __init__(
+        self,
+        model: FusedRanker,
+        schema: InputSchema,
+        item_table: IdTable,
+        feature_tables: Sequence[IdTable],
+        config: FinetuneConfig,
+        alignment_weight: float,
+    ) -> None:
+        super().__init__()
+        self.model, self.schema, self.config = model, schema, config
+        self.alignment_weight = alignment_weight
+        self.item_table, self.feature_tables = item_table, tuple(feature_tables)
+
+    def forward(self, batch: RequestBatch, items: Vectors, features: Vectors) -> tuple[Tensor, Losses]:
+        """The weighted loss and its parts, with the logits (N, K) beside them."""
+        config, encoder = self.config, self.model.encoder
+        item_VE = concatenate_sub_tables(items, self.item_table)
+        if config.freeze_tower:
+            item_VE = item_VE.detach()
+        item_NE = item_VE[batch.candidate_item]
+        output = self.model(
+            batch.history,
+            batch.candidates,
+            item_VE[batch.event_item],
+            item_NE,
+            ranker_features(batch, features, self.schema, self.feature_tables),
+        )
+        losses = {
+            "ranking_loss": ranking_loss(output.logits, batch.labels),
+            "tower_ranking_loss": ranking_loss(output.tower_logits, batch.labels),
+            "agreement_loss": agreement_loss(output.tower_logits, output.logits),
+            "next_token_loss": self._next_token_loss(batch, output.states, item_VE),
+            "alignment_loss": encoder.content.alignment_loss(item_NE, batch.candidates.content),
+        }
+        total = (
+            losses["ranking_loss"]
+            + config.tower_prediction_weight * losses["tower_ranking_loss"]
+            + config.agreement_weight * losses["agreement_loss"]
+            + config.next_token_weight * losses["next_token_loss"]
+            + self.alignment_weight * losses["alignment_loss"]
+        )
+        return total, {**losses, "logits": output.logits}
+
+    def _next_token_loss(self, batch: RequestBatch, states_TO: Tensor, item_VE: Tensor) -> Tensor:
+        if not self.training or not self.config.next_token_weight:
+            return states_TO.new_zeros(())
+        sequences = Sequences(batch.history.lengths, batch.user, batch.event_item, batch.positive)
+        pairs = next_token_pairs(sequences, self.config.next_token_newest)
+        encoder = self.model.encoder
+        return contrastive_losses(encoder, states_TO, item_VE, sequences, batch.item_ids, None, [pairs])[0]
+
+
+def contrastive_losses(
+    encoder: SequenceEncoder,
+    states_TO: Tensor,
+    item_VE: Tensor,
+    sequences: Sequences,
+    ids_V: Tensor,
+    log_share_V: Tensor | None,
+    pair_sets: Sequence[tuple[Tensor, Tensor]],
+) -> list[Tensor]:
+    """Mean InfoNCE over each set of (anchor, target) pairs, against the negatives of all ranks.
+
+    Args:
+        encoder: psi and the temperature.
+        states_TO: H of every event.
+        item_VE: vectors of the rank's unique items.
+        sequences: the events.
+        ids_V: raw ids of the unique items, ascending.
+        log_share_V: log of each item's share of positive events, for the log-Q correction; None for no correction.
+        pair_sets: anchors and targets as event indices.
+    """
+    z_VO, temperature = encoder.psi(item_VE), encoder.temperature()
+    negatives = negatives_of_all_ranks(z_VO, sequences, ids_V, log_share_V)
+    user_T = torch.repeat_interleave(sequences.user, sequences.lengths)
+    anchors_A, anchor_of_pair = torch.unique(torch.cat([anchors for anchors, _ in pair_sets]), return_inverse=True)
+    negative_A = negative_logsumexp(states_TO[anchors_A], user_T[anchors_A], temperature, negatives)
+    losses = []
+    for (anchors, targets), anchor_rows in zip(
+        pair_sets, anchor_of_pair.split([len(anchors) for anchors, _ in pair_sets]), strict=True
+    ):
+        z_PO = z_VO[sequences.item[targets]]
+        pairs_P = pair_losses(states_TO[anchors], z_PO, temperature, negative_A[anchor_rows])
+        losses.append(mean_over_ranks(pairs_P.sum(), torch.tensor(len(anchors), device=pairs_P.device)))
+    return losses
+
+
+def negatives_of_all_ranks(
+    z_VO: Tensor, sequences: Sequences, ids_V: Tensor, log_share_V: Tensor | None
+) -> Negatives:
+    """The positive events of every rank's batch as negatives; the gradient flows back to the rank that owns them."""
+    log_q_V = None
+    if log_share_V is not None:
+        # With Q = share * number of negatives, the weighted sum estimates the softmax over the whole catalogue.
+        log_q_V = log_share_V + sum_over_ranks(sequences.positive.sum()).clamp(min=1).float().log()
+    log_weight_V = in_batch_log_weights(sequences, ids_V.size(0), log_q_V)
+    ids = [rows[:, 0] for rows in gather_rows(ids_V[:, None])]
+    return Negatives(
+        z=torch.cat(gather_rows(z_VO)),
+        log_weight=torch.cat(gather_rows(log_weight_V[:, None]))[:, 0],
+        engaged=torch.cat([engaged_items(sequences, ids_V, ids_K) for ids_K in ids], dim=1),
+    )
+
+
+def ranking_loss(logits_NK: Tensor, labels_NK: Tensor) -> Tensor:
+    """Binary cross-entropy, mean over candidates, sum over tasks."""
+    total = F.binary_cross_entropy_with_logits(logits_NK.float(), labels_NK, reduction="sum")
+    return mean_over_ranks(total, torch.tensor(labels_NK.size(0), device=labels_NK.device))
+
+
+def agreement_loss(tower_logits_NK: Tensor, logits_NK: Tensor) -> Tensor:
+    """MSE between the tower's own probabilities and the ranker's, mean over candidates, sum over tasks.
+
+    The ranker is the target (no gradient): it reads more, so the tower follows it and not the reverse.
+    """
+    difference = tower_logits_NK.float().sigmoid() - logits_NK.float().sigmoid().detach()
+    return mean_over_ranks(difference.square().sum(), torch.tensor(logits_NK.size(0), device=logits_NK.device))
+
+
+def ranker_features(
+    batch: RequestBatch, vectors: Vectors, schema: InputSchema, tables: Sequence[IdTable]
+) -> RankerFeatures:
+    """The ranker's own features from what the collection returns."""
+    by_name = {table.name: concatenate_sub_tables(vectors, table) for table in tables}
+    request = [by_name["user_id"]] + [by_name[f.name] for f in schema.of("categorical", "request")]
+    candidate = [by_name[f.name] for f in schema.of("categorical", "candidate")]
+    num_candidates, dim = batch.labels.size(0), by_name["user_id"].size(1)
+    return RankerFeatures(
+        request_vectors=torch.stack(request, dim=1),
+        candidate_vectors=(
+            torch.stack(candidate, dim=1) if candidate else batch.labels.new_zeros(num_candidates, 0, dim)
+        ),
+        request_dense=batch.request_dense,
+        candidate_dense=batch.candidate_dense,
+    )

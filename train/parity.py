@@ -1,0 +1,92 @@
+"""Real requests with the run's own answers, kept in the run folder: `pinfm export` compares the artefact with them.
+
+RUN/requests.parquet has one row per request, in the columns that `pinfm score` reads, and `expected_{task}` beside them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import nn
+
+from pinfm.model.schema import InputSchema
+from pinfm.train.distributed import is_first_rank
+from pinfm.train.feed import Feed
+from pinfm.train.loader.arrays import RequestArrays
+from pinfm.train.loader.batches import RequestBatch
+
+REQUESTS = "requests.parquet"
+NUM_REQUESTS = 256
+
+
+def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: InputSchema, run: Path) -> None:
+    """Scores the first requests of a split with the trained module and writes both. Every rank must call it.
+
+    Args:
+        model: the sharded module.
+        feed: the requests, unshuffled.
+        schema: tasks and features.
+        run: the run folder.
+    """
+    frames, requests = [], 0
+    device = next(model.parameters()).device
+    for arrays in feed.arrays(0, feed.steps_per_epoch):
+        probabilities = predict(model, feed.collate(arrays), device)
+        frame = requests_frame(arrays, schema)
+        for task, column in zip(schema.tasks, probabilities.T, strict=True):
+            frame[f"expected_{task}"] = split_rows(column, arrays.candidate_lengths)
+        frames.append(frame)
+        requests += len(frame)
+        if requests >= NUM_REQUESTS:
+            break
+    if is_first_rank() and frames:
+        pd.concat(frames, ignore_index=True).head(NUM_REQUESTS).to_parquet(run / REQUESTS)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, batch: Any, device: torch.device) -> npt.NDArray[np.float32]:
+    """(N, tasks) probabilities of a batch, in evaluation mode."""
+    model.eval()
+    moved: RequestBatch = batch.to(device)
+    _, parts = model(moved)
+    probabilities: npt.NDArray[np.float32] = parts["logits"].float().sigmoid().cpu().numpy()
+    return probabilities
+
+
+def requests_frame(arrays: RequestArrays, schema: InputSchema) -> pd.DataFrame:
+    """Requests as the artefact's inputs: one row each, lists for events and candidates."""
+    history, lengths = arrays.history, arrays.candidate_lengths
+    columns: dict[str, Any] = {
+        "request_id": arrays.request_id,
+        "user_id": arrays.user_id,
+        "request_timestamp": arrays.request_timestamp,
+    }
+    for name in ("item_id", "action", "surface", "timestamp"):
+        columns[f"history_{name}"] = split_rows(getattr(history, name), history.lengths)
+    columns["candidate_item_id"] = split_rows(arrays.item_id, lengths)
+    columns["candidate_created_at"] = split_rows(arrays.created_at, lengths)
+    if schema.content_dim:
+        columns["candidate_content"] = [list(rows) for rows in split_rows(arrays.content, lengths)]
+    for feature in schema.features:
+        values = _feature(arrays, schema, feature.name)
+        columns[feature.name] = values if feature.scope == "request" else split_rows(values, lengths)
+    return pd.DataFrame(columns)
+
+
+def split_rows(values: npt.NDArray[Any], lengths: npt.NDArray[np.int64]) -> list[npt.NDArray[Any]]:
+    """The values of each request."""
+    return np.split(values, np.cumsum(lengths)[:-1]) if len(lengths) else []
+
+
+def _feature(arrays: RequestArrays, schema: InputSchema, name: str) -> npt.NDArray[Any]:
+    if name in arrays.categorical:
+        return arrays.categorical[name]
+    for scope, block in (("request", arrays.request_dense), ("candidate", arrays.candidate_dense)):
+        names = [feature.name for feature in schema.of("dense", scope)]
+        if name in names:
+            column: npt.NDArray[Any] = block[:, names.index(name)]
+            return column
+    raise KeyError(name)

@@ -1,0 +1,192 @@
+"""The two training phases, from a prepared dataset to a run folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from pinfm.embeddings.collections import IdHasher
+from pinfm.embeddings.errors import UserError
+from pinfm.model.run_folder import MANIFEST, RunFolder
+from pinfm.train import checkpoint
+from pinfm.train.build import (
+    Tables,
+    build_finetune,
+    build_optimizer,
+    build_pretrain,
+    finetune_tables,
+    pretrain_tables,
+    shard,
+)
+from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.distributed import choose_device, is_first_rank, process_group
+from pinfm.train.feed import Feed
+from pinfm.train.loader.arrays import RequestArrays
+from pinfm.train.loader.batches import RequestCollator, SegmentCollator
+from pinfm.train.loader.items import ItemAttributes
+from pinfm.train.loader.requests import RequestReader, RequestSource
+from pinfm.train.loader.segments import SegmentReader, SegmentSource
+from pinfm.train.loader.streams import StreamPlan
+from pinfm.train.loop import LoopConfig, train
+from pinfm.train.manifest import write_manifest
+from pinfm.train.parity import write_parity_requests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run reads and writes.
+
+    Args:
+        data: the prepared dataset.
+        out: the run folder.
+        resume: continue from the newest checkpoint in `out`.
+        pretrained: a pretraining run to start fine-tuning from.
+    """
+
+    data: Path
+    out: Path
+    resume: bool = False
+    pretrained: Path | None = None
+
+
+def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
+    """Self-supervised pretraining of item tables and tower.
+
+    Returns:
+        The last logged metrics.
+
+    Raises:
+        UserError: `place.out` holds a run already and `resume` is off, or the dataset has nothing to train on.
+    """
+    dataset = PreparedDataset.open(place.data)
+    with started(config, place) as device:
+        schema, tables = dataset.info.schema, pretrain_tables(config)
+        items = ItemAttributes(dataset)
+        feed = Feed(
+            SegmentSource(dataset, config.pretrain.segment_length),
+            stream_plan(config, config.pretrain.batch_size),
+            SegmentReader(config.pretrain.window, config.pretrain.pairs_per_anchor),
+            SegmentCollator(items, IdHasher([tables.item]), schema),
+        )
+        model = shard(
+            build_pretrain(config, schema, tables, device),
+            config.pretrain.optimizer,
+            config.pretrain.batch_size // dist.get_world_size(),
+            device,
+            config.seed,
+        )
+        state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, config.pretrain.optimizer))
+        begin(place, state, "pretrain", config, dataset, tables)
+        return run_loop(state, feed, place.out, device, config, config.pretrain)
+
+
+def finetune(config: RunConfig, place: Place) -> dict[str, float]:
+    """Joint training of tower and ranker, or of the ranker alone where `use_tower` is false.
+
+    Returns:
+        The last logged metrics.
+
+    Raises:
+        UserError: `place.out` holds a run already and `resume` is off, the dataset has no tasks, or the pretrained
+            tower does not fit.
+    """
+    dataset = PreparedDataset.open(place.data)
+    if not dataset.info.schema.tasks:
+        raise UserError(f"{place.data} has no impressions; prepare it with --impressions to fine-tune on it.")
+    with started(config, place) as device:
+        schema = dataset.info.schema
+        tables = finetune_tables(config, schema, dataset.info.counts.users)
+        feed = request_feed(config, dataset, tables, "train", shuffle=True)
+        model = shard(
+            build_finetune(config, schema, tables, device),
+            config.finetune.optimizer,
+            config.finetune.batch_size // dist.get_world_size(),
+            device,
+            config.seed,
+        )
+        if place.pretrained is not None and config.use_tower:
+            checkpoint.load_pretrained(model, RunFolder.open(place.pretrained))
+        state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, config.finetune.optimizer))
+        begin(place, state, "finetune", config, dataset, tables)
+        metrics = run_loop(state, feed, place.out, device, config, config.finetune)
+        write_parity_requests(model, request_feed(config, dataset, tables, "validation", shuffle=False), schema, place.out)
+        return metrics
+
+
+def request_feed(config: RunConfig, dataset: PreparedDataset, tables: Tables, split: str, shuffle: bool) -> Feed[RequestArrays]:
+    """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation."""
+    items, schema = ItemAttributes(dataset), dataset.info.schema
+    randomization = config.cold_start.candidate_id_randomization if shuffle and config.use_tower else 0.0
+    return Feed(
+        RequestSource(dataset, split, config.max_history),
+        stream_plan(config, config.finetune.batch_size, shuffle),
+        RequestReader(schema, items, randomization),
+        RequestCollator(items, IdHasher([tables.item]), IdHasher(tables.features), schema),
+    )
+
+
+def stream_plan(config: RunConfig, batch_size: int, shuffle: bool = True) -> StreamPlan:
+    """How the run's data is dealt out."""
+    return StreamPlan(num_streams=config.data_streams, batch_size=batch_size, seed=config.seed, shuffle=shuffle)
+
+
+@contextmanager
+def started(config: RunConfig, place: Place) -> Iterator[torch.device]:
+    """Checks the run folder, joins the process group and seeds this rank."""
+    if (place.out / MANIFEST).exists() and not place.resume:
+        raise UserError(f"{place.out} holds a run already; continue it with --resume, or give another --out.")
+    device = choose_device(config.device)
+    with process_group(device):
+        torch.manual_seed(config.seed)
+        yield device
+
+
+def begin(
+    place: Place, state: checkpoint.TrainState, kind: str, config: RunConfig, dataset: PreparedDataset, tables: Tables
+) -> None:
+    """Continues an earlier run, or writes the manifest of a new one."""
+    if place.resume and (place.out / MANIFEST).exists():
+        checkpoint.resume(state, RunFolder.open(place.out))
+        return
+    if is_first_rank():
+        place.out.mkdir(parents=True, exist_ok=True)
+        origin: dict[str, Any] = {
+            "data": str(place.data),
+            "dataset": {"source": dataset.info.source, "counts": asdict(dataset.info.counts)},
+            "pretrained": None if place.pretrained is None else str(place.pretrained),
+            "processes": dist.get_world_size(),
+        }
+        write_manifest(place.out, kind, config, dataset.info.schema, tables, origin)
+    dist.barrier()
+
+
+def run_loop(
+    state: checkpoint.TrainState,
+    feed: Feed[Any],
+    out: Path,
+    device: torch.device,
+    config: RunConfig,
+    phase: PretrainConfig | FinetuneConfig,
+) -> dict[str, float]:
+    """Trains for the phase's epochs.
+
+    Raises:
+        UserError: there is nothing to train on.
+    """
+    total_steps = phase.epochs * feed.steps_per_epoch
+    if not total_steps:
+        raise UserError("the dataset's train split is empty; prepare it with other split dates.")
+    loop = LoopConfig(
+        total_steps=total_steps,
+        examples_per_step=phase.batch_size,
+        log_steps=config.log_steps,
+        checkpoint_steps=config.checkpoint_steps,
+        precision=config.precision,
+        optimizer=phase.optimizer,
+    )
+    return train(state, feed.batches(state.step, total_steps), out, device, loop)
