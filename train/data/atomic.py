@@ -1,0 +1,36 @@
+"""Folders that appear whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pinfm.embeddings.errors import UserError
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yields a temporary sibling of `out`, and renames it to `out` when the block ends without an exception.
+
+    Args:
+        out: the folder to create; it may exist if it is empty.
+
+    Raises:
+        UserError: when `out` exists and is not an empty folder, or cannot be created.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not an empty folder; choose another --out or remove it")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # A sibling, because a rename is atomic only within one file system.
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
+        temporary.chmod(0o755)  # mkdtemp makes it private; the dataset should be as readable as its neighbours
+    except OSError as error:
+        raise UserError(f"cannot create a folder beside {out} ({error.strerror}); choose another --out") from error
+    try:
+        yield temporary
+        os.rename(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,160 @@
+"""What a column must hold: its SQL cast, and the checks that each of its values must pass."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pinfm.embeddings.errors import UserError
+from pinfm.train.data.readers import name, quoted
+
+Kind = Literal["id", "time", "code", "flag", "dense", "number", "choice", "text", "vector", "ids"]
+
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
+_REALS = ("FLOAT", "DOUBLE", "DECIMAL")
+# SQL types a column of each kind may have in a typed file; VARCHAR is parsed value by value.
+_ACCEPTED: dict[str, tuple[str, ...]] = {
+    "id": _INTEGERS,
+    "time": _INTEGERS,
+    "code": _INTEGERS,
+    "flag": ("BOOLEAN", *_INTEGERS),
+    "dense": (*_REALS, *_INTEGERS),
+    "number": (*_REALS, *_INTEGERS),
+    "choice": ("ENUM", *_INTEGERS),
+    "text": ("ENUM", *_INTEGERS),
+    "vector": ("FLOAT[", "DOUBLE[", "DECIMAL", *(f"{integer}[" for integer in _INTEGERS)),
+    "ids": tuple(f"{integer}[" for integer in _INTEGERS),
+}
+_WANTED = {
+    "id": "an integer",
+    "time": "Unix seconds as an integer",
+    "code": "an integer",
+    "flag": "a boolean (true, false, 1 or 0)",
+    "dense": "a number",
+    "number": "a number",
+    "choice": "a string",
+    "text": "a string",
+    "vector": "a list of numbers",
+    "ids": "a list of integers with single spaces between them",
+}
+_TYPES = {"id": "BIGINT", "time": "BIGINT", "code": "BIGINT", "flag": "BOOLEAN", "dense": "FLOAT", "number": "DOUBLE"}
+_INTEGER_TEXT = r"[+-]?[0-9]+"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Args:
+        name: its name in the staged table.
+        kind: `id` (int64, never null), `time` (Unix seconds, never negative or future), `code` (int64, null
+            becomes 0), `flag` (boolean), `dense` (finite float32), `number` (finite float64), `choice` (one of
+            `choices`), `text`, `vector` (list of finite float32, all of one length) or `ids` (list of int64; in
+            text files with spaces between them).
+        raw: its name in the file; the same name when None.
+        choices: the values that a `choice` may take.
+        nullable: whether a missing value is in order (text, code, vector and ids are always nullable).
+    """
+
+    name: str
+    kind: Kind
+    raw: str | None = None
+    choices: tuple[str, ...] = ()
+    nullable: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """The name that the user knows."""
+        return self.raw or self.name
+
+
+@dataclass(frozen=True)
+class Check:
+    """A mistake that a row may hold.
+
+    Args:
+        column: the column as the user knows it.
+        reason: short name, for counts.
+        condition: SQL that is true for a bad row.
+        problem: what is wrong; `{value}` stands for the offending value.
+        mend: what to do.
+        value: SQL of the offending value.
+    """
+
+    column: str
+    reason: str
+    condition: str
+    problem: str
+    mend: str
+    value: str
+
+
+def typed(column: Column, sql_type: str, file: str) -> str:
+    """Returns the SQL that casts a raw column, NULL where it cannot.
+
+    Raises:
+        UserError: when no value of this type could be right.
+    """
+    if sql_type != "VARCHAR" and not sql_type.startswith(_ACCEPTED[column.kind]) and sql_type != '"NULL"':
+        raise UserError(
+            f"{file}, column {column.file_name}: its type is {sql_type}, but it must be {_WANTED[column.kind]}; "
+            "cast the column"
+        )
+    raw = name(column.file_name)
+    if column.kind in ("id", "time", "code"):
+        # A plain TRY_CAST would round '1.5' to 2.
+        text = f"CASE WHEN regexp_full_match(trim({raw}), '{_INTEGER_TEXT}') THEN TRY_CAST({raw} AS BIGINT) END"
+        return text if sql_type == "VARCHAR" else f"TRY_CAST({raw} AS BIGINT)"
+    if column.kind == "flag" and sql_type.startswith(_INTEGERS):
+        return f"CASE WHEN {raw} IN (0, 1) THEN CAST({raw} AS BOOLEAN) END"
+    if column.kind in ("choice", "text"):
+        return f"CAST({raw} AS VARCHAR)"
+    if column.kind == "ids":
+        return f"TRY_CAST(str_split({raw}, ' ') AS BIGINT[])" if sql_type == "VARCHAR" else f"CAST({raw} AS BIGINT[])"
+    if column.kind == "vector":
+        return f"TRY_CAST({raw} AS FLOAT[])"
+    return f"TRY_CAST({raw} AS {_TYPES[column.kind]})"
+
+
+def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
+    """Yields what may be wrong with a value of the column, the gravest first.
+
+    Args:
+        column: the column.
+        sql: its cast, from `typed`.
+        now: Unix seconds; a later time lies in the future.
+        length: length of every vector of the column.
+    """
+
+    def check(reason: str, condition: str, problem: str, mend: str) -> Check:
+        raw = name(column.file_name)
+        return Check(column.file_name, reason, condition, problem, mend, f"CAST({raw} AS VARCHAR)")
+
+    raw = name(column.file_name)
+    if column.kind == "choice":
+        listed = ", ".join(map(quoted, column.choices))
+        wanted = ", ".join(column.choices)
+        yield check(
+            "outside vocabulary",
+            f"{raw} IS NULL OR {sql} NOT IN ({listed})",
+            f"{{value}} is not one of {wanted}",
+            "correct it or name it among the actions",
+        )
+        return
+    if column.kind == "text":
+        return
+    if not column.nullable and column.kind not in ("code", "vector", "ids"):
+        yield check("null", f"{raw} IS NULL", "the value is missing", "fill it in")
+    yield check(
+        "wrong type", f"{raw} IS NOT NULL AND {sql} IS NULL", f"{{value}} is not {_WANTED[column.kind]}", "correct it"
+    )
+    if column.kind == "time":
+        yield check("negative", f"{sql} < 0", "{value} is negative", "give Unix seconds")
+        mend = "give Unix seconds (divide milliseconds by 1000)"
+        yield check("future", f"{sql} > {now}", "{value} lies in the future", mend)
+    if column.kind in ("dense", "number"):
+        yield check("not finite", f"NOT isfinite({sql})", "{value} is not a finite number", "correct it")
+    if column.kind == "vector":
+        bad = f"list_count({sql}) < len({sql}) OR len(list_filter({sql}, lambda x: NOT isfinite(x))) > 0"
+        yield check("not finite", bad, "the vector holds a missing or infinite number", "correct it")
+        problem = f"the vector's length is not {length}, that of the first one"
+        yield check("wrong length", f"len({sql}) <> {length}", problem, "give all items vectors of one length")

@@ -1,0 +1,99 @@
+"""Reading a prepared dataset: bucket by bucket, and the history that a request may see."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow
+import pyarrow.parquet
+
+from pinfm.embeddings.errors import UserError
+from pinfm.train.data.info import DatasetInfo
+from pinfm.train.data.write import bucket_file
+
+
+class PreparedDataset:
+    """A folder written by `pinfm prepare`.
+
+    Args:
+        path: the folder.
+        info: its description.
+    """
+
+    def __init__(self, path: Path, info: DatasetInfo):
+        self.path = path
+        self.info = info
+
+    @classmethod
+    def open(cls, path: str | Path) -> "PreparedDataset":
+        """Opens a folder.
+
+        Raises:
+            UserError: when the folder is no prepared dataset, or one of another format version.
+        """
+        folder = Path(path)
+        description = folder / "dataset.json"
+        if not description.is_file():
+            raise UserError(f"{folder} is no prepared dataset (it has no dataset.json); make one with `pinfm prepare`")
+        try:
+            return cls(folder, DatasetInfo.from_json(description.read_text()))
+        except UserError as error:
+            raise UserError(f"{folder}: {error}") from error
+
+    def items(self) -> pyarrow.Table:
+        """Returns all items, ascending in item_id: created_at, content, attributes, event_count."""
+        return self._read("items.parquet")
+
+    def events(self, bucket: int) -> pyarrow.Table:
+        """Returns the events of a bucket's users, ascending in user_id, then timestamp."""
+        return self._read(f"events/{bucket_file(bucket)}")
+
+    def requests(self, split: str, bucket: int) -> pyarrow.Table:
+        """Returns the requests of a bucket's users, ascending in user_id, then timestamp, then request_id.
+
+        Args:
+            split: `train`, `validation` or `test`.
+            bucket: from 0 to `info.num_buckets` - 1.
+
+        Raises:
+            UserError: when the dataset has no impressions or the split is unknown.
+        """
+        if not self.info.schema.tasks:
+            raise UserError(f"{self.path} holds no impressions; prepare it with --impressions, or only pretrain on it")
+        if split not in self.info.splits:
+            raise UserError(f"{self.path} has no split {split!r}; choose one of {', '.join(self.info.splits)}")
+        return self._read(f"impressions/{split}/{bucket_file(bucket)}")
+
+    def _read(self, file: str) -> pyarrow.Table:
+        try:
+            return pyarrow.parquet.read_table(self.path / file)
+        except FileNotFoundError as error:
+            raise UserError(f"{self.path / file} is missing; run `pinfm prepare` again") from error
+
+
+def history_ranges(
+    events: pyarrow.Table, requests: pyarrow.Table, max_history: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Finds the rows of `events` that each request may see: its user's newest, strictly before its timestamp.
+
+        events   user 1: t=3 t=5 t=9     user 2: t=4        request (1, 9) -> rows [0, 2)
+                      0   1   2               3             request (2, 4) -> rows [3, 3)
+
+    Args:
+        events: a bucket's events, ascending in user_id, then timestamp.
+        requests: requests of the same bucket, in any order.
+        max_history: most rows of a range; older ones are left out.
+
+    Returns:
+        start_R, end_R: int64, rows [start, end) of `events` for each request.
+    """
+    user_N, time_N = (events[column].to_numpy() for column in ("user_id", "timestamp"))
+    user_R, time_R = (requests[column].to_numpy() for column in ("user_id", "timestamp"))
+    first_R = np.searchsorted(user_N, user_R, side="left")
+    # Two sort keys in one search: rank every (user, time) among the events' and the requests' own.
+    users = np.unique(np.concatenate([user_N, user_R]))
+    times = np.unique(np.concatenate([time_N, time_R]))
+    key_N = np.searchsorted(users, user_N) * len(times) + np.searchsorted(times, time_N)
+    key_R = np.searchsorted(users, user_R) * len(times) + np.searchsorted(times, time_R)
+    end_R = np.searchsorted(key_N, key_R, side="left")
+    return np.maximum(first_R, end_R - max_history), end_R

@@ -1,0 +1,88 @@
+"""Vocabularies, splits and feature statistics, computed in DuckDB over staged tables."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import duckdb
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.schema import Feature
+from pinfm.train.data.info import SPLITS
+from pinfm.train.data.readers import name
+from pinfm.train.data.tables import SplitRule
+
+Splits = dict[str, tuple[int, int]]
+
+
+def find_splits(connection: duckdb.DuckDBPyConnection, times: str, rule: SplitRule) -> Splits:
+    """Returns (start, end) of each split in Unix seconds, the end excluded.
+
+    Args:
+        connection: the database.
+        times: SQL of a table of `timestamp` and `weight` (impressions at that second).
+        rule: where the splits begin.
+
+    Raises:
+        UserError: when the bounds are out of order, or leave the training split empty.
+    """
+    query = (
+        "SELECT min(timestamp), max(timestamp), "
+        "min(timestamp) FILTER (before >= 0.8 * total), min(timestamp) FILTER (before >= 0.9 * total) FROM "
+        "(SELECT timestamp, sum(weight) OVER () AS total, sum(weight) OVER (ORDER BY timestamp) - weight AS before "
+        f"FROM (SELECT timestamp, sum(weight) AS weight FROM ({times}) GROUP BY timestamp))"
+    )
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    first, last = int(row[0]), int(row[1])
+    # A data set of one moment has no 80 %: everything is then training data.
+    validation = rule.validation_start if rule.validation_start is not None else int(row[2] or last + 1)
+    test = rule.test_start if rule.test_start is not None else max(int(row[3] or last + 1), validation)
+    if not first < validation <= test:
+        raise UserError(
+            f"the splits are out of order (first row {first}, validation_start {validation}, test_start {test}); "
+            "give dates that ascend and leave rows to train on"
+        )
+    bounds = (first, validation, test, max(last + 1, test))
+    return {split: (bounds[index], bounds[index + 1]) for index, split in enumerate(SPLITS)}
+
+
+def find_surfaces(connection: duckdb.DuckDBPyConnection, tables: Sequence[str], before: int) -> tuple[str, ...]:
+    """Returns the surfaces seen before a time: numbers in numeric order, then names in alphabetical order.
+
+    A surface that first shows up later gets code 0, as it would in production.
+    """
+    seen = " UNION ".join(
+        f"SELECT surface FROM {name(table)} WHERE timestamp < {before} AND surface IS NOT NULL" for table in tables
+    )
+    rows = connection.execute(
+        f"SELECT surface FROM ({seen}) ORDER BY TRY_CAST(surface AS BIGINT) NULLS LAST, surface"
+    ).fetchall()
+    return tuple(str(row[0]) for row in rows)
+
+
+def with_statistics(
+    connection: duckdb.DuckDBPyConnection, features: Sequence[Feature], relation: str
+) -> tuple[Feature, ...]:
+    """Fills in mean, std and num_values.
+
+    Args:
+        connection: the database.
+        features: features without statistics.
+        relation: SQL of the impressions of the training split with a column for each feature.
+    """
+    return tuple(_with_statistics(connection, feature, relation) for feature in features)
+
+
+def _with_statistics(connection: duckdb.DuckDBPyConnection, feature: Feature, relation: str) -> Feature:
+    # One query for each feature bounds the memory that the distinct counts need.
+    column = name(feature.name)
+    if feature.kind == "categorical":
+        row = connection.execute(f"SELECT count(DISTINCT {column}) FROM ({relation})").fetchone()
+        assert row is not None
+        return dataclasses.replace(feature, num_values=int(row[0]))
+    squashed = f"sign({column}::DOUBLE) * ln(1 + abs({column}::DOUBLE))"
+    row = connection.execute(f"SELECT avg({squashed}), stddev_pop({squashed}) FROM ({relation})").fetchone()
+    assert row is not None
+    # Threads add in any order: rounding hides the last digits, so that two runs write the same file.
+    mean, std = (round(float(value or 0.0), 8) for value in row)
+    return dataclasses.replace(feature, mean=mean, std=std if std > 0 else 1.0)

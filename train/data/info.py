@@ -1,0 +1,100 @@
+"""`dataset.json`: what a prepared dataset says about itself."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.schema import Feature, InputSchema
+
+FORMAT_VERSION = 1
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How many rows a dataset holds, and what became of those that it does not hold.
+
+    Args:
+        events: rows of all `events/` files.
+        users: distinct users over events and impressions.
+        items: rows of `items.parquet`.
+        requests: rows of the `impressions/` files, by split.
+        impressions: candidates of those requests, by split.
+        outside_splits: impressions of requests that no split covers; they are in no file.
+        rejected: rows dropped by `--on-bad-rows skip`, by `table.column.reason`.
+        source: what the source counted while it read its own files.
+    """
+
+    events: int
+    users: int
+    items: int
+    requests: dict[str, int]
+    impressions: dict[str, int]
+    outside_splits: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    source: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """The contents of `dataset.json`.
+
+    Args:
+        source: name of the source, such as `kuairand`.
+        pinfm_version: version of the package that wrote the dataset.
+        counts: rows kept, outside and rejected.
+        time_span: Unix seconds of the first and of the last event or impression.
+        schema: vocabularies, tasks and features, with the statistics of the training split.
+        splits: `train`, `validation`, `test` -> (start, end) in Unix seconds, the end excluded.
+        num_buckets: number of files of `events/`, and of each folder of `impressions/`.
+        max_history: most events in a request's history, unless the reader asks for fewer.
+        notes: what the source wants its readers to know.
+        format_version: version of the layout on disk.
+    """
+
+    source: str
+    pinfm_version: str
+    counts: Counts
+    time_span: tuple[int, int]
+    schema: InputSchema
+    splits: dict[str, tuple[int, int]]
+    num_buckets: int
+    max_history: int = 256
+    notes: tuple[str, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """Returns the text of `dataset.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "DatasetInfo":
+        """Parses `dataset.json`.
+
+        Raises:
+            UserError: when the text is not a dataset description of this format version.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            version = fields["format_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError("dataset.json describes no prepared dataset; run `pinfm prepare` again") from error
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"dataset.json has format version {version}, this pinfm reads {FORMAT_VERSION}; "
+                "run `pinfm prepare` again with this version"
+            )
+        schema: dict[str, Any] = fields.pop("schema")
+        features = tuple(Feature(**feature) for feature in schema.pop("features"))
+        vocabularies = {key: tuple(value) if isinstance(value, list) else value for key, value in schema.items()}
+        start, end = fields.pop("time_span")
+        return cls(
+            counts=Counts(**fields.pop("counts")),
+            time_span=(start, end),
+            schema=InputSchema(features=features, **vocabularies),
+            splits={name: (bounds[0], bounds[1]) for name, bounds in fields.pop("splits").items()},
+            notes=tuple(fields.pop("notes")),
+            **fields,
+        )

@@ -1,0 +1,201 @@
+"""Raw data -> a prepared dataset: stage and check, split, measure, write, describe."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.schema import Feature, InputSchema
+from pinfm.train.data.atomic import new_folder
+from pinfm.train.data.features import Splits, find_splits, find_surfaces, with_statistics
+from pinfm.train.data.info import Counts, DatasetInfo
+from pinfm.train.data.readers import connect
+from pinfm.train.data.tables import RawTables, Source, events_columns, impressions_columns, items_columns
+from pinfm.train.data.validate import Validator
+from pinfm.train.data.write import BucketWriter, gather_items, joined_impressions
+
+_ROWS_PER_BUCKET = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """What holds for every source.
+
+    Args:
+        on_bad_rows: `fail` stops at the first bad row; `skip` drops, counts and keeps bad rows in rejects.parquet.
+        max_history: most events in a request's history.
+        num_buckets: files that users are spread over; None takes 16, or more where a bucket would pass 4M events.
+        memory_gib: memory that DuckDB may use before it spills to disk.
+    """
+
+    on_bad_rows: Literal["fail", "skip"] = "fail"
+    max_history: int = 256
+    num_buckets: int | None = None
+    memory_gib: float = 4.0
+
+    def __post_init__(self) -> None:
+        for field in ("max_history", "num_buckets", "memory_gib"):
+            value = getattr(self, field)
+            if value is not None and value <= 0:
+                raise UserError(f"{field} ({value}) must be positive; leave the flag out for the default")
+
+
+def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any]:
+    """Writes a prepared dataset.
+
+    Args:
+        source: what to read.
+        out: the folder to create.
+        options: what holds for every source.
+
+    Returns:
+        The report: `source`, `out`, `counts`, `splits`, `time_span`, `num_buckets` and `seconds`.
+
+    Raises:
+        UserError: for a mistake in the data or in the flags; `out` is then not created.
+    """
+    began = time.monotonic()
+    with new_folder(out) as folder:
+        work = folder / "work"
+        work.mkdir()
+        with connect(work, options.memory_gib) as connection:
+            info = _Preparation(connection, source, options).write(folder, work)
+        for leftover in sorted(work.rglob("*"), reverse=True):
+            leftover.rmdir() if leftover.is_dir() else leftover.unlink()
+        work.rmdir()
+        (folder / "dataset.json").write_text(info.to_json())
+    described = _plain(info)
+    keys = ("source", "counts", "splits", "time_span", "num_buckets", "notes")
+    return {"out": str(out), **{key: described[key] for key in keys}, "seconds": round(time.monotonic() - began, 3)}
+
+
+class _Preparation:
+    """The steps of `prepare` over one database."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, source: Source, options: PrepareOptions):
+        self.connection = connection
+        self.source = source
+        self.options = options
+        self.validator = Validator(connection, options.on_bad_rows)
+
+    def write(self, folder: Path, work: Path) -> DatasetInfo:
+        """Runs the steps in order and returns what goes to `dataset.json`."""
+        tables = self.source.load(self.validator, work)
+        self._stage(tables)
+        splits = self._splits(tables)
+        schema = self._schema(tables, splits)
+        gather_items(self.connection, schema, tables.item_attributes, splits)
+        schema = self._with_features(tables, schema, splits)
+        num_buckets = self.options.num_buckets or max(16, -(-self._count("events") // _ROWS_PER_BUCKET))
+        BucketWriter(self.connection, folder, schema, splits, num_buckets).write(tables.item_attributes)
+        self.validator.write_rejects(folder / "rejects.parquet")
+        return DatasetInfo(
+            source=self.source.name,
+            pinfm_version=version("pinfm"),
+            counts=self._counts(tables, splits),
+            time_span=self._time_span(),
+            schema=schema,
+            splits=splits,
+            num_buckets=num_buckets,
+            max_history=self.options.max_history,
+            notes=tables.notes,
+        )
+
+    def _stage(self, tables: RawTables) -> None:
+        self.validator.stage("events", tables.events, events_columns(tables))
+        self.validator.stage("items", tables.items, items_columns(tables), unique=("item_id",))
+        if tables.impressions is None:
+            return
+        shared = [feature.name for feature in tables.features if feature.scope == "request"]
+        self.validator.stage(
+            "impressions",
+            tables.impressions,
+            impressions_columns(tables),
+            unique=("request_id", "item_id"),
+            constant_within=("request_id", ["user_id", *shared]),
+        )
+        self.connection.execute(
+            "CREATE TABLE starts AS SELECT request_id, min(timestamp) AS timestamp, count(*) AS weight "
+            "FROM impressions GROUP BY request_id"
+        )
+
+    def _splits(self, tables: RawTables) -> Splits:
+        # Requests are what is trained on and judged; without them, events.
+        times = "SELECT timestamp, weight FROM starts"
+        if tables.impressions is None:
+            times = "SELECT timestamp, 1 AS weight FROM events"
+        return find_splits(self.connection, times, tables.splits)
+
+    def _schema(self, tables: RawTables, splits: Splits) -> InputSchema:
+        seen_in = ["events"] if tables.impressions is None else ["events", "impressions"]
+        length = "SELECT max(len(content)) FROM items" if tables.has_content else "SELECT 0"
+        return InputSchema(
+            actions=tables.actions,
+            positive_actions=tables.positive_actions,
+            surfaces=find_surfaces(self.connection, seen_in, splits["train"][1]),
+            tasks=tables.tasks,
+            features=(),
+            content_dim=self._scalar(length),
+        )
+
+    def _with_features(self, tables: RawTables, schema: InputSchema, splits: Splits) -> InputSchema:
+        if tables.impressions is None:
+            return schema
+        attributes = (Feature(name=n, kind="categorical", scope="candidate") for n in tables.item_attributes)
+        features = (*tables.features, *attributes)
+        joined = joined_impressions(features, tables.item_attributes, tables.tasks)
+        train = f"SELECT * FROM ({joined}) WHERE timestamp < {splits['train'][1]}"
+        measured = with_statistics(self.connection, features, train)
+        return InputSchema(**{**schema.__dict__, "features": measured})
+
+    def _counts(self, tables: RawTables, splits: Splits) -> Counts:
+        users = "SELECT user_id FROM events"
+        requests: dict[str, int] = {}
+        impressions: dict[str, int] = {}
+        outside = 0
+        if tables.impressions is not None:
+            users += " UNION SELECT user_id FROM impressions"
+            for split, (start, end) in splits.items():
+                within = f"timestamp >= {start} AND timestamp < {end}"
+                requests[split] = self._scalar(f"SELECT count(*) FROM starts WHERE {within}")
+                impressions[split] = self._scalar(f"SELECT coalesce(sum(weight), 0) FROM starts WHERE {within}")
+            outside = self._count("impressions") - sum(impressions.values())
+        return Counts(
+            events=self._count("events"),
+            users=self._scalar(f"SELECT count(DISTINCT user_id) FROM ({users})"),
+            items=self._count("all_items"),
+            requests=requests,
+            impressions=impressions,
+            outside_splits=outside,
+            rejected=self.validator.rejected,
+            source=dict(tables.counts or {}),
+        )
+
+    def _time_span(self) -> tuple[int, int]:
+        times = "SELECT timestamp FROM events"
+        if self.connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'impressions'").fetchone():
+            times += " UNION ALL SELECT timestamp FROM impressions"
+        return (
+            self._scalar(f"SELECT min(timestamp) FROM ({times})"),
+            self._scalar(f"SELECT max(timestamp) FROM ({times})"),
+        )
+
+    def _count(self, table: str) -> int:
+        return self._scalar(f"SELECT count(*) FROM {table}")
+
+    def _scalar(self, sql: str) -> int:
+        row = self.connection.execute(sql).fetchone()
+        assert row is not None
+        return int(row[0] or 0)
+
+
+def _plain(info: DatasetInfo) -> Mapping[str, Any]:
+    """The description as `dataset.json` holds it: lists and dictionaries only."""
+    fields: Mapping[str, Any] = json.loads(info.to_json())
+    return fields

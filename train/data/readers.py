@@ -1,0 +1,129 @@
+"""Files -> DuckDB views in which each row still knows its file and row number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from pinfm.embeddings.errors import UserError
+
+# Columns that `read_table` adds; the underscores keep them apart from the user's own.
+FILE, ROW, POSITION = "__file", "__row", "__position"
+
+_SUFFIXES = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".dat", ".dat.gz")
+_ROWS_PER_FILE = 1 << 40  # position = file number * this + row, so that files keep their order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the text files of a table are laid out.
+
+    Args:
+        delimiter: between two fields; None chooses a tab for `.tsv` and a comma otherwise.
+        names: column names of a file without a header line; None reads them from the header.
+        encoding: `utf-8` or `latin-1`.
+        quote: the quoting character; empty when quotes are ordinary text.
+    """
+
+    delimiter: str | None = None
+    names: tuple[str, ...] | None = None
+    encoding: str = "utf-8"
+    quote: str = '"'
+
+
+CSV = Layout()
+
+
+def connect(work: Path, memory_gib: float) -> duckdb.DuckDBPyConnection:
+    """Opens a database on disk in `work`, which spills there when it needs more than `memory_gib`."""
+    connection = duckdb.connect(str(work / "work.duckdb"))
+    connection.execute(f"SET memory_limit = '{round(memory_gib * 1024)}MiB'")
+    connection.execute(f"SET temp_directory = {quoted(work / 'spill')}")
+    return connection
+
+
+def quoted(text: object) -> str:
+    """Returns the text as an SQL string."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def name(identifier: str) -> str:
+    """Returns the identifier quoted for SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def find_table(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
+    """Returns the first existing `folder/stem + suffix`, or None."""
+    return next((path for path in (folder / f"{stem}{suffix}" for suffix in suffixes) if path.is_file()), None)
+
+
+def need_table(folder: Path, stem: str, suffixes: Sequence[str]) -> Path:
+    """Like `find_table`.
+
+    Raises:
+        UserError: when none of the files exists.
+    """
+    path = find_table(folder, stem, suffixes)
+    if path is None:
+        wanted = " or ".join(f"{stem}{suffix}" for suffix in suffixes)
+        raise UserError(f"{folder} holds no {wanted}; give the folder of the downloaded data set")
+    return path
+
+
+def read_table(connection: duckdb.DuckDBPyConnection, view: str, path: Path, layout: Layout = CSV) -> None:
+    """Creates a view over a file, or over all files of one kind in a folder.
+
+    The view has the columns of the files (text files: every column as VARCHAR, so that a bad value keeps its row)
+    and `__file`, `__row` (from 1; a header line is row 1) and `__position` (ascending in file and row).
+
+    Raises:
+        UserError: when there is no such file, the kind is unknown, or the file cannot be read.
+    """
+    selects = [_select(file, number, layout) for number, file in enumerate(_files(path))]
+    try:
+        connection.execute(f"CREATE OR REPLACE VIEW {name(view)} AS {' UNION ALL BY NAME '.join(selects)}")
+    except duckdb.Error as error:
+        raise unreadable(error, path) from error
+
+
+def unreadable(error: duckdb.Error, path: object) -> UserError:
+    """Returns DuckDB's complaint about a file as one sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return UserError(f"cannot read {path}: {' '.join(lines[:3])[:300].rstrip('.')}; mend the file")
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        if not path.name.endswith(_SUFFIXES):
+            raise UserError(f"{path} is of no kind that can be read; give a file ending in {', '.join(_SUFFIXES)}")
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{path} does not exist; give a Parquet or CSV file, or a folder of them")
+    files = sorted(file for file in path.iterdir() if file.name.endswith(_SUFFIXES))
+    if not files:
+        raise UserError(f"{path} holds no file ending in {', '.join(_SUFFIXES)}; give the folder of the table's files")
+    return files
+
+
+def _select(file: Path, number: int, layout: Layout) -> str:
+    offset = number * _ROWS_PER_FILE
+    if file.name.endswith(".parquet"):
+        return (
+            f"SELECT * EXCLUDE (file_row_number), {quoted(file)} AS {FILE}, file_row_number + 1 AS {ROW}, "
+            f"{offset} + file_row_number AS {POSITION} FROM read_parquet({quoted(file)}, file_row_number = true)"
+        )
+    delimiter = layout.delimiter or ("\t" if ".tsv" in file.name else ",")
+    header = layout.names is None
+    names = "" if layout.names is None else f", names = [{', '.join(map(quoted, layout.names))}]"
+    # Every setting is spelled out: the sniffer, left alone, may skip lines that it finds odd.
+    scan = (
+        f"read_csv({quoted(file)}, all_varchar = true, header = {str(header).lower()}, skip = 0, "
+        f"delim = {quoted(delimiter)}, quote = {quoted(layout.quote)}, escape = {quoted(layout.quote)}, "
+        f"encoding = {quoted(layout.encoding)}{names})"
+    )
+    # An empty window numbers rows in the order of the file, and streams.
+    return (
+        f"SELECT *, {quoted(file)} AS {FILE}, row_number() OVER () + {int(header)} AS {ROW}, "
+        f"{offset} + row_number() OVER () AS {POSITION} FROM {scan}"
+    )

@@ -1,0 +1,188 @@
+"""Raw rows -> staged tables of typed, checked rows; every row that is dropped is counted and kept aside."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from pinfm.embeddings.errors import UserError
+from pinfm.train.data.columns import Check, Column, checks, typed
+from pinfm.train.data.readers import CSV, FILE, POSITION, ROW, Layout, name, quoted, read_table, unreadable
+
+
+class Validator:
+    """Stages tables in a DuckDB database, and stops at bad rows or sets them aside.
+
+    Args:
+        connection: the database, see `readers.connect`.
+        on_bad_rows: `fail` raises at the first bad row; `skip` moves bad rows to the table `rejects`.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, on_bad_rows: Literal["fail", "skip"] = "fail"):
+        self.connection = connection
+        self.on_bad_rows = on_bad_rows
+        self.rejected: dict[str, int] = {}
+        self._now = int(time.time())
+        self._paths: dict[str, Path] = {}
+        connection.execute(
+            'CREATE TABLE IF NOT EXISTS rejects ("table" VARCHAR, file VARCHAR, "row" BIGINT, '
+            '"column" VARCHAR, reason VARCHAR, value VARCHAR)'
+        )
+
+    def read(self, view: str, path: Path, layout: Layout = CSV) -> None:
+        """Creates a view over the files of a path, see `readers.read_table`."""
+        self._paths[view] = path
+        read_table(self.connection, view, path, layout)
+
+    def stage(
+        self,
+        table: str,
+        relation: str,
+        columns: Sequence[Column],
+        *,
+        unique: Sequence[str] = (),
+        constant_within: tuple[str, Sequence[str]] | None = None,
+    ) -> int:
+        """Creates the table `table` of the relation's good rows: the columns, `__file`, `__row`, `__position`.
+
+        Args:
+            table: the name to create; also what the report calls the table.
+            relation: a view with the raw columns, `__file`, `__row` and `__position`.
+            columns: what to read and check.
+            unique: columns that no two rows share; all rows but the first are bad.
+            constant_within: (key, columns that are equal in all rows of a key); rows that differ from the first
+                are bad.
+
+        Returns:
+            The number of rows read, good and bad.
+
+        Raises:
+            UserError: when a column is missing or wrongly typed, a row is bad and `on_bad_rows` is `fail`, or no
+                row is left.
+        """
+        found = self._create(table, relation, columns)
+        rows = self._scalar(f"SELECT count(*) FROM {name(table)}")
+        if not rows:
+            raise UserError(f"{table}: {self._files(relation)} holds no rows; give a table that has some")
+        self._settle(table, found)
+        if constant_within is not None:
+            key, names = constant_within
+            for column in names:
+                self._settle(table, [self._mark_inconstant(table, key, column)])
+        if unique:
+            self._settle(table, [self._mark_repeats(table, unique)])
+        if not self._scalar(f"SELECT count(*) FROM {name(table)}"):
+            raise UserError(f"{table}: all {rows} rows were bad, so nothing is left; see {self.summary()}")
+        self.connection.execute(f"ALTER TABLE {name(table)} DROP __bad; ALTER TABLE {name(table)} DROP __value")
+        return rows
+
+    def summary(self) -> str:
+        """Returns the rejected rows by table, column and reason, on one line."""
+        return ", ".join(f"{count} x {reason}" for reason, count in self.rejected.items())
+
+    def write_rejects(self, path: Path) -> None:
+        """Writes the rows set aside, if there are any, as Parquet."""
+        if self.rejected:
+            self.connection.execute(f"COPY rejects TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)")
+
+    def _create(self, table: str, relation: str, columns: Sequence[Column]) -> list[Check]:
+        described = self.connection.execute(f"DESCRIBE {name(relation)}").fetchall()
+        types = {str(row[0]): str(row[1]) for row in described}
+        missing = [column.file_name for column in columns if column.file_name not in types]
+        if missing:
+            have = ", ".join(other for other in types if not other.startswith("__"))
+            raise UserError(
+                f"{self._files(relation)} has no column {missing[0]}; it has {have}: rename one or map the column"
+            )
+        found: list[Check] = []
+        casts = []
+        for column in columns:
+            sql = typed(column, types[column.file_name], self._files(relation))
+            found += checks(column, sql, self._now, self._vector_length(relation, column, sql))
+            filled = f"coalesce({sql}, 0)" if column.kind == "code" and not column.nullable else sql
+            casts.append(f"{filled} AS {name(column.name)}")
+        bad = " ".join(f"WHEN {check.condition} THEN {index}" for index, check in enumerate(found))
+        values = " ".join(f"WHEN {index} THEN {check.value}" for index, check in enumerate(found))
+        inner = f"SELECT *, CASE {bad} END AS __bad FROM {name(relation)}"
+        try:
+            self.connection.execute(
+                f"CREATE TABLE {name(table)} AS SELECT {', '.join(casts)}, {FILE}, {ROW}, {POSITION}, __bad, "
+                f"CASE __bad {values} END AS __value FROM ({inner})"
+            )
+        except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as error:
+            raise unreadable(error, self._files(relation)) from error
+        return found
+
+    def _vector_length(self, relation: str, column: Column, sql: str) -> int:
+        if column.kind != "vector":
+            return 0
+        first = self.connection.execute(
+            f"SELECT len({sql}) FROM {name(relation)} WHERE {sql} IS NOT NULL LIMIT 1"
+        ).fetchone()
+        return int(first[0]) if first else 0
+
+    def _mark_repeats(self, table: str, unique: Sequence[str]) -> Check:
+        keys = ", ".join(map(name, unique))
+        same = " AND ".join(f"t.{name(key)} = r.{name(key)}" for key in unique)
+        # Few keys repeat, so the group-by (which spills) is followed by a small join, not by a window over all rows.
+        self.connection.execute(
+            f"UPDATE {name(table)} AS t SET __bad = 0, __value = CAST(t.{name(unique[-1])} AS VARCHAR) FROM "
+            f"(SELECT {keys}, min({POSITION}) AS first FROM {name(table)} GROUP BY {keys} HAVING count(*) > 1) AS r "
+            f"WHERE {same} AND t.{POSITION} > r.first"
+        )
+        place = f" in the same {unique[0]}" if len(unique) > 1 else ""
+        return Check(
+            unique[-1], "duplicate", "", f"{{value}} stands there a second time{place}", "keep one of the rows", ""
+        )
+
+    def _mark_inconstant(self, table: str, key: str, column: str) -> Check:
+        value, by = name(column), name(key)
+        self.connection.execute(
+            f"UPDATE {name(table)} AS t SET __bad = 0, __value = CAST(t.{value} AS VARCHAR) FROM "
+            f"(SELECT {by}, arg_min({value}, {POSITION}) AS first FROM {name(table)} "
+            f"GROUP BY {by} HAVING min({value}) <> max({value})) AS r "
+            f"WHERE t.{by} = r.{by} AND t.{value} IS DISTINCT FROM r.first"
+        )
+        problem = f"{{value}} differs from the first row of the same {key}"
+        return Check(column, "not constant", "", problem, f"give all rows of a {key} one value", "")
+
+    def _settle(self, table: str, found: Sequence[Check]) -> None:
+        """Raises for the marked rows of a table, or moves them to `rejects`."""
+        counts = self.connection.execute(
+            f"SELECT __bad, count(*), arg_min(({FILE}, {ROW}, __value), {POSITION}), min({POSITION}) AS first "
+            f"FROM {name(table)} WHERE __bad IS NOT NULL GROUP BY __bad ORDER BY first"
+        ).fetchall()
+        if not counts:
+            return
+        if self.on_bad_rows == "fail":
+            index, count, (file, row, value), _ = counts[0]
+            check = found[index]
+            total = sum(other[1] for other in counts)
+            problem = check.problem.format(value="a missing value" if value is None else repr(value))
+            many = f"{count} such row{'s' * (count > 1)}" + (f", {total} bad rows in all" if total > count else "")
+            raise UserError(
+                f"{file}, row {row}, column {check.column}: {problem} ({many}); {check.mend}, "
+                "or drop and count such rows with --on-bad-rows skip"
+            )
+        for index, count, _, _ in counts:
+            check = found[index]
+            reason = f"{table}.{check.column}.{check.reason}"
+            self.rejected[reason] = self.rejected.get(reason, 0) + count
+            self.connection.execute(
+                f"INSERT INTO rejects SELECT {quoted(table)}, {FILE}, {ROW}, {quoted(check.column)}, "
+                f"{quoted(check.reason)}, __value FROM {name(table)} WHERE __bad = {index} ORDER BY {POSITION}"
+            )
+        self.connection.execute(f"DELETE FROM {name(table)} WHERE __bad IS NOT NULL")
+
+    def _files(self, relation: str) -> str:
+        if relation in self._paths:
+            return str(self._paths[relation])
+        row = self.connection.execute(f"SELECT {FILE} FROM {name(relation)} LIMIT 1").fetchone()
+        return str(row[0]) if row else relation
+
+    def _scalar(self, sql: str) -> int:
+        row = self.connection.execute(sql).fetchone()
+        assert row is not None
+        return int(row[0])

@@ -1,0 +1,156 @@
+"""Staged tables -> the Parquet files of a prepared dataset."""
+
+from pathlib import Path
+
+import duckdb
+from tqdm import tqdm
+
+from pinfm.model.schema import Feature, InputSchema
+from pinfm.train.data.features import Splits
+from pinfm.train.data.readers import POSITION, name, quoted
+
+# Row groups that a reader can hold many of: events are narrow, requests carry lists.
+_EVENTS = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+_REQUESTS = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 16384)"
+
+
+def bucket_file(bucket: int) -> str:
+    """Returns the file name of a bucket."""
+    return f"bucket-{bucket:05d}.parquet"
+
+
+def gather_items(
+    connection: duckdb.DuckDBPyConnection, schema: InputSchema, attributes: tuple[str, ...], splits: Splits
+) -> None:
+    """Creates the table `all_items`: the source's items and all that occur in events or impressions.
+
+    Args:
+        connection: the database with the staged tables `items`, `events` and, when there are tasks, `impressions`.
+        schema: the vocabularies.
+        attributes: categorical columns of `items`.
+        splits: events on an item are counted up to the end of the training split.
+    """
+    positive = ", ".join(map(quoted, schema.positive_actions))
+    seen = (
+        "SELECT item_id, min(timestamp) AS first, count(*) FILTER "
+        f"(action IN ({positive}) AND timestamp < {splits['train'][1]}) AS positives FROM events GROUP BY item_id"
+    )
+    if schema.tasks:
+        seen += " UNION ALL SELECT item_id, min(timestamp), 0 FROM impressions GROUP BY item_id"
+    zeros = f"list_transform(range({schema.content_dim}), lambda x: 0::FLOAT)"
+    columns = [
+        # An item that never occurred, of unknown birth, had not appeared when the data ended.
+        "coalesce(i.created_at, s.first, (SELECT max(timestamp) FROM events))::BIGINT AS created_at",
+        *([f"coalesce(i.content, {zeros}) AS content"] if schema.content_dim else []),
+        *(f"coalesce(i.{name(column)}, 0)::BIGINT AS {name(column)}" for column in attributes),
+        "coalesce(s.positives, 0)::BIGINT AS event_count",
+    ]
+    connection.execute(
+        f"CREATE TABLE all_items AS SELECT item_id, {', '.join(columns)} FROM items AS i FULL JOIN "
+        f"(SELECT item_id, min(first) AS first, sum(positives) AS positives FROM ({seen}) GROUP BY item_id) AS s "
+        "USING (item_id)"
+    )
+
+
+def joined_impressions(features: tuple[Feature, ...], attributes: tuple[str, ...], tasks: tuple[str, ...]) -> str:
+    """Returns the SQL of the impressions with their request's start, the item's birth and its attributes."""
+    own = [feature.name for feature in features if feature.name not in attributes]
+    columns = [
+        *(f"m.{name(column)}" for column in ("request_id", "user_id", "surface", "item_id", POSITION, *tasks, *own)),
+        "m.timestamp AS shown_at",
+        "r.timestamp",
+        "a.created_at",
+        *(f"a.{name(column)}" for column in attributes),
+    ]
+    return (
+        f"SELECT {', '.join(columns)} FROM impressions AS m JOIN starts AS r USING (request_id) "
+        "JOIN all_items AS a USING (item_id)"
+    )
+
+
+class BucketWriter:
+    """Writes one user bucket after the other.
+
+    Args:
+        connection: the database with the staged tables and `all_items`.
+        folder: where the files go.
+        schema: vocabularies, tasks and features.
+        splits: (start, end) of each split.
+        num_buckets: into how many files users are spread.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        folder: Path,
+        schema: InputSchema,
+        splits: Splits,
+        num_buckets: int,
+    ):
+        self.connection = connection
+        self.folder = folder
+        self.schema = schema
+        self.splits = splits
+        self.num_buckets = num_buckets
+
+    def write(self, attributes: tuple[str, ...]) -> None:
+        """Writes `items.parquet`, `events/` and `impressions/`.
+
+        Args:
+            attributes: the categorical columns of items among the features.
+        """
+        items = quoted(self.folder / "items.parquet")
+        self.connection.execute(f"COPY (FROM all_items ORDER BY item_id) TO {items} {_EVENTS}")
+        joined = joined_impressions(self.schema.features, attributes, self.schema.tasks)
+        for part in ("events", *(f"impressions/{split}" for split in self.splits)):
+            (self.folder / part).mkdir(parents=True)
+        # disable=None: no bar where stderr is no terminal.
+        for bucket in tqdm(range(self.num_buckets), desc="buckets", unit="bucket", disable=None):
+            self._write_events(bucket)
+            self._write_requests(bucket, joined)
+
+    def _write_events(self, bucket: int) -> None:
+        path = quoted(self.folder / "events" / bucket_file(bucket))
+        self.connection.execute(
+            f"COPY (SELECT user_id, timestamp, {_code('action', self.schema.actions)} AS action, "
+            f"{_code('surface', self.schema.surfaces)} AS surface, item_id FROM events "
+            f"WHERE {self._in_bucket(bucket)} ORDER BY user_id, timestamp, {POSITION}) TO {path} {_EVENTS}"
+        )
+
+    def _write_requests(self, bucket: int, joined: str) -> None:
+        if not self.schema.tasks:
+            return
+        scalars = [f.name for f in self.schema.features if f.scope == "request"]
+        lists = ["item_id", "created_at", *self.schema.tasks]
+        lists += [f.name for f in self.schema.features if f.scope == "candidate"]
+        packed = ", ".join(f"{name(column)} := {name(column)}" for column in [*lists, "surface"])
+        whole = ", ".join(f"any_value({name(column)}) AS {name(column)}" for column in scalars)
+        # One sort for all lists of a request: the candidates keep the order in which they were shown.
+        self.connection.execute(
+            f"CREATE OR REPLACE TABLE bucket AS SELECT request_id, any_value(user_id) AS user_id, "
+            f"any_value(timestamp) AS timestamp, {whole + ', ' if whole else ''}"
+            f"list(struct_pack({packed}) ORDER BY shown_at, {POSITION}) AS candidates "
+            f"FROM ({joined}) WHERE {self._in_bucket(bucket)} GROUP BY request_id"
+        )
+        surface = _code('candidates[1]."surface"', self.schema.surfaces)
+        columns = [f"request_id, user_id, timestamp, {surface} AS surface"]
+        for column in lists:
+            label = f"label_{column}" if column in self.schema.tasks else column
+            columns.append(f"list_transform(candidates, lambda c: c.{name(column)}) AS {name(label)}")
+        columns += [name(column) for column in scalars]
+        for split, (start, end) in self.splits.items():
+            path = quoted(self.folder / "impressions" / split / bucket_file(bucket))
+            self.connection.execute(
+                f"COPY (SELECT {', '.join(columns)} FROM bucket WHERE timestamp >= {start} AND timestamp < {end} "
+                f"ORDER BY user_id, timestamp, request_id) TO {path} {_REQUESTS}"
+            )
+
+    def _in_bucket(self, bucket: int) -> str:
+        # DuckDB's hash mixes well; readers never compute it, so it may change between versions.
+        return f"hash(user_id) % {self.num_buckets} = {bucket}"
+
+
+def _code(column: str, vocabulary: tuple[str, ...]) -> str:
+    """SQL of 0 for an unknown value, i + 1 for vocabulary[i]."""
+    listed = f"[{', '.join(map(quoted, vocabulary))}]::VARCHAR[]"
+    return f"coalesce(list_position({listed}, {column}), 0)::INTEGER"
