@@ -64,6 +64,11 @@ class PreparedDataset:
             raise UserError(f"{self.path} has no split {split!r}; choose one of {', '.join(self.info.splits)}")
         return self._read(f"impressions/{split}/{bucket_file(bucket)}")
 
+    def num_requests(self, split: str, bucket: int) -> int:
+        """Returns how many requests a bucket has in a split, from the file's footer alone."""
+        rows: int = pyarrow.parquet.read_metadata(self.path / f"impressions/{split}/{bucket_file(bucket)}").num_rows
+        return rows
+
     def _read(self, file: str) -> pyarrow.Table:
         try:
             return pyarrow.parquet.read_table(self.path / file)

@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import duckdb
+import numpy as np
+import pyarrow
+import pyarrow.compute as pc
+import pyarrow.parquet
 from tqdm import tqdm
 
 from pinfm.model.schema import Feature, InputSchema
@@ -11,7 +15,7 @@ from pinfm.train.data.readers import POSITION, name, quoted
 
 # Row groups that a reader can hold many of: events are narrow, requests carry lists.
 _EVENTS = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
-_REQUESTS = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 16384)"
+_REQUESTS_PER_GROUP = 16384
 
 
 def bucket_file(bucket: int) -> str:
@@ -120,29 +124,18 @@ class BucketWriter:
     def _write_requests(self, bucket: int, joined: str) -> None:
         if not self.schema.tasks:
             return
-        scalars = [f.name for f in self.schema.features if f.scope == "request"]
-        lists = ["item_id", "created_at", *self.schema.tasks]
-        lists += [f.name for f in self.schema.features if f.scope == "candidate"]
-        packed = ", ".join(f"{name(column)} := {name(column)}" for column in [*lists, "surface"])
-        whole = ", ".join(f"any_value({name(column)}) AS {name(column)}" for column in scalars)
-        # One sort for all lists of a request: the candidates keep the order in which they were shown.
-        self.connection.execute(
-            f"CREATE OR REPLACE TABLE bucket AS SELECT request_id, any_value(user_id) AS user_id, "
-            f"any_value(timestamp) AS timestamp, {whole + ', ' if whole else ''}"
-            f"list(struct_pack({packed}) ORDER BY shown_at, {POSITION}) AS candidates "
-            f"FROM ({joined}) WHERE {self._in_bucket(bucket)} GROUP BY request_id"
+        packed = pack_requests(
+            self.connection.sql(
+                f"SELECT * REPLACE ({_code('surface', self.schema.surfaces)} AS surface) FROM ({joined}) "
+                f"WHERE {self._in_bucket(bucket)} ORDER BY user_id, timestamp, request_id, shown_at, {POSITION}"
+            ).to_arrow_table(),
+            self.schema,
         )
-        surface = _code('candidates[1]."surface"', self.schema.surfaces)
-        columns = [f"request_id, user_id, timestamp, {surface} AS surface"]
-        for column in lists:
-            label = f"label_{column}" if column in self.schema.tasks else column
-            columns.append(f"list_transform(candidates, lambda c: c.{name(column)}) AS {name(label)}")
-        columns += [name(column) for column in scalars]
         for split, (start, end) in self.splits.items():
-            path = quoted(self.folder / "impressions" / split / bucket_file(bucket))
-            self.connection.execute(
-                f"COPY (SELECT {', '.join(columns)} FROM bucket WHERE timestamp >= {start} AND timestamp < {end} "
-                f"ORDER BY user_id, timestamp, request_id) TO {path} {_REQUESTS}"
+            inside = pc.and_(pc.greater_equal(packed["timestamp"], start), pc.less(packed["timestamp"], end))
+            path = self.folder / "impressions" / split / bucket_file(bucket)
+            pyarrow.parquet.write_table(
+                packed.filter(inside), path, compression="zstd", row_group_size=_REQUESTS_PER_GROUP
             )
 
     def _in_bucket(self, bucket: int) -> str:
@@ -154,3 +147,26 @@ def _code(column: str, vocabulary: tuple[str, ...]) -> str:
     """SQL of 0 for an unknown value, i + 1 for vocabulary[i]."""
     listed = f"[{', '.join(map(quoted, vocabulary))}]::VARCHAR[]"
     return f"coalesce(list_position({listed}, {column}), 0)::INTEGER"
+
+
+def pack_requests(rows: pyarrow.Table, schema: InputSchema) -> pyarrow.Table:
+    """Turns one row per impression into one row per request.
+
+    Args:
+        rows: impressions, those of a request together and in the order of its candidates.
+        schema: which columns are labels, candidate features (lists) and request features (scalars).
+
+    Returns:
+        request_id, user_id, timestamp, surface, then lists item_id, created_at, `label_<task>` and features.
+    """
+    request_N = rows["request_id"].to_numpy()
+    first_R = np.flatnonzero(np.diff(request_N, prepend=request_N[:1] - 1))
+    offsets = pyarrow.array(np.append(first_R, len(request_N)).astype(np.int32))
+    firsts = rows.take(first_R)
+    columns = {column: firsts[column] for column in ("request_id", "user_id", "timestamp", "surface")}
+    lists = {"item_id": "item_id", "created_at": "created_at", **{f"label_{task}": task for task in schema.tasks}}
+    lists |= {feature.name: feature.name for feature in schema.features if feature.scope == "candidate"}
+    for label, column in lists.items():
+        columns[label] = pyarrow.ListArray.from_arrays(offsets, rows[column].combine_chunks())
+    scalars = (feature.name for feature in schema.features if feature.scope == "request")
+    return pyarrow.table({**columns, **{column: firsts[column] for column in scalars}})

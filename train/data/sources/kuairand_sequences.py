@@ -49,7 +49,7 @@ def merge(base: tuple[Ids, Levels, Ids], other: tuple[Ids, Ids], level: int) -> 
     base_UN = pad(ids, lengths_U, _PAD_BASE)
     level_UN = pad(levels.astype(np.int64), lengths_U, 0)
     other_UM = pad(other_ids, other_lengths_U, _PAD_OTHER)
-    common_UNM = _common_lengths(base_UN, other_UM)
+    common_NMU = _common_lengths(base_UN, other_UM)
     users = np.arange(len(lengths_U))
     i_U, j_U = lengths_U.copy(), other_lengths_U.copy()
     steps = int((lengths_U + other_lengths_U).max(initial=0))
@@ -63,8 +63,8 @@ def merge(base: tuple[Ids, Levels, Ids], other: tuple[Ids, Ids], level: int) -> 
         last_level_U = level_UN[users, i_U - 1] if base_UN.shape[1] else np.zeros(len(users), dtype=np.int64)
         last_other_U = other_UM[users, j_U - 1] if other_UM.shape[1] else np.full(len(users), _PAD_OTHER)
         match_U = has_base_U & has_other_U & (last_U == last_other_U)
-        without_base_U = common_UNM[users, np.maximum(i_U - 1, 0), j_U]
-        without_other_U = common_UNM[users, i_U, np.maximum(j_U - 1, 0)]
+        without_base_U = common_NMU[np.maximum(i_U - 1, 0), j_U, users]
+        without_other_U = common_NMU[i_U, np.maximum(j_U - 1, 0), users]
         take_base_U = has_base_U & (match_U | ~has_other_U | (without_base_U >= without_other_U))
         take_other_U = active_U & (match_U | ~take_base_U)
         merged_US[:, step] = np.where(take_base_U, last_U, last_other_U)
@@ -78,16 +78,19 @@ def merge(base: tuple[Ids, Levels, Ids], other: tuple[Ids, Ids], level: int) -> 
 
 
 def _common_lengths(base_UN: Ids, other_UM: Ids) -> npt.NDArray[np.int16]:
-    """Length of the longest common subsequence of each pair of prefixes: (U, N + 1, M + 1)."""
+    """Length of the longest common subsequence of each pair of prefixes: (N + 1, M + 1, U)."""
     users, n = base_UN.shape
     m = other_UM.shape[1]
-    common_UNM = np.zeros((users, n + 1, m + 1), dtype=np.int16)
-    for i in range(1, n + 1):
-        match_UM = base_UN[:, i - 1, None] == other_UM
-        for j in range(1, m + 1):
-            longest_U = np.maximum(common_UNM[:, i - 1, j], common_UNM[:, i, j - 1])
-            common_UNM[:, i, j] = np.where(match_UM[:, j - 1], common_UNM[:, i - 1, j - 1] + 1, longest_U)
-    return common_UNM
+    # Users come last, so that each step of the recurrence is one pass over contiguous memory.
+    base_NU, other_MU = np.ascontiguousarray(base_UN.T), np.ascontiguousarray(other_UM.T)
+    common_NMU = np.zeros((n + 1, m + 1, users), dtype=np.int16)
+    for i in range(n):
+        match_MU = base_NU[i] == other_MU
+        matched_MU = common_NMU[i, :-1] + match_MU
+        longest_MU = np.maximum(matched_MU, common_NMU[i, 1:])
+        for j in range(m):
+            np.maximum(longest_MU[j], common_NMU[i + 1, j], out=common_NMU[i + 1, j + 1])
+    return common_NMU
 
 
 def spread_times(lengths_U: Ids, spans_U: Ids, first: int, last_U: Ids) -> Ids:
