@@ -65,7 +65,7 @@ def check_tasks(
         rows: N.
 
     Returns:
-        Task -> (probabilities `[N]` float32 or float64, labels `[N]` bool on the same device).
+        Task -> (probabilities `[N]` in their own dtype, labels `[N]` bool on the same device).
 
     Raises:
         UserError: a probability is NaN or outside [0, 1].
@@ -101,8 +101,7 @@ def _check_probabilities(task: str, p_N: Tensor) -> Tensor:
             f"probabilities[{task!r}] holds {int(bad_N.sum())} values outside [0, 1], the first one "
             f"{float(p_N[row])} in row {row}; pass probabilities, not logits; if NaN, lower the learning rate"
         )
-    # Half precision keeps its ties in float32, and not every operation below exists for it on a CPU.
-    return p_N if p_N.dtype in (torch.float32, torch.float64) else p_N.float()
+    return p_N
 
 
 def _check_labels(task: str, y_N: Tensor) -> Tensor:
