@@ -109,7 +109,10 @@ class _Preparation:
 
     def _stage(self, tables: RawTables) -> None:
         self.validator.stage("events", tables.events, events_columns(tables))
-        self.validator.stage("items", tables.items, items_columns(tables), unique=("item_id",))
+        if tables.items is None:
+            self.connection.execute("CREATE TABLE items (item_id BIGINT, created_at BIGINT)")
+        else:
+            self.validator.stage("items", tables.items, items_columns(tables), unique=("item_id",))
         if tables.impressions is None:
             return
         shared = [feature.name for feature in tables.features if feature.scope == "request"]
@@ -174,7 +177,7 @@ class _Preparation:
             impressions=impressions,
             outside_splits=outside,
             rejected=self.validator.rejected,
-            source=dict(tables.counts or {}),
+            source=tables.counts,
         )
 
     def _time_span(self) -> tuple[int, int]:

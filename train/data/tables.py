@@ -1,12 +1,13 @@
 """The three raw tables that every source yields, and the columns that validation knows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
-
-from pinfm.train.data.columns import Column
+from pinfm.train.data.columns import Column, Kind
 from pinfm.train.data.validate import Validator
 
 
@@ -22,6 +23,18 @@ class SplitRule:
     validation_start: int | None = None
     test_start: int | None = None
 
+    @classmethod
+    def from_dates(cls, validation_start: str | None, test_start: str | None) -> "SplitRule":
+        """Takes the first days of validation and test as `YYYY-MM-DD`, in UTC.
+
+        Raises:
+            UserError: when a date cannot be read.
+        """
+        return cls(
+            validation_start=_utc_seconds("validation_start", validation_start),
+            test_start=_utc_seconds("test_start", test_start),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RawTables:
@@ -32,7 +45,7 @@ class RawTables:
     Args:
         events: relation with user_id, timestamp, action, surface, item_id.
         items: relation with item_id, created_at (NULL: take the first time it was seen), content if
-            `has_content`, and `item_attributes`.
+            `has_content`, and `item_attributes`; None takes the items that occur.
         impressions: relation with request_id, user_id, timestamp, surface, item_id, tasks and features; None
             when the data serves pretraining only.
         actions: the vocabulary of `action`.
@@ -44,10 +57,11 @@ class RawTables:
         splits: where the splits begin.
         notes: sentences for the reader of the dataset.
         counts: what the source counted.
+        raw_names: names of columns in the relations, where they differ from the above.
     """
 
     events: str
-    items: str
+    items: str | None
     impressions: str | None
     actions: tuple[str, ...]
     positive_actions: tuple[str, ...]
@@ -57,7 +71,12 @@ class RawTables:
     has_content: bool = False
     splits: SplitRule = SplitRule()
     notes: tuple[str, ...] = ()
-    counts: dict[str, int] | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    raw_names: dict[str, str] = field(default_factory=dict)
+
+    def column(self, name: str, kind: Kind, choices: tuple[str, ...] = (), nullable: bool = False) -> Column:
+        """Returns a column under the name that the relations give it."""
+        return Column(name, kind, raw=self.raw_names.get(name), choices=choices, nullable=nullable)
 
 
 class Source(Protocol):
@@ -79,11 +98,11 @@ class Source(Protocol):
 def events_columns(tables: RawTables) -> tuple[Column, ...]:
     """Returns the columns of the events table."""
     return (
-        Column("user_id", "id"),
-        Column("timestamp", "time"),
-        Column("action", "choice", choices=tables.actions),
-        Column("surface", "text"),
-        Column("item_id", "id"),
+        tables.column("user_id", "id"),
+        tables.column("timestamp", "time"),
+        tables.column("action", "choice", choices=tables.actions),
+        tables.column("surface", "text"),
+        tables.column("item_id", "id"),
     )
 
 
@@ -91,21 +110,30 @@ def impressions_columns(tables: RawTables) -> tuple[Column, ...]:
     """Returns the columns of the impressions table."""
     kinds: dict[str, Literal["dense", "code"]] = {"dense": "dense", "categorical": "code"}
     return (
-        Column("request_id", "id"),
-        Column("user_id", "id"),
-        Column("timestamp", "time"),
-        Column("surface", "text"),
-        Column("item_id", "id"),
-        *(Column(task, "flag") for task in tables.tasks),
-        *(Column(feature.name, kinds[feature.kind]) for feature in tables.features),
+        tables.column("request_id", "id"),
+        tables.column("user_id", "id"),
+        tables.column("timestamp", "time"),
+        tables.column("surface", "text"),
+        tables.column("item_id", "id"),
+        *(tables.column(task, "flag") for task in tables.tasks),
+        *(tables.column(feature.name, kinds[feature.kind]) for feature in tables.features),
     )
 
 
 def items_columns(tables: RawTables) -> tuple[Column, ...]:
     """Returns the columns of the items table."""
     return (
-        Column("item_id", "id"),
-        Column("created_at", "time", nullable=True),
-        *((Column("content", "vector"),) if tables.has_content else ()),
-        *(Column(attribute, "code") for attribute in tables.item_attributes),
+        tables.column("item_id", "id"),
+        tables.column("created_at", "time", nullable=True),
+        *((tables.column("content", "vector"),) if tables.has_content else ()),
+        *(tables.column(attribute, "code") for attribute in tables.item_attributes),
     )
+
+
+def _utc_seconds(field: str, date: str | None) -> int | None:
+    if date is None:
+        return None
+    try:
+        return int(datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+    except ValueError as error:
+        raise UserError(f"{field} ({date}) is no date; write it as YYYY-MM-DD, such as 2022-05-05") from error
