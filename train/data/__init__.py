@@ -1,0 +1,1 @@
+"""Raw logs -> prepared datasets: reading, checking, writing."""

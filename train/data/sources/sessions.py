@@ -67,7 +67,7 @@ def number_requests(
     numbered = pyarrow.table({"position": ordered[POSITION], "request_id": request_N})
     connection.register("numbered", numbered)
     connection.execute(
-        f"CREATE TABLE {name(log + '_requests')} AS SELECT *, min(timestamp) OVER (PARTITION BY request_id) AS started_at "
-        f"FROM {name(log)} JOIN numbered ON {POSITION} = numbered.position"
+        f"CREATE TABLE {name(log + '_requests')} AS SELECT *, min(timestamp) OVER (PARTITION BY request_id) "
+        f"AS started_at FROM {name(log)} JOIN numbered ON {POSITION} = numbered.position"
     )
     connection.unregister("numbered")
