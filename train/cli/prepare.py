@@ -1,14 +1,15 @@
 """Checks raw logs and writes a prepared dataset: `pinfm prepare SOURCE [INPUT] --out DATASET`."""
 
 import dataclasses
+import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.train.data.prepare import PrepareOptions, prepare
-from pinfm.train.data.sources.events import ColumnNames, Events
+from pinfm.train.data.sources.events import Events
 from pinfm.train.data.sources.kuairand import KuaiRand
 from pinfm.train.data.sources.movielens import MovieLens
 from pinfm.train.data.sources.movietweetings import MovieTweetings
@@ -46,8 +47,8 @@ def configure(parser: ArgumentParser) -> None:
                 source.add_argument("input", type=Path, help=_INPUT_HELP[name])
         source.add_argument("--report", type=Path | None, default=None, help="write the results to this JSON file")
         source.add_argument("--out", type=Path, required=True, help="the folder to create")
-        source.add_class_arguments(kind, skip=skip)
-        source.add_class_arguments(PrepareOptions)
+        _add_fields(source, kind, skip)
+        _add_fields(source, PrepareOptions, set())
         sources.add_subcommand(name, source, help=summary)
 
 
@@ -64,11 +65,28 @@ def run(args: Namespace) -> dict[str, Any]:
         flags["path"] = flags.pop("input")
     out = flags.pop("out")
     options = PrepareOptions(**{field.name: flags.pop(field.name) for field in dataclasses.fields(PrepareOptions)})
-    if "columns" in flags:
-        flags["columns"] = ColumnNames(**flags["columns"])
     report = prepare(_SOURCES[args.source](**flags), out, options)
     print(_table(report))
     return report
+
+
+def _add_fields(parser: ArgumentParser, kind: type[Any], skip: set[str]) -> None:
+    """Adds a flag for each field of a dataclass: its words joined by dashes, its help from the docstring."""
+    types = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if field.name in skip:
+            continue
+        told = re.search(rf"^ +{field.name}: (.*(?:\n {{12,}}.*)*)", str(kind.__doc__), re.MULTILINE)
+        factory = field.default_factory
+        required = field.default is dataclasses.MISSING and factory is dataclasses.MISSING
+        default = field.default if factory is dataclasses.MISSING else factory()
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=types[field.name],
+            required=required,
+            help=" ".join(told[1].split()).replace("%", "%%") if told else None,
+            **({} if required else {"default": default}),
+        )
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -80,8 +80,9 @@ def read_table(connection: duckdb.DuckDBPyConnection, view: str, path: Path, lay
     Raises:
         UserError: when there is no such file, the kind is unknown, or the file cannot be read.
     """
-    selects = [_select(file, number, layout) for number, file in enumerate(_files(path))]
+    files = _files(path)
     try:
+        selects = [_select(connection, file, number, layout) for number, file in enumerate(files)]
         connection.execute(f"CREATE OR REPLACE VIEW {name(view)} AS {' UNION ALL BY NAME '.join(selects)}")
     except duckdb.Error as error:
         raise unreadable(error, path) from error
@@ -90,7 +91,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, view: str, path: Path, lay
 def unreadable(error: duckdb.Error, path: object) -> UserError:
     """Returns DuckDB's complaint about a file as one sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return UserError(f"cannot read {path}: {' '.join(lines[:3])[:300].rstrip('.')}; mend the file")
+    return UserError(f"cannot read {path}: {' '.join(lines)[:240].rstrip('.')}; mend the file")
 
 
 def _files(path: Path) -> list[Path]:
@@ -106,24 +107,35 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _select(file: Path, number: int, layout: Layout) -> str:
+def _select(connection: duckdb.DuckDBPyConnection, file: Path, number: int, layout: Layout) -> str:
     offset = number * _ROWS_PER_FILE
     if file.name.endswith(".parquet"):
         return (
             f"SELECT * EXCLUDE (file_row_number), {quoted(file)} AS {FILE}, file_row_number + 1 AS {ROW}, "
             f"{offset} + file_row_number AS {POSITION} FROM read_parquet({quoted(file)}, file_row_number = true)"
         )
-    delimiter = layout.delimiter or ("\t" if ".tsv" in file.name else ",")
     header = layout.names is None
-    names = "" if layout.names is None else f", names = [{', '.join(map(quoted, layout.names))}]"
-    # Every setting is spelled out: the sniffer, left alone, may skip lines that it finds odd.
-    scan = (
-        f"read_csv({quoted(file)}, all_varchar = true, header = {str(header).lower()}, skip = 0, "
-        f"delim = {quoted(delimiter)}, quote = {quoted(layout.quote)}, escape = {quoted(layout.quote)}, "
-        f"encoding = {quoted(layout.encoding)}{names})"
-    )
+    names = _header(connection, file, layout) if layout.names is None else layout.names
+    columns = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in names)
+    # Without auto_detect: the sniffer, left alone, skips lines that it finds odd.
+    scan = f"read_csv({_dialect(file, layout)}, header = {str(header).lower()}, auto_detect = false, columns = {{{columns}}})"
     # An empty window numbers rows in the order of the file, and streams.
     return (
         f"SELECT *, {quoted(file)} AS {FILE}, row_number() OVER () + {int(header)} AS {ROW}, "
         f"{offset} + row_number() OVER () AS {POSITION} FROM {scan}"
     )
+
+
+def _dialect(file: Path, layout: Layout) -> str:
+    delimiter = layout.delimiter or ("\t" if ".tsv" in file.name else ",")
+    return (
+        f"{quoted(file)}, delim = {quoted(delimiter)}, quote = {quoted(layout.quote)}, "
+        f"escape = {quoted(layout.quote)}, encoding = {quoted(layout.encoding)}, skip = 0"
+    )
+
+
+def _header(connection: duckdb.DuckDBPyConnection, file: Path, layout: Layout) -> list[str]:
+    # Lenient, since only the names matter here; the scan itself is strict.
+    lenient = "header = true, all_varchar = true, null_padding = true, ignore_errors = true"
+    rows = connection.execute(f"DESCRIBE FROM read_csv({_dialect(file, layout)}, {lenient})").fetchall()
+    return [str(row[0]) for row in rows]

@@ -73,7 +73,7 @@ class Ratings:
 
 
 def _movie_items(connection: duckdb.DuckDBPyConnection) -> None:
-    """Creates `movie_items`: genres as a multi-hot vector over their sorted names, the first genre, the title's year."""
+    """Creates `movie_items`: genres as a multi-hot vector over the sorted names, first genre, year of the title."""
     split = "list_filter(str_split(coalesce(genres, ''), '|'), lambda g: g NOT IN ('', '(no genres listed)'))"
     rows = connection.execute(f"SELECT DISTINCT unnest({split}) AS genre FROM movies ORDER BY genre").fetchall()
     genres = f"[{', '.join(quoted(row[0]) for row in rows)}]::VARCHAR[]"
