@@ -8,13 +8,22 @@ from pinfm.embeddings.versions import require_tested_versions
 require_tested_versions()
 
 from torchrec.distributed.embedding_types import EmbeddingComputeKernel  # noqa: E402
-from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology  # noqa: E402
-from torchrec.distributed.planner.types import ParameterConstraints  # noqa: E402
+from torchrec.distributed.planner import EmbeddingShardingPlanner  # noqa: E402
+from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation  # noqa: E402
+from torchrec.distributed.planner.types import (  # noqa: E402
+    KernelConfig,
+    ParameterConstraints,
+    TopologyFactory,
+    TrainerConfig,
+)
 from torchrec.distributed.types import ModuleSharder, ShardingPlan, ShardingType  # noqa: E402
 from torchrec.modules.embedding_modules import EmbeddingCollection  # noqa: E402
 
 # Data-parallel tables fail on gloo for unpooled lookups; the rest trains on every backend.
 SHARDING_TYPES = [ShardingType.ROW_WISE, ShardingType.TABLE_WISE, ShardingType.COLUMN_WISE]
+
+# Share of each rank's memory that is left to the dense model, activations and the framework.
+RESERVED_SHARE = 0.15
 
 
 def sharding_plan(
@@ -44,7 +53,11 @@ def sharding_plan(
         for config in module.embedding_configs()
     }
     planner = EmbeddingShardingPlanner(
-        topology=Topology(world_size=group.size(), compute_device=device_type),
+        topology=TopologyFactory.create_topology(
+            trainer_config=TrainerConfig(world_size=group.size()),
+            kernel_config=KernelConfig(compute_device=device_type),
+        ),
+        storage_reservation=FixedPercentageStorageReservation(RESERVED_SHARE),
         batch_size=batch_size,
         constraints=constraints,
     )

@@ -107,8 +107,10 @@ def negative_logsumexp(states_AO: Tensor, user_A: Tensor, temperature: Tensor, n
     Returns:
         (A,) float32; about -1e9 where an anchor has no negative.
     """
-    logits_AK = (states_AO @ negatives.z.T).float() / temperature + negatives.log_weight
-    return torch.logsumexp(logits_AK.masked_fill(negatives.engaged[user_A], _NEVER), dim=1)
+    logits_AK = ((states_AO / temperature) @ negatives.z.T).float()
+    # In place: this block is by far the largest of the step, and copies of it are what the loss costs.
+    logits_AK = logits_AK.add_(negatives.log_weight).masked_fill_(negatives.engaged[user_A], _NEVER)
+    return torch.logsumexp(logits_AK, dim=1)
 
 
 def pair_losses(states_PO: Tensor, z_PO: Tensor, temperature: Tensor, negative_P: Tensor) -> Tensor:

@@ -70,18 +70,19 @@ class RunFolder:
             manifest=manifest,
         )
 
+    def has_checkpoint(self) -> bool:
+        """Whether one is written."""
+        return any((self.path / CHECKPOINTS).glob("step-*"))
+
     def latest_checkpoint(self) -> Path:
         """The newest checkpoint.
 
         Raises:
             UserError: the run has none yet.
         """
-        steps = sorted((self.path / CHECKPOINTS).glob("step-*"))
-        if not steps:
-            raise UserError(
-                f"{self.path} has no checkpoint yet; let the run finish or write one (train.checkpoint_steps)."
-            )
-        return steps[-1]
+        if not self.has_checkpoint():
+            raise UserError(f"{self.path} has no checkpoint yet; let the run finish, or lower its checkpoint_steps.")
+        return max((self.path / CHECKPOINTS).glob("step-*"))
 
     def weights(self, module: nn.Module, prefix: str) -> dict[str, Tensor]:
         """Reads a module's weights from the newest checkpoint, whatever number of ranks wrote it.

@@ -99,7 +99,9 @@ def finetune_tables(config: RunConfig, schema: InputSchema, num_users: int) -> T
         num_users: users in the dataset.
     """
     sizes = [("user_id", num_users)]
-    sizes += [(f.name, f.num_values) for f in schema.of("categorical", "request") + schema.of("categorical", "candidate")]
+    sizes += [
+        (f.name, f.num_values) for f in schema.of("categorical", "request") + schema.of("categorical", "candidate")
+    ]
     features = tuple(feature_table(name, size, config.feature_tables) for name, size in sizes)
     return Tables(item=item_table(config.item_table), features=features)
 
@@ -115,9 +117,7 @@ def build_pretrain(config: RunConfig, schema: InputSchema, tables: Tables, devic
 
 def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, device: torch.device) -> FinetuneModule:
     """The unsharded training module; its tables stand on the meta device, its dense part on `device`."""
-    model = build_model(
-        config.model(), schema, tables.item.num_hashes * tables.item.dim, config.feature_tables.dim
-    )
+    model = build_model(config.model(), schema, tables.item.num_hashes * tables.item.dim, config.feature_tables.dim)
     objective: RankingObjective | JointObjective
     if isinstance(model, FusedRanker):
         if config.finetune.freeze_tower:
@@ -169,7 +169,7 @@ def shard(
         device=device,
         plan=sharding_plan(module, sharders, group, device.type, batch_size),
         sharders=sharders,
-        data_parallel_wrapper=DefaultDataParallelWrapper(find_unused_parameters=True),
+        data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False, find_unused_parameters=True),
     )
     state = model.state_dict()
     for name, bound in bounds.items():

@@ -76,9 +76,10 @@ def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str
     Raises:
         UserError: the shapes differ.
     """
+    state = model.state_dict()
     wanted = {
         name: tensor
-        for name, tensor in model.state_dict().items()
+        for name, tensor in state.items()
         if name.startswith("item_tables.") or (".encoder." in name and ".content." not in name)
     }
     values = {"model": wanted}
@@ -89,7 +90,8 @@ def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str
             f"the tower of {run.path} does not fit this config ({_first_line(error)}); "
             "use the same tower, item_table and dataset vocabulary as the pretraining run."
         ) from error
-    model.load_state_dict(values["model"], strict=False)
+    # Sharded collections take a whole state dict only.
+    model.load_state_dict({**state, **values["model"]})
     return sorted(wanted)
 
 

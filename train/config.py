@@ -150,6 +150,4 @@ class RunConfig:
 
     def model(self) -> ModelConfig:
         """The part that builds the dense model."""
-        return ModelConfig(
-            tower=self.tower, cold_start=self.cold_start, ranker=self.ranker, use_tower=self.use_tower
-        )
+        return ModelConfig(tower=self.tower, cold_start=self.cold_start, ranker=self.ranker, use_tower=self.use_tower)

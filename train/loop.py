@@ -67,13 +67,15 @@ def train(
     state.model.train()
     with MetricsLog(run, config, state.step) as log, _autocast(device, config.precision):
         while state.step < config.total_steps:
-            loss, parts = pipeline.progress(batches)
+            parts = pipeline.progress(batches)
             schedule.step()
             state.step += 1
-            log.add(state.step, {"loss": loss, **parts})
+            log.add(state.step, parts)
             if state.step % config.checkpoint_steps == 0 or state.step == config.total_steps:
                 checkpoint.save(state, run)
-        return log.last
+    # The pipeline has put its own forward into the sharded tables; evaluation wants theirs back.
+    pipeline.detach()
+    return log.last
 
 
 def learning_rate_factor(config: LoopConfig) -> Callable[[int], float]:

@@ -77,6 +77,7 @@ class PretrainObjective(nn.Module):
             + config.future_token_weight * future_token
         )
         return total, {
+            "loss": total,
             "next_token_loss": next_token,
             "multi_token_loss": multi_token,
             "future_token_loss": future_token,
@@ -112,7 +113,7 @@ class RankingObjective(nn.Module):
             ranker_features(batch, features, self.schema, self.feature_tables),
         )
         loss = ranking_loss(output.logits, batch.labels)
-        return loss, {"ranking_loss": loss, "logits": output.logits}
+        return loss, {"loss": loss, "ranking_loss": loss, "logits": output.logits}
 
 
 class JointObjective(nn.Module):
@@ -169,7 +170,7 @@ class JointObjective(nn.Module):
             + config.next_token_weight * losses["next_token_loss"]
             + self.alignment_weight * losses["alignment_loss"]
         )
-        return total, {**losses, "logits": output.logits}
+        return total, {"loss": total, **losses, "logits": output.logits}
 
     def _next_token_loss(self, batch: RequestBatch, states_TO: Tensor, item_VE: Tensor) -> Tensor:
         if not self.training or not self.config.next_token_weight:
@@ -215,9 +216,7 @@ def contrastive_losses(
     return losses
 
 
-def negatives_of_all_ranks(
-    z_VO: Tensor, sequences: Sequences, ids_V: Tensor, log_share_V: Tensor | None
-) -> Negatives:
+def negatives_of_all_ranks(z_VO: Tensor, sequences: Sequences, ids_V: Tensor, log_share_V: Tensor | None) -> Negatives:
     """The positive events of every rank's batch as negatives; the gradient flows back to the rank that owns them."""
     log_q_V = None
     if log_share_V is not None:

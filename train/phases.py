@@ -114,11 +114,15 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, config.finetune.optimizer))
         begin(place, state, "finetune", config, dataset, tables)
         metrics = run_loop(state, feed, place.out, device, config, config.finetune)
-        write_parity_requests(model, request_feed(config, dataset, tables, "validation", shuffle=False), schema, place.out)
+        write_parity_requests(
+            model, request_feed(config, dataset, tables, "validation", shuffle=False), schema, place.out
+        )
         return metrics
 
 
-def request_feed(config: RunConfig, dataset: PreparedDataset, tables: Tables, split: str, shuffle: bool) -> Feed[RequestArrays]:
+def request_feed(
+    config: RunConfig, dataset: PreparedDataset, tables: Tables, split: str, shuffle: bool
+) -> Feed[RequestArrays]:
     """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation."""
     items, schema = ItemAttributes(dataset), dataset.info.schema
     randomization = config.cold_start.candidate_id_randomization if shuffle and config.use_tower else 0.0
@@ -150,7 +154,7 @@ def begin(
     place: Place, state: checkpoint.TrainState, kind: str, config: RunConfig, dataset: PreparedDataset, tables: Tables
 ) -> None:
     """Continues an earlier run, or writes the manifest of a new one."""
-    if place.resume and (place.out / MANIFEST).exists():
+    if place.resume and (place.out / MANIFEST).exists() and RunFolder.open(place.out).has_checkpoint():
         checkpoint.resume(state, RunFolder.open(place.out))
         return
     if is_first_rank():
