@@ -118,7 +118,8 @@ def _select(connection: duckdb.DuckDBPyConnection, file: Path, number: int, layo
     names = _header(connection, file, layout) if layout.names is None else layout.names
     columns = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in names)
     # Without auto_detect: the sniffer, left alone, skips lines that it finds odd.
-    scan = f"read_csv({_dialect(file, layout)}, header = {str(header).lower()}, auto_detect = false, columns = {{{columns}}})"
+    settings = f"header = {str(header).lower()}, auto_detect = false, columns = {{{columns}}}"
+    scan = f"read_csv({_dialect(file, layout)}, {settings})"
     # An empty window numbers rows in the order of the file, and streams.
     return (
         f"SELECT *, {quoted(file)} AS {FILE}, row_number() OVER () + {int(header)} AS {ROW}, "

@@ -12,6 +12,7 @@ from pinfm.train.data.atomic import new_folder
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.info import DatasetInfo
 from pinfm.train.data.prepare import PrepareOptions
+from pinfm.train.data.sources.events import ColumnNames
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -79,8 +80,6 @@ def test_content_is_zero_where_unknown(logs):
 
 
 def test_columns_may_have_other_names(logs):
-    from pinfm.train.data.sources.events import ColumnNames
-
     logs.tables = {name: table.rename(columns={"user_id": "uid"}) for name, table in logs.tables.items()}
     logs.write()
     assert logs.prepare(columns=ColumnNames(user_id="uid")).info.counts.users == 2
