@@ -80,12 +80,12 @@ def _add_fields(parser: ArgumentParser, kind: type[Any], skip: set[str]) -> None
         factory = field.default_factory
         required = field.default is dataclasses.MISSING and factory is dataclasses.MISSING
         default = field.default if factory is dataclasses.MISSING else factory()
+        settings: dict[str, Any] = {"required": True} if required else {"default": default}
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=types[field.name],
-            required=required,
             help=" ".join(told[1].split()).replace("%", "%%") if told else None,
-            **({} if required else {"default": default}),
+            **settings,
         )
 
 

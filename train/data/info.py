@@ -88,7 +88,9 @@ class DatasetInfo:
             )
         schema: dict[str, Any] = fields.pop("schema")
         features = tuple(Feature(**feature) for feature in schema.pop("features"))
-        vocabularies = {key: tuple(value) if isinstance(value, list) else value for key, value in schema.items()}
+        vocabularies: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in schema.items()
+        }
         start, end = fields.pop("time_span")
         return cls(
             counts=Counts(**fields.pop("counts")),

@@ -30,7 +30,8 @@ class PrepareOptions:
     Args:
         on_bad_rows: `fail` stops at the first bad row; `skip` drops, counts and keeps bad rows in rejects.parquet.
         max_history: most events in a request's history.
-        num_buckets: files that users are spread over; None takes 16, or more where a bucket would pass 4M events.
+        num_buckets: files that users are spread over; None takes 16, or more where a bucket would pass 4M rows,
+            because a bucket's requests are sorted in memory.
         memory_gib: memory that DuckDB may use before it spills to disk.
     """
 
@@ -92,7 +93,8 @@ class _Preparation:
         schema = self._schema(tables, splits)
         gather_items(self.connection, schema, tables.item_attributes, splits)
         schema = self._with_features(tables, schema, splits)
-        num_buckets = self.options.num_buckets or max(16, -(-self._count("events") // _ROWS_PER_BUCKET))
+        largest = max(self._count("events"), 0 if tables.impressions is None else self._count("impressions"))
+        num_buckets = self.options.num_buckets or max(16, -(-largest // _ROWS_PER_BUCKET))
         BucketWriter(self.connection, folder, schema, splits, num_buckets).write(tables.item_attributes)
         self.validator.write_rejects(folder / "rejects.parquet")
         return DatasetInfo(

@@ -34,7 +34,7 @@ def split_at_repeats(session_N: npt.NDArray[np.int64], item_N: npt.NDArray[np.in
     start = -1
     # Only repeats can open a request inside a session, and they are few: this loop does not see the other rows.
     # `start` need not be reset at a new session: an earlier occurrence never lies before its session.
-    for row in np.flatnonzero(earlier_N >= 0):
+    for row in np.flatnonzero(earlier_N >= 0).tolist():
         if earlier_N[row] >= start:
             starts_N[row] = True
             start = row
@@ -63,7 +63,8 @@ def number_requests(
         f"WINDOW w AS (PARTITION BY user_id ORDER BY timestamp, {POSITION})"
         f") ORDER BY user_id, timestamp, {POSITION}"
     ).fetchnumpy()
-    request_N = split_at_repeats(ordered["session"].astype(np.int64), ordered["item_id"].astype(np.int64))
+    session_N, item_N = (np.asarray(ordered[column], dtype=np.int64) for column in ("session", "item_id"))
+    request_N = split_at_repeats(session_N, item_N)
     numbered = pyarrow.table({"position": ordered[POSITION], "request_id": request_N})
     connection.register("numbered", numbered)
     connection.execute(
