@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+
 def candidate_id_randomization(ids_N: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Replaces candidate ids by random ones, so that the ranker learns not to lean on an untrained vector.
 

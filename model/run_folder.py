@@ -3,7 +3,7 @@
 RUN/manifest.json             kind, config, schema and tables, beside what made them
 RUN/checkpoints/step-*/       torch.distributed.checkpoint; names below `model.` in every kind of run:
                               item_tables.embeddings.item_0.weight, feature_tables.embeddings...,
-                              model.encoder..., model.ranker...
+                              objective.model.encoder..., objective.model.ranker...
 """
 
 import json

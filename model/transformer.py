@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pinfm.model.jagged import Layout, pad, unpad
 
+
 class Block(nn.Module):
     """One transformer block with a context and a crossing form over the same weights.
 
