@@ -28,7 +28,7 @@ def embedding_collection(tables: Sequence[IdTable], device: torch.device) -> Emb
     """The tables as one collection.
 
     Args:
-        tables: the id spaces.
+        tables: the id spaces; TorchRec wants one width of sub-table in a collection.
         device: `meta` while planning, so that no rank holds a whole table.
     """
     configs = []

@@ -1,7 +1,7 @@
 """New rows of sharded tables, the same however the table is sharded.
 
-A value depends on its table, row, column and the seed alone: a counter goes through the hash's mixer. So two ranks start
-from the very model that one rank starts from.
+A value depends on its table, row, column and the seed alone: a counter goes through the hash's mixer. So two ranks
+start from the very model that one rank starts from.
 """
 
 import zlib
