@@ -1,5 +1,7 @@
 """New rows: the same values however a table is cut."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,8 +23,8 @@ def test_blocks_of_a_table_equal_the_whole_table(data, num_rows, num_columns, se
     whole = uniform_rows("item_0", seed, 0, 0, (num_rows, num_columns), BOUNDS)
     row_cuts, column_cuts = data.draw(cuts(num_rows)), data.draw(cuts(num_columns))
     put_together = torch.full((num_rows, num_columns), float("nan"))
-    for top, bottom in zip(row_cuts, row_cuts[1:], strict=False):
-        for left, right in zip(column_cuts, column_cuts[1:], strict=False):
+    for top, bottom in pairwise(row_cuts):
+        for left, right in pairwise(column_cuts):
             fill_uniform(put_together[top:bottom, left:right], "item_0", seed, (top, left), BOUNDS)
     assert torch.equal(put_together, whole)
 

@@ -1,0 +1,140 @@
+"""DCAT against the plain causal transformer over [history, candidate]: outputs and gradients."""
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from model_fakes import assert_same_gradients, gradients, roughen
+from reference import dcat_outputs, rotary
+
+from pinfm.model.dcat import DCAT
+from pinfm.model.fusion import EarlyFusionWithToken
+
+DIM = 8
+REQUESTS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 4)), min_size=1, max_size=4)
+CASES = {
+    "ragged": [(5, 2), (0, 3), (1, 0), (7, 1)],
+    "all histories empty": [(0, 2), (0, 1)],
+    "no candidate at all": [(3, 0), (0, 0)],
+    "one request": [(6, 3)],
+    "nothing": [(0, 0)],
+}
+
+
+def make_dcat(num_layers=2, num_heads=2):
+    return roughen(DCAT(num_layers=num_layers, dim=DIM, num_heads=num_heads)).eval()
+
+
+def assert_equals_reference(dcat, requests, tolerance, dtype=torch.float32):
+    """Compares states, crossings and every gradient; rows come from a small pool, so that many are duplicates."""
+    events, counts = (list(column) for column in zip(*requests, strict=True))
+    pool = torch.randn(4, DIM, dtype=dtype, requires_grad=True)
+    event_rows, candidate_rows = torch.randint(4, (sum(events),)), torch.randint(4, (sum(counts),))
+    state_weights = torch.randn(sum(events), DIM, dtype=dtype) / DIM
+    crossed_weights = torch.randn(sum(counts), DIM, dtype=dtype) / DIM
+    tensors = {"rows": pool, **dict(dcat.named_parameters())}
+
+    def loss(states, crossed):
+        return (states * state_weights).sum() + (crossed * crossed_weights).sum()
+
+    context = dcat.encode_context(pool[event_rows], torch.tensor(events))
+    actual = context.outputs, dcat.cross(context, pool[candidate_rows], torch.tensor(counts))
+    expected = dcat_outputs(dcat, pool[event_rows], events, pool[candidate_rows], counts)
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+    assert_same_gradients(gradients(loss(*actual), tensors), gradients(loss(*expected), tensors), tolerance)
+
+
+@given(REQUESTS, st.integers(1, 3), st.sampled_from([1, 2, 4]), st.integers(0, 2**32))
+@example(CASES["all histories empty"], 2, 2, 0)
+@settings(deadline=None, max_examples=40)
+def test_equals_the_causal_transformer(requests, num_layers, num_heads, seed):
+    torch.manual_seed(seed)
+    assert_equals_reference(make_dcat(num_layers, num_heads), requests, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("requests", CASES.values(), ids=CASES)
+def test_equals_the_causal_transformer_in_double_precision(monkeypatch, requests):
+    # The model's angles are float32 by design. With exact ones only the order of sums is left to differ.
+    def exact_angles(positions_T, head_dim):
+        one = torch.zeros(int(positions_T.max()) + 1 if len(positions_T) else 1, head_dim, dtype=torch.float64)
+        one[:, : head_dim // 2] = 1.0
+        return rotary(one)[positions_T].view(-1, 2, head_dim // 2)
+
+    monkeypatch.setattr("pinfm.model.dcat.rotary_angles", exact_angles)
+    assert_equals_reference(make_dcat().double(), requests, tolerance=1e-11, dtype=torch.float64)
+
+
+@given(REQUESTS, st.integers(0, 2**32))
+@example(CASES["all histories empty"], 0)
+@settings(deadline=None, max_examples=25)
+def test_equals_the_causal_transformer_with_a_learnable_token(requests, seed):
+    torch.manual_seed(seed)
+    fusion = roughen(EarlyFusionWithToken(make_dcat(), DIM))
+    events, counts = (list(column) for column in zip(*requests, strict=True))
+    event_rows, candidate_rows = torch.randn(sum(events), DIM), torch.randn(sum(counts), DIM)
+    weights = torch.randn(sum(counts), DIM) / DIM
+    tensors = dict(fusion.named_parameters())
+
+    context = fusion.encode(event_rows, torch.tensor(events))
+    crossed = fusion(context, candidate_rows, torch.tensor(counts))
+    states, expected = dcat_outputs(fusion.dcat, event_rows, events, candidate_rows, counts, fusion.token_D)
+    torch.testing.assert_close(context.outputs, states, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(crossed, expected, rtol=1e-5, atol=1e-5)
+    assert_same_gradients(
+        gradients((crossed * weights).sum(), tensors), gradients((expected * weights).sum(), tensors), 1e-5
+    )
+
+
+def test_the_learnable_token_matters():
+    fusion = EarlyFusionWithToken(make_dcat(), DIM)
+    rows, candidate = torch.randn(3, DIM), torch.randn(1, DIM)
+    one = torch.tensor([1])
+    before = fusion(fusion.encode(rows, torch.tensor([3])), candidate, one)
+    with torch.no_grad():
+        fusion.token_D.add_(torch.randn(DIM))
+    assert (fusion(fusion.encode(rows, torch.tensor([3])), candidate, one) - before).abs().max() > 1e-3
+
+
+def test_shuffled_requests_give_shuffled_outputs():
+    dcat = make_dcat()
+    requests = [(torch.randn(events, DIM), torch.randn(count, DIM)) for events, count in CASES["ragged"]]
+
+    def outputs(order):
+        histories, candidates = zip(*(requests[i] for i in order), strict=True)
+        context = dcat.encode_context(torch.cat(histories), torch.tensor([len(h) for h in histories]))
+        lengths = [len(c) for c in candidates]
+        crossed = dcat.cross(context, torch.cat(candidates), torch.tensor(lengths))
+        return dict(zip(order, crossed.split(lengths), strict=True))
+
+    plain, shuffled = outputs([0, 1, 2, 3]), outputs([3, 1, 0, 2])
+    for i in range(4):
+        torch.testing.assert_close(shuffled[i], plain[i], rtol=1e-6, atol=1e-6)
+
+
+def test_duplicated_requests_give_the_rows_of_one():
+    dcat = make_dcat()
+    history, candidates = torch.randn(4, DIM), torch.randn(2, DIM)[[0, 1, 0]]
+    context = dcat.encode_context(torch.cat([history, history]), torch.tensor([4, 4]))
+    crossed = dcat.cross(context, torch.cat([candidates, candidates]), torch.tensor([3, 3]))
+    torch.testing.assert_close(crossed[:3], crossed[3:], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(crossed[0], crossed[2], rtol=1e-6, atol=1e-6)
+    assert (crossed[0] - crossed[1]).abs().max() > 1e-2
+
+
+def test_candidates_see_the_order_of_the_history():
+    dcat = make_dcat()
+    history, candidate = torch.randn(4, DIM), torch.randn(1, DIM)
+
+    def crossed(rows):
+        return dcat.cross(dcat.encode_context(rows, torch.tensor([4])), candidate, torch.tensor([1]))
+
+    assert (crossed(history) - crossed(history[[1, 0, 2, 3]])).abs().max() > 1e-3
+
+
+def test_dropout_acts_while_training_alone():
+    dcat = DCAT(num_layers=1, dim=DIM, num_heads=2, dropout=0.5)
+    rows, lengths = torch.randn(3, DIM), torch.tensor([3])
+    assert not torch.equal(dcat.encode_context(rows, lengths).outputs, dcat.encode_context(rows, lengths).outputs)
+    dcat.eval()
+    assert torch.equal(dcat.encode_context(rows, lengths).outputs, dcat.encode_context(rows, lengths).outputs)

@@ -1,0 +1,105 @@
+"""Rotary positions, and attention that never copies a history's keys or values for a candidate."""
+
+import math
+
+import pytest
+import torch
+from reference import rotary
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pinfm.model.dcat import DCAT
+from pinfm.model.transformer import attend_history_and_self, rotary_angles, rotate
+
+
+class LargestTensor(TorchDispatchMode):
+    """Watches every operation, forward and backward, for the largest tensor that it gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self.numel = max(self.numel, tensor.numel())
+        return result
+
+
+REQUESTS, HEADS, CANDIDATES, LENGTH, HEAD_DIM = 3, 2, 50, 40, 16
+
+
+def attention_inputs():
+    candidate = [torch.randn(REQUESTS, HEADS, CANDIDATES, HEAD_DIM, requires_grad=True) for _ in range(3)]
+    history = [torch.randn(REQUESTS, HEADS, LENGTH, HEAD_DIM, requires_grad=True) for _ in range(2)]
+    return *candidate, *history, torch.arange(LENGTH) >= torch.tensor([[LENGTH], [7], [0]])
+
+
+def attend_by_copies(query, key, value, keys, values, hidden):
+    """The form to avoid, and the reference: every candidate gets its own [history, self]."""
+
+    def joined(history, own):
+        copies = history[:, :, None].expand(-1, -1, CANDIDATES, -1, -1)
+        return torch.cat([copies, own[:, :, :, None]], dim=3)
+
+    scores = torch.einsum("uhcd,uhcld->uhcl", query, joined(keys, key)) / math.sqrt(HEAD_DIM)
+    hidden = torch.cat([hidden, torch.zeros(REQUESTS, 1, dtype=torch.bool)], dim=1)
+    weights = scores.masked_fill(hidden[:, None, None], -math.inf).softmax(-1)
+    return torch.einsum("uhcl,uhcld->uhcd", weights, joined(values, value))
+
+
+def forward_and_backward(attend, inputs):
+    with LargestTensor() as largest:
+        output = attend(*inputs)
+        grads = torch.autograd.grad(output.square().sum(), inputs[:5])
+    return output, grads, largest.numel
+
+
+def test_keys_and_values_are_never_copied_per_candidate():
+    inputs = attention_inputs()
+    output, grads, largest = forward_and_backward(attend_history_and_self, inputs)
+    expected, expected_grads, largest_with_copies = forward_and_backward(attend_by_copies, inputs)
+    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(grads, expected_grads, rtol=1e-4, atol=1e-4)
+    scores = REQUESTS * HEADS * CANDIDATES * (LENGTH + 1)
+    assert largest_with_copies >= scores * HEAD_DIM
+    assert largest <= scores
+
+
+def test_the_whole_crossing_never_copies_the_context():
+    dcat = DCAT(num_layers=2, dim=HEADS * HEAD_DIM, num_heads=HEADS)
+    lengths = torch.tensor([LENGTH, 0, LENGTH])
+    context = dcat.encode_context(torch.randn(2 * LENGTH, HEADS * HEAD_DIM), lengths)
+    counts = torch.full([3], CANDIDATES)
+    with LargestTensor() as largest:
+        dcat.cross(context, torch.randn(3 * CANDIDATES, HEADS * HEAD_DIM), counts).sum().backward()
+    mlp_hidden = 3 * CANDIDATES * 4 * HEADS * HEAD_DIM
+    assert largest.numel <= mlp_hidden < 3 * CANDIDATES * LENGTH * HEADS * HEAD_DIM / 4
+
+
+@pytest.mark.parametrize("head_dim", [2, 4, 32])
+def test_rotation_follows_its_definition(head_dim):
+    x = torch.randn(500, head_dim)
+    rotated = rotate(x[:, None, None, :], rotary_angles(torch.arange(500), head_dim))[:, 0, 0]
+    torch.testing.assert_close(rotated.double(), rotary(x.double()), rtol=1e-4, atol=1e-4)
+
+
+def test_inner_products_depend_on_distances_alone():
+    query, key = torch.randn(2, 16, dtype=torch.float64)
+
+    def product(at, other):
+        angles = rotary_angles(torch.tensor([at, other]), 16)
+        turned = rotate(torch.stack([query, key])[:, None, None, :], angles)
+        return (turned[0] * turned[1]).sum().item()
+
+    assert product(3, 1) == pytest.approx(product(103, 101), abs=1e-4)
+    assert product(3, 1) != pytest.approx(product(3, 2), abs=1e-2)
+
+
+def test_keys_and_queries_turn_and_values_do_not():
+    dcat = DCAT(num_layers=1, dim=8, num_heads=2)
+    row = torch.randn(8)
+    context = dcat.encode_context(row.expand(3, 8), torch.tensor([3]))
+    keys, values = context.keys[0][0], context.values[0][0]
+    torch.testing.assert_close(values[:, 0], values[:, 2])
+    assert (keys[:, 0] - keys[:, 2]).abs().max() > 1e-2
