@@ -11,16 +11,10 @@ from pinfm.train.distributed import process_group
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="session")
-def repository() -> Path:
-    """The root of the checkout."""
-    return ROOT
-
-
-@pytest.fixture
-def rng() -> torch.Generator:
-    """The suite's one source of seeded randomness: `torch.randn(..., generator=rng)`."""
-    return torch.Generator().manual_seed(20240425)
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same random numbers, whichever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture
