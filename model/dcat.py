@@ -5,11 +5,12 @@ candidate, so its keys and values are computed once per request (context); each 
 itself (crossing). Up to rounding the result is the same, at about 1 / (L + 1) of the work per candidate.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
+import torch
 from torch import Tensor, nn
 
-from pinfm.model.jagged import layout, padding_mask, positions
+from pinfm.model.jagged import layout, pad, positions
 from pinfm.model.transformer import Block, rotary_angles
 
 
@@ -62,20 +63,30 @@ class DCAT(nn.Module):
             values.append(value)
         return Context(lengths_U, self.final_norm(x_TD), keys, values)
 
-    def cross(self, context: Context, x_ND: Tensor, lengths_U: Tensor) -> Tensor:
+    def cross(
+        self,
+        context: Context,
+        x_ND: Tensor,
+        lengths_U: Tensor,
+        visible_N: Optional[Tensor] = None,  # noqa: UP045
+    ) -> Tensor:
         """Scores candidates against encoded histories.
 
         Args:
             context: from `encode_context`, for the same requests.
-            x_ND: candidate tokens, grouped by request.
-            lengths_U: candidates of each request, int64.
+            x_ND: candidate tokens, grouped by history.
+            lengths_U: candidates of each history, int64.
+            visible_N: how many of the history's rows each candidate sees; None for all of them.
 
         Returns:
             (N, D): what the causal transformer over [history, candidate] gives at the candidate.
         """
         where = layout(lengths_U)
-        angles_N = rotary_angles(context.lengths[where.owners], self.head_dim)
-        hidden_UL = padding_mask(context.lengths, context.keys[0].size(2))
+        if visible_N is None:
+            visible_N = context.lengths[where.owners]
+        angles_N = rotary_angles(visible_N, self.head_dim)
+        visible_UC = pad(visible_N[:, None], where)[:, :, 0]
+        hidden_UCL = torch.arange(context.keys[0].size(2), device=x_ND.device) >= visible_UC[:, :, None]
         for i, block in enumerate(self.blocks):
-            x_ND = block.cross(x_ND, angles_N, where, context.keys[i], context.values[i], hidden_UL)
+            x_ND = block.cross(x_ND, angles_N, where, context.keys[i], context.values[i], hidden_UCL)
         return self.final_norm(x_ND)

@@ -9,6 +9,7 @@ T events   N candidates   V items   E width of an item vector   D width of the t
 """
 
 import math
+from typing import Optional
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent
 from pinfm.model.config import ModelConfig
 from pinfm.model.dcat import DCAT, Context
 from pinfm.model.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
-from pinfm.model.inputs import Candidates, History
+from pinfm.model.inputs import Candidates, History, Reads, own_histories
 from pinfm.model.layers import NormalizedMLP
 from pinfm.model.schema import InputSchema
 from pinfm.model.tokens import TokenInput
@@ -63,7 +64,14 @@ class SequenceEncoder(nn.Module):
         context: Context = self.fusion.encode(self.tokens.events(history, item_TE), history.lengths)
         return context
 
-    def cross(self, context: Context, history: History, candidates: Candidates, item_NE: Tensor) -> Tensor:
+    def cross(
+        self,
+        context: Context,
+        history: History,
+        candidates: Candidates,
+        item_NE: Tensor,
+        reads: Optional[Reads] = None,  # noqa: UP045
+    ) -> Tensor:
         """The candidates' features against encoded histories.
 
         Args:
@@ -71,13 +79,16 @@ class SequenceEncoder(nn.Module):
             history: the same histories; their newest timestamp dates the candidates' tokens.
             candidates: N candidates of the same U requests.
             item_NE: their item vectors.
+            reads: where requests share histories; None where each has its own.
 
         Returns:
             (N, O).
         """
+        if reads is None:
+            reads = own_histories(history.lengths)
         item_NE = self.content(item_NE, candidates.content)
-        tokens_ND = self.tokens.candidates(history, candidates, item_NE)
-        features_NO = self.phi_out(self.fusion(context, tokens_ND, candidates.lengths))
+        tokens_ND = self.tokens.candidates(history, reads, candidates, item_NE)
+        features_NO = self.phi_out(self.fusion(context, reads, tokens_ND, candidates.lengths))
         owner_N = torch.repeat_interleave(candidates.lengths)
         age_N = candidates.request_timestamp[owner_N] - candidates.created_at
         return self.age_dropout(features_NO, age_N)

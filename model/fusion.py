@@ -1,13 +1,16 @@
 """How candidates meet the history (PinFM's input construction): early or late.
 
 Each class holds the transformer and has the same two steps: `encode` the histories, then one row per candidate.
+
+    S  histories     U  requests     T  events     N  candidates     L  longest history     D  width
 """
 
 import torch
 from torch import Tensor, nn
 
 from pinfm.model.dcat import DCAT, Context
-from pinfm.model.jagged import starts
+from pinfm.model.inputs import Reads
+from pinfm.model.jagged import layout, pad, starts
 
 
 class EarlyFusion(nn.Module):
@@ -25,9 +28,10 @@ class EarlyFusion(nn.Module):
         """Encodes the events of each request."""
         return self.dcat.encode_context(x_TD, lengths_U)
 
-    def forward(self, context: Context, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
-        """(N, D): each candidate's token after it has seen its history."""
-        return self.dcat.cross(context, tokens_ND, lengths_U)
+    def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
+        """(N, D): each candidate's token after it has seen its part of the history."""
+        visible_N = torch.repeat_interleave(reads.visible, lengths_U)
+        return self.dcat.cross(context, tokens_ND, candidates_per_history(context, reads, lengths_U), visible_N)
 
 
 class EarlyFusionWithToken(nn.Module):
@@ -57,9 +61,12 @@ class EarlyFusionWithToken(nn.Module):
         context = self.dcat.encode_context(x, lengths_U + 1)
         return Context(context.lengths, context.outputs[event_rows_T], context.keys, context.values)
 
-    def forward(self, context: Context, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
-        """(N, D): each candidate's token after it has seen its history and the learnable token."""
-        return self.dcat.cross(context, tokens_ND, lengths_U)
+    def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
+        """(N, D): each candidate's token after it has seen its whole history and the learnable token.
+
+        The token stands after the newest event, so requests can't share a history here.
+        """
+        return self.dcat.cross(context, tokens_ND, candidates_per_history(context, reads, lengths_U))
 
 
 class LiteMean(nn.Module):
@@ -77,12 +84,13 @@ class LiteMean(nn.Module):
         """Encodes the events of each request."""
         return self.dcat.encode_context(x_TD, lengths_U)
 
-    def forward(self, context: Context, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
-        """(N, D); of the tokens only their width and type are used."""
-        owner_T = torch.repeat_interleave(context.lengths)
-        sums_UD = context.outputs.new_zeros([lengths_U.size(0), tokens_ND.size(1)])
-        sums_UD = sums_UD.index_add(0, owner_T, context.outputs)
-        means_UD = sums_UD / context.lengths.clamp(min=1)[:, None]
+    def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
+        """(N, D); the tokens are not read."""
+        where = layout(context.lengths)
+        outputs_ULD = pad(context.outputs, where)[reads.history]
+        visible_UL = torch.arange(where.max_length, device=tokens_ND.device) < reads.visible[:, None]
+        sums_UD = torch.bmm(visible_UL[:, None].to(outputs_ULD.dtype), outputs_ULD)[:, 0]
+        means_UD = sums_UD / reads.visible.clamp(min=1)[:, None]
         return means_UD[torch.repeat_interleave(lengths_U)]
 
 
@@ -101,9 +109,14 @@ class LiteLast(nn.Module):
         """Encodes the events of each request."""
         return self.dcat.encode_context(x_TD, lengths_U)
 
-    def forward(self, context: Context, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
-        """(N, D); of the tokens only their width and type are used."""
+    def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
+        """(N, D); the tokens are not read."""
         # Row 0 stands for the empty history.
         outputs = torch.cat([context.outputs.new_zeros([1, tokens_ND.size(1)]), context.outputs])
-        newest_U = (starts(context.lengths) + context.lengths) * (context.lengths > 0)
+        newest_U = (starts(context.lengths)[reads.history] + reads.visible) * (reads.visible > 0)
         return outputs[newest_U[torch.repeat_interleave(lengths_U)]]
+
+
+def candidates_per_history(context: Context, reads: Reads, lengths_U: Tensor) -> Tensor:
+    """(S,) int64: the candidates of all requests that read a history."""
+    return torch.zeros_like(context.lengths).index_add(0, reads.history, lengths_U)

@@ -12,6 +12,7 @@ These are named tuples of tensors because TorchScript reads them as they are.
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -49,3 +50,26 @@ class Candidates(NamedTuple):
     item_id: Tensor
     created_at: Tensor
     content: Tensor
+
+
+class Reads(NamedTuple):
+    """Which part of which history each of U requests sees, where requests share histories.
+
+    Successive requests of one user see prefixes of the same events. Attention is causal, so one encoding serves them
+    all: each reads as far as its own time.
+
+        history 0:  a b c d e      request 0 sees a b c      -> history 0, visible 3
+                                   request 1 sees a b c d e  -> history 0, visible 5
+
+    Args:
+        history: (U,) int64, ascending, the history of each request.
+        visible: (U,) int64, how many of its oldest events the request sees.
+    """
+
+    history: Tensor
+    visible: Tensor
+
+
+def own_histories(lengths_U: Tensor) -> Reads:
+    """Every request has a history of its own and sees all of it."""
+    return Reads(torch.arange(lengths_U.size(0), device=lengths_U.device), lengths_U)

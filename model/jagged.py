@@ -56,8 +56,3 @@ def pad(x_TD: Tensor, where: Layout) -> Tensor:
 def unpad(x_BLD: Tensor, where: Layout) -> Tensor:
     """(T, D): the inverse of `pad`."""
     return x_BLD.reshape(where.num_sequences * where.max_length, -1).index_select(0, where.slots)
-
-
-def padding_mask(lengths_B: Tensor, max_length: int) -> Tensor:
-    """(B, L) bool: true where a slot holds no row."""
-    return torch.arange(max_length, device=lengths_B.device)[None, :] >= lengths_B[:, None]

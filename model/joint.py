@@ -4,13 +4,13 @@ Both take already looked-up vectors and return the same outputs, so that trainin
 tables) run one dense module.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from torch import Tensor, nn
 
 from pinfm.model.config import ModelConfig
 from pinfm.model.encoder import SequenceEncoder, build_encoder
-from pinfm.model.inputs import Candidates, History
+from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.layers import MLP
 from pinfm.model.ranker import Ranker, RankerFeatures, build_ranker
 from pinfm.model.schema import InputSchema
@@ -52,6 +52,7 @@ class FusedRanker(nn.Module):
         item_TE: Tensor,
         item_NE: Tensor,
         features: RankerFeatures,
+        reads: Optional[Reads] = None,  # noqa: UP045
     ) -> RankingOutput:
         """Scores candidates.
 
@@ -61,9 +62,10 @@ class FusedRanker(nn.Module):
             item_TE: item vectors of the events.
             item_NE: item vectors of the candidates.
             features: the ranker's own features.
+            reads: where requests share histories; None where each has its own.
         """
         context = self.encoder.encode_context(history, item_TE)
-        tower_NO = self.encoder.cross(context, history, candidates, item_NE)
+        tower_NO = self.encoder.cross(context, history, candidates, item_NE, reads)
         logits_NK = self.ranker(features, candidates.lengths, [item_NE, tower_NO])
         return RankingOutput(logits_NK, self.tower_heads(tower_NO), self.encoder.states(context))
 
@@ -86,6 +88,7 @@ class PlainRanker(nn.Module):
         item_TE: Tensor,
         item_NE: Tensor,
         features: RankerFeatures,
+        reads: Optional[Reads] = None,  # noqa: UP045
     ) -> RankingOutput:
         """Scores candidates; the history is not read."""
         logits_NK = self.ranker(features, candidates.lengths, [item_NE])

@@ -8,7 +8,7 @@ minus the newest event) tells how fresh the history is.
 import torch
 from torch import Tensor, nn
 
-from pinfm.model.inputs import Candidates, History
+from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.jagged import positions, starts
 from pinfm.model.layers import NormalizedMLP
 
@@ -54,23 +54,24 @@ class TokenInput(nn.Module):
         parts = item_TE + self.action(history.action) + self.surface(history.surface) + self.gap(gap_T)
         return self.phi_in(parts)
 
-    def candidates(self, history: History, candidates: Candidates, item_NE: Tensor) -> Tensor:
+    def candidates(self, history: History, reads: Reads, candidates: Candidates, item_NE: Tensor) -> Tensor:
         """Tokens of the candidates.
 
         Args:
-            history: the events of the same U requests.
-            candidates: N candidates.
+            history: the events.
+            reads: which of them each of U requests sees.
+            candidates: N candidates of the requests.
             item_NE: their item vectors, with any content already added.
 
         Returns:
             (N, D).
         """
-        newest_U = (starts(history.lengths) + history.lengths - 1).clamp(min=0)
+        newest_U = (starts(history.lengths)[reads.history] + reads.visible - 1).clamp(min=0)
         if history.timestamp.numel() > 0:
             gap_U = gap_buckets(candidates.request_timestamp - history.timestamp[newest_U])
         else:
             gap_U = torch.zeros_like(candidates.request_timestamp)
-        gap_U = gap_U.masked_fill(history.lengths == 0, self.no_gap)
+        gap_U = gap_U.masked_fill(reads.visible == 0, self.no_gap)
         owner_N = torch.repeat_interleave(candidates.lengths)
         action_N = torch.full_like(owner_N, self.candidate_action)
         return self.phi_in(item_NE + self.action(action_N) + self.gap(gap_U[owner_N]))

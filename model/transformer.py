@@ -56,7 +56,7 @@ class Block(nn.Module):
         where: Layout,
         keys_UHLd: Tensor,
         values_UHLd: Tensor,
-        hidden_UL: Tensor,
+        hidden_UCL: Tensor,
     ) -> Tensor:
         """Each candidate attends to its request's history and to itself, and to no other candidate.
 
@@ -66,13 +66,13 @@ class Block(nn.Module):
             where: layout of the candidates in (U, C).
             keys_UHLd: the history's keys in this layer.
             values_UHLd: the history's values in this layer.
-            hidden_UL: bool, true where a slot of the history is padding.
+            hidden_UCL: bool, true where a candidate must not look: padding, and events after its request.
 
         Returns:
             (N, D).
         """
         query, key, value = self._project(x_ND, angles_N, where)
-        attended_UHCd = attend_history_and_self(query, key, value, keys_UHLd, values_UHLd, hidden_UL)
+        attended_UHCd = attend_history_and_self(query, key, value, keys_UHLd, values_UHLd, hidden_UCL)
         return self._finish(x_ND, attended_UHCd, where)
 
     def _project(self, x_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,7 +96,7 @@ def attend_history_and_self(
     value_UHCd: Tensor,
     keys_UHLd: Tensor,
     values_UHLd: Tensor,
-    hidden_UL: Tensor,
+    hidden_UCL: Tensor,
 ) -> Tensor:
     """Softmax attention of every candidate over [its request's history, itself].
 
@@ -108,7 +108,7 @@ def attend_history_and_self(
     """
     scale = query_UHCd.size(3) ** -0.5
     history_UHCL = torch.matmul(query_UHCd, keys_UHLd.transpose(2, 3)) * scale
-    history_UHCL = history_UHCL.masked_fill(hidden_UL[:, None, None, :], float("-inf"))
+    history_UHCL = history_UHCL.masked_fill(hidden_UCL[:, None], float("-inf"))
     self_UHC1 = (query_UHCd * key_UHCd).sum(-1, keepdim=True) * scale
     weights = torch.softmax(torch.cat([history_UHCL, self_UHC1], dim=-1), dim=-1)
     max_length = keys_UHLd.size(2)

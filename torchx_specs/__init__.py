@@ -1,0 +1,1 @@
+"""TorchX components, found by TorchX under the name `pinfm`."""

@@ -122,6 +122,10 @@ def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, devic
     if isinstance(model, FusedRanker):
         if config.finetune.freeze_tower:
             model.encoder.requires_grad_(False)
+        if not config.finetune.next_token_weight:
+            # Data-parallel training waits for the gradient of every weight that asks for one; these get none.
+            model.encoder.psi.requires_grad_(False)
+            model.encoder.log_temperature.requires_grad_(False)
         objective = JointObjective(
             model, schema, tables.item, tables.features, config.finetune, config.cold_start.alignment_weight
         )
@@ -169,7 +173,7 @@ def shard(
         device=device,
         plan=sharding_plan(module, sharders, group, device.type, batch_size),
         sharders=sharders,
-        data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False, find_unused_parameters=True),
+        data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False),
     )
     state = model.state_dict()
     for name, bound in bounds.items():

@@ -80,6 +80,8 @@ class FinetuneConfig:
     Args:
         epochs: passes over the training requests.
         batch_size: requests a step, over all ranks.
+        requests_per_user: so many successive requests of a user stay together in the shuffle and share one encoding
+            of their history; more is faster, and less mixed.
         freeze_tower: train the ranker alone; tower and item tables keep their pretrained values.
         tower_prediction_weight: weight of the ranking losses on predictions made from the tower's output alone.
         agreement_weight: weight of the MSE between those predictions and the ranker's.
@@ -90,6 +92,7 @@ class FinetuneConfig:
 
     epochs: int = 1
     batch_size: int = 256
+    requests_per_user: int = 8
     freeze_tower: bool = False
     tower_prediction_weight: float = 0.5
     agreement_weight: float = 0.1

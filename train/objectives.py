@@ -111,6 +111,7 @@ class RankingObjective(nn.Module):
             item_VE[batch.event_item],
             item_VE[batch.candidate_item],
             ranker_features(batch, features, self.schema, self.feature_tables),
+            batch.reads,
         )
         loss = ranking_loss(output.logits, batch.labels)
         return loss, {"loss": loss, "ranking_loss": loss, "logits": output.logits}
@@ -155,6 +156,7 @@ class JointObjective(nn.Module):
             item_VE[batch.event_item],
             item_NE,
             ranker_features(batch, features, self.schema, self.feature_tables),
+            batch.reads,
         )
         losses = {
             "ranking_loss": ranking_loss(output.logits, batch.labels),
@@ -249,16 +251,21 @@ def agreement_loss(tower_logits_NK: Tensor, logits_NK: Tensor) -> Tensor:
 def ranker_features(
     batch: RequestBatch, vectors: Vectors, schema: InputSchema, tables: Sequence[IdTable]
 ) -> RankerFeatures:
-    """The ranker's own features from what the collection returns."""
+    """The ranker's own features from the vectors of the batch's distinct values."""
     by_name = {table.name: concatenate_sub_tables(vectors, table) for table in tables}
-    request = [by_name["user_id"]] + [by_name[f.name] for f in schema.of("categorical", "request")]
-    candidate = [by_name[f.name] for f in schema.of("categorical", "candidate")]
-    num_candidates, dim = batch.labels.size(0), by_name["user_id"].size(1)
+    request = ["user_id", *(feature.name for feature in schema.of("categorical", "request"))]
+    candidate = [feature.name for feature in schema.of("categorical", "candidate")]
+    dim = by_name["user_id"].size(1)
     return RankerFeatures(
-        request_vectors=torch.stack(request, dim=1),
-        candidate_vectors=(
-            torch.stack(candidate, dim=1) if candidate else batch.labels.new_zeros(num_candidates, 0, dim)
-        ),
+        request_vectors=_expand(by_name, request, batch.request_values, dim),
+        candidate_vectors=_expand(by_name, candidate, batch.candidate_values, dim),
         request_dense=batch.request_dense,
         candidate_dense=batch.candidate_dense,
     )
+
+
+def _expand(by_name: Mapping[str, Tensor], names: Sequence[str], places_NF: Tensor, dim: int) -> Tensor:
+    """(N, F, D): each row's vector of every feature, from the vectors of the batch's distinct values."""
+    if not names:
+        return next(iter(by_name.values())).new_zeros(places_NF.size(0), 0, dim)
+    return torch.stack([by_name[name][places_NF[:, i]] for i, name in enumerate(names)], dim=1)

@@ -17,6 +17,7 @@ from pinfm.train.distributed import is_first_rank
 from pinfm.train.feed import Feed
 from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
+from pinfm.train.loader.ragged import ragged_index
 
 REQUESTS = "requests.parquet"
 NUM_REQUESTS = 256
@@ -59,13 +60,15 @@ def predict(model: nn.Module, batch: Any, device: torch.device) -> npt.NDArray[n
 def requests_frame(arrays: RequestArrays, schema: InputSchema) -> pd.DataFrame:
     """Requests as the artefact's inputs: one row each, lists for events and candidates."""
     history, lengths = arrays.history, arrays.candidate_lengths
+    first_event = (np.cumsum(history.lengths) - history.lengths)[np.cumsum(arrays.opens_history) - 1]
+    seen = ragged_index(first_event, arrays.visible)
     columns: dict[str, Any] = {
         "request_id": arrays.request_id,
         "user_id": arrays.user_id,
         "request_timestamp": arrays.request_timestamp,
     }
     for name in ("item_id", "action", "surface", "timestamp"):
-        columns[f"history_{name}"] = split_rows(getattr(history, name), history.lengths)
+        columns[f"history_{name}"] = split_rows(getattr(history, name)[seen], arrays.visible)
     columns["candidate_item_id"] = split_rows(arrays.item_id, lengths)
     columns["candidate_created_at"] = split_rows(arrays.created_at, lengths)
     if schema.content_dim:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,18 +100,22 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         raise UserError(f"{place.data} has no impressions; prepare it with --impressions to fine-tune on it.")
     with started(config, place) as device:
         schema = dataset.info.schema
+        optimizer = config.finetune.optimizer
+        if place.pretrained is None or not config.use_tower:
+            # Nothing is pretrained, so nothing has to be handled gently.
+            optimizer = replace(optimizer, pretrained_lr_scale=1.0)
         tables = finetune_tables(config, schema, dataset.info.counts.users)
         feed = request_feed(config, dataset, tables, "train", shuffle=True)
         model = shard(
             build_finetune(config, schema, tables, device),
-            config.finetune.optimizer,
+            optimizer,
             config.finetune.batch_size // dist.get_world_size(),
             device,
             config.seed,
         )
         if place.pretrained is not None and config.use_tower:
             checkpoint.load_pretrained(model, RunFolder.open(place.pretrained))
-        state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, config.finetune.optimizer))
+        state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer))
         begin(place, state, "finetune", config, dataset, tables)
         metrics = run_loop(state, feed, place.out, device, config, config.finetune)
         write_parity_requests(
@@ -127,9 +131,10 @@ def request_feed(
     items, schema = ItemAttributes(dataset), dataset.info.schema
     randomization = config.cold_start.candidate_id_randomization if shuffle and config.use_tower else 0.0
     return Feed(
-        RequestSource(dataset, split, config.max_history),
+        # Without a tower nothing reads histories.
+        RequestSource(dataset, split, config.max_history if config.use_tower else 0, config.finetune.requests_per_user),
         stream_plan(config, config.finetune.batch_size, shuffle),
-        RequestReader(schema, items, randomization),
+        RequestReader(schema, items, randomization, share_histories=not config.cold_start.learnable_token),
         RequestCollator(items, IdHasher([tables.item]), IdHasher(tables.features), schema),
     )
 

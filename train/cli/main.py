@@ -84,3 +84,7 @@ def _overview(verbs: dict[str, ModuleType]) -> str:
             "pinfm --version prints the version.",
         ]
     )
+
+
+if __name__ == "__main__":
+    entry()

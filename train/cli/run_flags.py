@@ -21,7 +21,9 @@ class RecipeFile(ActionConfigFile):
 def add_run_flags(parser: ArgumentParser) -> None:
     """Adds --config, --data, --out, --resume, and a flag for every field of RunConfig."""
     parser.add_argument(
-        "--config", action=RecipeFile, help=f"a recipe ({', '.join(recipe_names())}) or a YAML file; later flags override"
+        "--config",
+        action=RecipeFile,
+        help=f"a recipe ({', '.join(recipe_names())}) or a YAML file; later flags override",
     )
     parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
     parser.add_argument("--out", type=Path, required=True, help="the run folder to write")

@@ -80,9 +80,7 @@ def seen_items(dataset: PreparedDataset) -> IntArray:
 
 def _with_labels(arrays: RequestArrays, probabilities: npt.NDArray[np.float32]) -> Predictions:
     owner = np.repeat(np.arange(len(arrays.user_id)), arrays.candidate_lengths)
-    ages = item_age_days(
-        torch.from_numpy(arrays.request_timestamp[owner]), torch.from_numpy(arrays.created_at)
-    )
+    ages = item_age_days(torch.from_numpy(arrays.request_timestamp[owner]), torch.from_numpy(arrays.created_at))
     return Predictions(
         probabilities=probabilities,
         labels=arrays.labels,

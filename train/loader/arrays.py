@@ -41,7 +41,9 @@ class RequestArrays:
     """Requests with their histories and candidates.
 
     Args:
-        history: the events of each request's user before the request.
+        history: events; requests that follow each other may share a history and see a prefix of it each.
+        opens_history: (U,) bool, whether a request is the first to read its history.
+        visible: (U,) events of its history that a request sees: those before it.
         request_id: (U,).
         user_id: (U,).
         request_timestamp: (U,).
@@ -57,6 +59,8 @@ class RequestArrays:
     """
 
     history: HistoryArrays
+    opens_history: npt.NDArray[np.bool_]
+    visible: IntArray
     request_id: IntArray
     user_id: IntArray
     request_timestamp: IntArray

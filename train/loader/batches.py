@@ -10,7 +10,7 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
 from pinfm.embeddings.collections import IdHasher
-from pinfm.model.inputs import Candidates, History
+from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.schema import InputSchema
 from pinfm.train.loader.arrays import HistoryArrays, RequestArrays, SegmentArrays
 from pinfm.train.loader.items import ItemAttributes
@@ -65,16 +65,19 @@ class RequestBatch(Batch):
     """Requests for ranking. U requests, T events, N candidates, V unique items.
 
     Args:
-        history: the events of each request.
+        history: the events, in S histories.
+        reads: which part of which history each request sees.
         candidates: the candidates of each request.
-        user: (U,) index of each request's user in the batch.
+        user: (S,) index of each history's user in the batch.
         positive: (T,) bool.
         item_ids: (V,) raw ids, ascending.
         event_item: (T,) each event's item among them.
         candidate_item: (N,) each candidate's item among them, as looked up.
         log_share: (V,).
         item_rows: hashed ids of the V items.
-        feature_rows: hashed user ids and categorical features; a sample is a request.
+        feature_rows: hashed user ids and categorical features, each value once per batch.
+        request_values: (U, F_r) place of each request-scope value among its feature's values, the user id first.
+        candidate_values: (N, F_c) the same for candidate scope.
         request_dense: (U, M_r) raw values.
         candidate_dense: (N, M_c) raw values.
         labels: (N, tasks) float32.
@@ -83,6 +86,7 @@ class RequestBatch(Batch):
     """
 
     history: History
+    reads: Reads
     candidates: Candidates
     user: Tensor
     positive: Tensor
@@ -92,6 +96,8 @@ class RequestBatch(Batch):
     log_share: Tensor
     item_rows: KeyedJaggedTensor
     feature_rows: KeyedJaggedTensor
+    request_values: Tensor
+    candidate_values: Tensor
     request_dense: Tensor
     candidate_dense: Tensor
     labels: Tensor
@@ -140,7 +146,9 @@ class RequestCollator:
         self, items: ItemAttributes, item_hasher: IdHasher, feature_hasher: IdHasher, schema: InputSchema
     ) -> None:
         self._items, self._item_hasher, self._feature_hasher = items, item_hasher, feature_hasher
-        self._schema, self._positive_codes = schema, schema.positive_codes()
+        self._positive_codes = schema.positive_codes()
+        self._request = schema.of("categorical", "request")
+        self._candidate = schema.of("categorical", "candidate")
 
     def __call__(self, arrays: RequestArrays) -> RequestBatch:
         """The batch on the CPU."""
@@ -148,8 +156,12 @@ class RequestCollator:
         item_ids, index = np.unique(
             np.concatenate([arrays.history.item_id, arrays.embedded_item_id]), return_inverse=True
         )
+        values, places = self._unique_values(arrays)
         return RequestBatch(
             history=history_tensors(arrays.history),
+            reads=Reads(
+                history=torch.from_numpy(np.cumsum(arrays.opens_history) - 1), visible=torch.from_numpy(arrays.visible)
+            ),
             candidates=Candidates(
                 lengths=torch.from_numpy(arrays.candidate_lengths),
                 request_timestamp=torch.from_numpy(arrays.request_timestamp),
@@ -157,14 +169,18 @@ class RequestCollator:
                 created_at=torch.from_numpy(arrays.created_at),
                 content=torch.from_numpy(arrays.content),
             ),
-            user=_user_index(arrays.user_id),
+            user=_user_index(arrays.user_id[arrays.opens_history]),
             positive=torch.from_numpy(np.isin(arrays.history.action, self._positive_codes)),
             item_ids=torch.from_numpy(item_ids),
             event_item=torch.from_numpy(index[:num_events]),
             candidate_item=torch.from_numpy(index[num_events:]),
             log_share=torch.from_numpy(self._items.log_share(item_ids)),
             item_rows=_item_rows(self._item_hasher, item_ids),
-            feature_rows=self._feature_rows(arrays),
+            feature_rows=self._feature_hasher(values),
+            request_values=_stack([places["user_id"], *(places[f.name] for f in self._request)]),
+            candidate_values=_stack([places[f.name] for f in self._candidate] or [arrays.item_id])[
+                :, : len(self._candidate)
+            ],
             request_dense=torch.from_numpy(arrays.request_dense),
             candidate_dense=torch.from_numpy(arrays.candidate_dense),
             labels=torch.from_numpy(arrays.labels),
@@ -172,19 +188,22 @@ class RequestCollator:
             user_id=torch.from_numpy(arrays.user_id),
         )
 
-    def _feature_rows(self, arrays: RequestArrays) -> KeyedJaggedTensor:
-        ones_U = torch.ones(len(arrays.user_id), dtype=torch.int64)
-        lengths = {"request": ones_U, "candidate": torch.from_numpy(arrays.candidate_lengths)}
-        ids = {"user_id": (torch.from_numpy(arrays.user_id), ones_U)}
-        for feature in self._schema.features:
-            if feature.kind == "categorical":
-                ids[feature.name] = (torch.from_numpy(arrays.categorical[feature.name]), lengths[feature.scope])
-        return self._feature_hasher(ids)
+    def _unique_values(self, arrays: RequestArrays) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, IntArray]]:
+        """Each feature's values once, as one jagged sample, and where each row finds its own."""
+        values, places = {}, {}
+        for name, column in {"user_id": arrays.user_id, **arrays.categorical}.items():
+            unique, places[name] = np.unique(column, return_inverse=True)
+            values[name] = (torch.from_numpy(unique), torch.tensor([len(unique)]))
+        return values, places
 
 
 def history_tensors(arrays: HistoryArrays) -> History:
     """The events as the tower reads them."""
     return History(**{f.name: torch.from_numpy(getattr(arrays, f.name)) for f in fields(arrays)})
+
+
+def _stack(columns: list[IntArray]) -> Tensor:
+    return torch.from_numpy(np.stack(columns, axis=1))
 
 
 def _user_index(user_id: IntArray) -> Tensor:

@@ -28,6 +28,7 @@ class RequestBucket:
         history_length: events of each request's history.
         candidate_start: first candidate of each request.
         candidate_length: candidates of each request.
+        groups: requests of equal number stay together in the shuffle, so that they can share one encoded history.
         scalars: request column -> (requests,).
         lists: candidate column -> (candidates,).
     """
@@ -37,6 +38,7 @@ class RequestBucket:
     history_length: IntArray
     candidate_start: IntArray
     candidate_length: IntArray
+    groups: IntArray
     scalars: dict[str, npt.NDArray[np.generic]]
     lists: dict[str, npt.NDArray[np.generic]]
 
@@ -48,10 +50,12 @@ class RequestSource:
         dataset: the prepared dataset.
         split: `train`, `validation` or `test`.
         max_history: newest events kept of each history.
+        group_size: so many successive requests of a user stay together in the shuffle.
     """
 
-    def __init__(self, dataset: PreparedDataset, split: str, max_history: int) -> None:
-        self._dataset, self._split, self._max_history = dataset, split, max_history
+    def __init__(self, dataset: PreparedDataset, split: str, max_history: int, group_size: int) -> None:
+        self._dataset, self._split = dataset, split
+        self._max_history, self._group_size = max_history, group_size
         self.num_buckets = dataset.info.num_buckets
 
     def size(self, bucket: int) -> int:
@@ -73,6 +77,7 @@ class RequestSource:
             history_length=end - start,
             candidate_start=np.cumsum(lengths) - lengths,
             candidate_length=lengths,
+            groups=group_requests(scalar_column(requests, "user_id"), self._group_size),
             scalars={name: scalar_column(requests, name) for name in requests.column_names if name not in lists},
             lists=lists,
         )
@@ -85,10 +90,14 @@ class RequestReader:
         schema: tasks and features.
         items: content vectors.
         candidate_id_randomization: probability that a candidate's id is replaced; 0 in evaluation.
+        share_histories: requests of one user whose windows start at the same event read one history.
     """
 
-    def __init__(self, schema: InputSchema, items: ItemAttributes, candidate_id_randomization: float) -> None:
+    def __init__(
+        self, schema: InputSchema, items: ItemAttributes, candidate_id_randomization: float, share_histories: bool
+    ) -> None:
         self._schema, self._items, self._randomization = schema, items, candidate_id_randomization
+        self._share_histories = share_histories
 
     def __call__(self, draw: Draw[RequestBucket]) -> RequestArrays:
         """The drawn requests as arrays."""
@@ -96,11 +105,16 @@ class RequestReader:
         candidates = ragged_index(bucket.candidate_start[rows], bucket.candidate_length[rows])
         item_id = bucket.lists["item_id"][candidates].astype(np.int64)
         labels = [bucket.lists[f"label_{task}"][candidates] for task in schema.tasks]
+        start, visible = bucket.history_start[rows], bucket.history_length[rows]
+        user_id = bucket.scalars["user_id"][rows].astype(np.int64)
+        opens = opens_history(user_id, start) if self._share_histories else np.ones(len(rows), dtype=np.bool_)
         categorical = schema.of("categorical", "request") + schema.of("categorical", "candidate")
         return RequestArrays(
-            history=gather_history(bucket.events, bucket.history_start[rows], bucket.history_length[rows]),
+            history=gather_history(bucket.events, start[opens], longest_visible(visible, opens)),
+            opens_history=opens,
+            visible=visible,
             request_id=bucket.scalars["request_id"][rows].astype(np.int64),
-            user_id=bucket.scalars["user_id"][rows].astype(np.int64),
+            user_id=user_id,
             request_timestamp=bucket.scalars["timestamp"][rows].astype(np.int64),
             candidate_lengths=bucket.candidate_length[rows],
             item_id=item_id,
@@ -115,10 +129,30 @@ class RequestReader:
 
     def _randomize(self, ids_N: IntArray, rng: np.random.Generator) -> IntArray:
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        replaced: IntArray = candidate_id_randomization(
-            torch.from_numpy(ids_N), self._randomization, generator
-        ).numpy()
+        replaced: IntArray = candidate_id_randomization(torch.from_numpy(ids_N), self._randomization, generator).numpy()
         return replaced
+
+
+def opens_history(user_id_U: IntArray, start_U: IntArray) -> npt.NDArray[np.bool_]:
+    """Which requests read another history than the request before: of another user, or of another first event."""
+    changes = (np.diff(user_id_U) != 0) | (np.diff(start_U) != 0)
+    return np.concatenate([np.ones(min(1, len(user_id_U)), dtype=np.bool_), changes])
+
+
+def longest_visible(visible_U: IntArray, opens_U: npt.NDArray[np.bool_]) -> IntArray:
+    """(S,) the length of each shared history: what the request that sees most of it sees."""
+    first = np.flatnonzero(opens_U)
+    return np.maximum.reduceat(visible_U, first) if len(first) else np.zeros(0, dtype=np.int64)
+
+
+def group_requests(user_id_R: npt.NDArray[np.generic], group_size: int) -> IntArray:
+    """Numbers runs of at most `group_size` requests of one user, in the order of the rows."""
+    if not len(user_id_R):
+        return np.zeros(0, dtype=np.int64)
+    new_user = np.concatenate([[True], np.diff(user_id_R) != 0])
+    first_of_user = np.flatnonzero(new_user)[np.cumsum(new_user) - 1]
+    opens = (np.arange(len(user_id_R)) - first_of_user) % group_size == 0
+    return np.cumsum(opens) - 1
 
 
 def gather_history(events: dict[str, IntArray], starts: IntArray, lengths: IntArray) -> HistoryArrays:
@@ -127,9 +161,7 @@ def gather_history(events: dict[str, IntArray], starts: IntArray, lengths: IntAr
     return HistoryArrays(lengths=lengths, **{name: events[name][index] for name in EVENT_COLUMNS})
 
 
-def _values(
-    bucket: RequestBucket, feature: Feature, rows: IntArray, candidates: IntArray
-) -> npt.NDArray[np.generic]:
+def _values(bucket: RequestBucket, feature: Feature, rows: IntArray, candidates: IntArray) -> npt.NDArray[np.generic]:
     if feature.scope == "request":
         return bucket.scalars[feature.name][rows]
     return bucket.lists[feature.name][candidates]

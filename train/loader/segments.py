@@ -21,12 +21,14 @@ class SegmentBucket:
         start: first event of each segment.
         length: events of each segment.
         user_id: of each segment.
+        groups: each segment is shuffled on its own.
     """
 
     events: dict[str, IntArray]
     start: IntArray
     length: IntArray
     user_id: IntArray
+    groups: IntArray
 
 
 class SegmentSource:
@@ -57,6 +59,7 @@ class SegmentSource:
             start=start,
             length=length,
             user_id=user_id[start],
+            groups=np.arange(len(start)),
         )
 
 
@@ -95,7 +98,9 @@ def cut_segments(user_id_T: IntArray, segment_length: int) -> tuple[IntArray, In
     Returns:
         start and length of each segment; segments of a single event, which predict nothing, are left out.
     """
-    boundary = np.flatnonzero(np.diff(user_id_T, prepend=user_id_T[:1] - 1)) if len(user_id_T) else np.zeros(0, np.int64)
+    boundary = (
+        np.flatnonzero(np.diff(user_id_T, prepend=user_id_T[:1] - 1)) if len(user_id_T) else np.zeros(0, np.int64)
+    )
     first = np.asarray(boundary, dtype=np.int64)
     end = np.append(first[1:], len(user_id_T))[: len(first)]
     count = -(-(end - first) // segment_length)

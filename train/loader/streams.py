@@ -14,8 +14,17 @@ import numpy as np
 from pinfm.train.loader.ragged import IntArray
 
 
-B = TypeVar("B")
-B_co = TypeVar("B_co", covariant=True)
+class Bucket(Protocol):
+    """The examples of one file."""
+
+    @property
+    def groups(self) -> IntArray:
+        """The group of each example, ascending; the shuffle keeps a group's examples together and in order."""
+        ...
+
+
+B = TypeVar("B", bound=Bucket)
+B_co = TypeVar("B_co", bound=Bucket, covariant=True)
 
 
 class BucketSource(Protocol[B_co]):
@@ -93,18 +102,27 @@ def read_stream(
     step = 0
     for bucket_number in buckets:
         size = source.size(bucket_number)
-        rows = order_rng.permutation(size) if plan.shuffle else np.arange(size)
-        chunks = [rows[start : start + plan.per_stream] for start in range(0, size, plan.per_stream)]
-        if step + len(chunks) > skip_steps:
+        last_step = step + -(-size // plan.per_stream)
+        if last_step > skip_steps:
             bucket = source.read(bucket_number)
-            for offset, chunk in enumerate(chunks):
-                if step + offset >= skip_steps:
-                    rng = np.random.default_rng([plan.seed, epoch, stream, step + offset])
-                    yield Draw(bucket=bucket, rows=chunk, rng=rng)
-        step += len(chunks)
+            rows = _order(bucket.groups, plan, epoch, bucket_number)
+            for start in range(0, size, plan.per_stream):
+                at = step + start // plan.per_stream
+                if at >= skip_steps:
+                    rng = np.random.default_rng([plan.seed, epoch, stream, at])
+                    yield Draw(bucket=bucket, rows=rows[start : start + plan.per_stream], rng=rng)
+        step = last_step
     spare = source.read(stream % source.num_buckets)
     while True:
         yield Draw(bucket=spare, rows=np.zeros(0, dtype=np.int64), rng=order_rng)
+
+
+def _order(groups_R: IntArray, plan: StreamPlan, epoch: int, bucket: int) -> IntArray:
+    """The rows of a bucket, group after group in shuffled order."""
+    if not plan.shuffle or not len(groups_R):
+        return np.arange(len(groups_R))
+    place_of_group = np.random.default_rng([plan.seed, epoch, bucket]).permutation(groups_R[-1] + 1)
+    return np.argsort(place_of_group[groups_R], kind="stable")
 
 
 def _buckets(source: BucketSource[B], plan: StreamPlan, stream: int) -> list[int]:
