@@ -5,6 +5,9 @@ from typing import Literal
 
 from pinfm.embeddings.errors import UserError
 
+# The learnt temperature is kept above this, so that the logits stay in float range.
+MIN_TEMPERATURE = 0.01
+
 
 @dataclass(frozen=True, kw_only=True)
 class TowerConfig:
@@ -30,8 +33,9 @@ class TowerConfig:
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.num_layers < 1:
-            raise UserError(f"tower.num_layers ({self.num_layers}) must be at least 1.")
+        for name in ("num_layers", "dim", "out_dim"):
+            if getattr(self, name) < 1:
+                raise UserError(f"tower.{name} ({getattr(self, name)}) must be at least 1.")
         if self.num_heads < 1 or self.dim % (2 * self.num_heads):
             raise UserError(
                 f"tower.num_heads ({self.num_heads}) must divide tower.dim ({self.dim}) into heads of an even width; "
@@ -39,8 +43,8 @@ class TowerConfig:
             )
         if not 0.0 <= self.dropout < 1.0:
             raise UserError(f"tower.dropout ({self.dropout}) must lie in [0, 1).")
-        if self.temperature <= 0.0:
-            raise UserError(f"tower.temperature ({self.temperature}) must be above 0.")
+        if not self.temperature > MIN_TEMPERATURE:
+            raise UserError(f"tower.temperature ({self.temperature}) must be above {MIN_TEMPERATURE}, its lower bound.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,13 @@ class RankerConfig:
     def __post_init__(self) -> None:
         if not self.over_hidden:
             raise UserError("ranker.over_hidden is empty; give at least one width, such as [256, 128].")
+        for name in ("dense_hidden", "over_hidden"):
+            if any(width < 1 for width in getattr(self, name)):
+                raise UserError(f"ranker.{name} {getattr(self, name)} must hold widths of at least 1.")
+        if self.cross_layers < 0:
+            raise UserError(f"ranker.cross_layers ({self.cross_layers}) must be at least 0.")
+        if self.cross_rank < 1:
+            raise UserError(f"ranker.cross_rank ({self.cross_rank}) must be at least 1.")
         if not 0.0 <= self.dropout < 1.0:
             raise UserError(f"ranker.dropout ({self.dropout}) must lie in [0, 1).")
 

@@ -14,8 +14,9 @@ from typing import Optional
 import torch
 from torch import Tensor, nn
 
+from pinfm.embeddings.errors import UserError
 from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent
-from pinfm.model.config import ModelConfig
+from pinfm.model.config import MIN_TEMPERATURE, ModelConfig
 from pinfm.model.dcat import DCAT, Context
 from pinfm.model.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
 from pinfm.model.inputs import Candidates, History, Reads, own_histories
@@ -99,8 +100,8 @@ class SequenceEncoder(nn.Module):
         return states_TO
 
     def temperature(self) -> Tensor:
-        """The learnt temperature, kept above 0.01 so that the logits stay in float range."""
-        return self.log_temperature.exp().clamp(min=0.01)
+        """The learnt temperature."""
+        return self.log_temperature.exp().clamp(min=MIN_TEMPERATURE)
 
 
 def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> SequenceEncoder:
@@ -110,8 +111,15 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         config: the model's settings.
         schema: vocabularies and content width.
         item_dim: E, the width of an item's vector.
+
+    Raises:
+        UserError: content fusion without content vectors.
     """
     tower, cold = config.tower, config.cold_start
+    if cold.content_fusion and not schema.content_dim:
+        raise UserError(
+            "cold_start.content_fusion is on, but the dataset's items have no content vectors; switch it off."
+        )
     dcat = DCAT(num_layers=tower.num_layers, dim=tower.dim, num_heads=tower.num_heads, dropout=tower.dropout)
     return SequenceEncoder(
         tokens=TokenInput(

@@ -122,7 +122,7 @@ def gradients(loss, named_tensors):
     """The gradient of each tensor, zeros where the loss does not depend on it."""
     if not loss.requires_grad:
         return {name: torch.zeros_like(tensor) for name, tensor in named_tensors.items()}
-    found = torch.autograd.grad(loss, list(named_tensors.values()), allow_unused=True)
+    found = torch.autograd.grad(loss, list(named_tensors.values()), allow_unused=True, retain_graph=True)
     return {
         name: torch.zeros_like(tensor) if grad is None else grad
         for (name, tensor), grad in zip(named_tensors.items(), found, strict=True)

@@ -50,18 +50,26 @@ def split(rows, lengths):
     return [rows[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
-def dcat_outputs(dcat, events_TD, event_lengths, candidates_ND, candidate_lengths, token_D=None):
+def parts_read(rows, lengths, reads):
+    """The rows that each request sees: its own sequence, or a prefix of the one that `reads` names."""
+    sequences = split(rows, lengths)
+    if reads is None:
+        return sequences
+    return [sequences[s][:visible] for s, visible in zip(*(x.tolist() for x in reads), strict=True)]
+
+
+def dcat_outputs(dcat, events_TD, event_lengths, candidates_ND, candidate_lengths, token_D=None, reads=None):
     """What `encode_context` and `cross` have to give: outputs at the events and at the candidates."""
     states, crossed = [events_TD[:0]], [candidates_ND[:0]]
-    for history, candidates in zip(
-        split(events_TD, event_lengths), split(candidates_ND, candidate_lengths), strict=True
-    ):
+    for history in split(events_TD, event_lengths):
         if len(history):
             states.append(causal_transformer(dcat, history))
-        if token_D is not None:
-            history = torch.cat([history, token_D[None]])
+    for history, candidates in zip(
+        parts_read(events_TD, event_lengths, reads), split(candidates_ND, candidate_lengths), strict=True
+    ):
+        before = history if token_D is None else torch.cat([history, token_D[None]])
         for candidate in candidates:
-            crossed.append(causal_transformer(dcat, torch.cat([history, candidate[None]]))[-1:])
+            crossed.append(causal_transformer(dcat, torch.cat([before, candidate[None]]))[-1:])
     return torch.cat(states), torch.cat(crossed)
 
 
@@ -91,11 +99,11 @@ def event_tokens(tokens, history, item_TE):
     return torch.stack(rows) if rows else item_TE.new_zeros(0, tokens.phi_in.mlp[-1].out_features)
 
 
-def candidate_tokens(tokens, history, candidates, item_NE):
+def candidate_tokens(tokens, history, candidates, item_NE, reads=None):
     rows = []
     for now, times, items in zip(
         candidates.request_timestamp,
-        split(history.timestamp, history.lengths.tolist()),
+        parts_read(history.timestamp, history.lengths.tolist(), reads),
         split(item_NE, candidates.lengths.tolist()),
         strict=True,
     ):
@@ -105,7 +113,7 @@ def candidate_tokens(tokens, history, candidates, item_NE):
     return torch.stack(rows) if rows else item_NE.new_zeros(0, tokens.phi_in.mlp[-1].out_features)
 
 
-def encoder_outputs(encoder, history, candidates, item_TE, item_NE):
+def encoder_outputs(encoder, history, candidates, item_TE, item_NE, reads=None):
     """H of every event and the features of every candidate, for early fusion without dropout."""
     if candidates.content.size(1):
         lengths = candidates.content.norm(dim=1, keepdim=True)
@@ -115,8 +123,9 @@ def encoder_outputs(encoder, history, candidates, item_TE, item_NE):
         encoder.fusion.dcat,
         event_tokens(encoder.tokens, history, item_TE),
         history.lengths.tolist(),
-        candidate_tokens(encoder.tokens, history, candidates, item_NE),
+        candidate_tokens(encoder.tokens, history, candidates, item_NE, reads),
         candidates.lengths.tolist(),
         getattr(encoder.fusion, "token_D", None),
+        reads,
     )
     return phi(encoder.phi_out, states), phi(encoder.phi_out, crossed)

@@ -9,6 +9,7 @@ from reference import dcat_outputs, rotary
 
 from pinfm.model.dcat import DCAT
 from pinfm.model.fusion import EarlyFusionWithToken
+from pinfm.model.inputs import own_histories
 
 DIM = 8
 REQUESTS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 4)), min_size=1, max_size=4)
@@ -77,7 +78,7 @@ def test_equals_the_causal_transformer_with_a_learnable_token(requests, seed):
     tensors = dict(fusion.named_parameters())
 
     context = fusion.encode(event_rows, torch.tensor(events))
-    crossed = fusion(context, candidate_rows, torch.tensor(counts))
+    crossed = fusion(context, own_histories(torch.tensor(events)), candidate_rows, torch.tensor(counts))
     states, expected = dcat_outputs(fusion.dcat, event_rows, events, candidate_rows, counts, fusion.token_D)
     torch.testing.assert_close(context.outputs, states, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(crossed, expected, rtol=1e-5, atol=1e-5)
@@ -89,11 +90,25 @@ def test_equals_the_causal_transformer_with_a_learnable_token(requests, seed):
 def test_the_learnable_token_matters():
     fusion = EarlyFusionWithToken(make_dcat(), DIM)
     rows, candidate = torch.randn(3, DIM), torch.randn(1, DIM)
-    one = torch.tensor([1])
-    before = fusion(fusion.encode(rows, torch.tensor([3])), candidate, one)
+
+    def crossed():
+        lengths = torch.tensor([3])
+        return fusion(fusion.encode(rows, lengths), own_histories(lengths), candidate, torch.tensor([1]))
+
+    before = crossed()
     with torch.no_grad():
         fusion.token_D.add_(torch.randn(DIM))
-    assert (fusion(fusion.encode(rows, torch.tensor([3])), candidate, one) - before).abs().max() > 1e-3
+    assert (crossed() - before).abs().max() > 1e-3
+
+
+def test_a_candidate_that_sees_part_of_the_history_equals_one_after_that_part():
+    dcat = make_dcat()
+    history, candidates = torch.randn(5, DIM), torch.randn(6, DIM)
+    context = dcat.encode_context(history, torch.tensor([5]))
+    crossed = dcat.cross(context, candidates, torch.tensor([6]), visible_N=torch.arange(6))
+    for visible in range(6):
+        _, expected = dcat_outputs(dcat, history[:visible], [visible], candidates[visible : visible + 1], [1])
+        torch.testing.assert_close(crossed[visible : visible + 1], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_shuffled_requests_give_shuffled_outputs():

@@ -32,7 +32,9 @@ REQUESTS, HEADS, CANDIDATES, LENGTH, HEAD_DIM = 3, 2, 50, 40, 16
 def attention_inputs():
     candidate = [torch.randn(REQUESTS, HEADS, CANDIDATES, HEAD_DIM, requires_grad=True) for _ in range(3)]
     history = [torch.randn(REQUESTS, HEADS, LENGTH, HEAD_DIM, requires_grad=True) for _ in range(2)]
-    return *candidate, *history, torch.arange(LENGTH) >= torch.tensor([[LENGTH], [7], [0]])
+    visible_UC = torch.randint(LENGTH + 1, (REQUESTS, CANDIDATES))
+    visible_UC[0], visible_UC[1] = LENGTH, 0
+    return *candidate, *history, torch.arange(LENGTH) >= visible_UC[:, :, None]
 
 
 def attend_by_copies(query, key, value, keys, values, hidden):
@@ -43,8 +45,8 @@ def attend_by_copies(query, key, value, keys, values, hidden):
         return torch.cat([copies, own[:, :, :, None]], dim=3)
 
     scores = torch.einsum("uhcd,uhcld->uhcl", query, joined(keys, key)) / math.sqrt(HEAD_DIM)
-    hidden = torch.cat([hidden, torch.zeros(REQUESTS, 1, dtype=torch.bool)], dim=1)
-    weights = scores.masked_fill(hidden[:, None, None], -math.inf).softmax(-1)
+    hidden = torch.cat([hidden, torch.zeros(REQUESTS, CANDIDATES, 1, dtype=torch.bool)], dim=2)
+    weights = scores.masked_fill(hidden[:, None], -math.inf).softmax(-1)
     return torch.einsum("uhcl,uhcld->uhcd", weights, joined(values, value))
 
 

@@ -1,0 +1,107 @@
+"""Late fusion against obvious loops."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_fakes import roughen
+from reference import causal_transformer, dcat_outputs, parts_read
+
+from pinfm.model.dcat import DCAT
+from pinfm.model.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
+from pinfm.model.inputs import Reads, own_histories
+
+DIM = 8
+EVENTS = st.lists(st.integers(0, 6), min_size=1, max_size=4)
+
+
+def draw_reads(data, events):
+    """Up to three requests a history, each seeing some of its oldest events; and the candidates of each request."""
+    shares = [data.draw(st.lists(st.integers(0, n), max_size=3)) for n in events]
+    shares[0] = shares[0] or [events[0]]
+    visible = [v for seen in shares for v in seen]
+    owners = [s for s, seen in enumerate(shares) for _ in seen]
+    counts = data.draw(st.lists(st.integers(0, 3), min_size=len(visible), max_size=len(visible)))
+    return Reads(torch.tensor(owners), torch.tensor(visible)), counts
+
+
+def mean_of(states):
+    return sum(states) / len(states)
+
+
+def last_of(states):
+    return states[-1]
+
+
+def make_dcat():
+    return roughen(DCAT(num_layers=2, dim=DIM, num_heads=2)).eval()
+
+
+@pytest.mark.parametrize(("fusion", "summary"), [(LiteMean, mean_of), (LiteLast, last_of)])
+@given(events=EVENTS, data=st.data(), seed=st.integers(0, 2**32))
+@settings(deadline=None, max_examples=25)
+def test_late_fusion_summarises_what_each_request_sees(fusion, summary, events, data, seed):
+    torch.manual_seed(seed)
+    late = fusion(make_dcat())
+    reads, counts = draw_reads(data, events)
+    rows = torch.randn(sum(events), DIM)
+    context = late.encode(rows, torch.tensor(events))
+    features = late(context, reads, torch.randn(sum(counts), DIM), torch.tensor(counts))
+    expected = [torch.zeros(0, DIM)]
+    for history, count in zip(parts_read(rows, events, reads), counts, strict=True):
+        one = summary(causal_transformer(late.dcat, history)) if len(history) else torch.zeros(DIM)
+        expected.append(one.expand(count, DIM))
+    torch.testing.assert_close(features, torch.cat(expected), rtol=1e-5, atol=1e-5)
+
+
+@given(EVENTS, st.data(), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=25)
+def test_early_fusion_over_shared_histories_equals_the_causal_transformer(events, data, seed):
+    torch.manual_seed(seed)
+    early = EarlyFusion(make_dcat())
+    reads, counts = draw_reads(data, events)
+    rows, candidates = torch.randn(sum(events), DIM), torch.randn(sum(counts), DIM)
+    crossed = early(early.encode(rows, torch.tensor(events)), reads, candidates, torch.tensor(counts))
+    _, expected = dcat_outputs(early.dcat, rows, events, candidates, counts, reads=reads)
+    torch.testing.assert_close(crossed, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", [LiteMean, LiteLast])
+def test_empty_histories_give_zeros(fusion):
+    late = fusion(make_dcat())
+    lengths = torch.tensor([0, 2, 0])
+    context = late.encode(torch.randn(2, DIM), lengths)
+    features = late(context, own_histories(lengths), torch.randn(4, DIM), torch.tensor([1, 1, 2]))
+    assert features.any(1).tolist() == [False, True, False, False]
+    zero = torch.tensor([0])
+    none = late(late.encode(torch.zeros(0, DIM), zero), own_histories(zero), torch.randn(2, DIM), torch.tensor([2]))
+    assert torch.equal(none, torch.zeros(2, DIM))
+
+
+@pytest.mark.parametrize("fusion", [LiteMean, LiteLast])
+def test_late_fusion_never_reads_the_candidates(fusion):
+    late = fusion(make_dcat())
+    context = late.encode(torch.randn(5, DIM), torch.tensor([3, 2]))
+    counts, reads = torch.tensor([2, 1]), own_histories(context.lengths)
+    one, other = (late(context, reads, torch.randn(3, DIM), counts) for _ in range(2))
+    assert torch.equal(one, other)
+    assert torch.equal(one[0], one[1])
+    assert (one[0] - one[2]).abs().max() > 1e-3
+
+
+def test_early_fusion_reads_the_candidates():
+    dcat = make_dcat()
+    for early in (EarlyFusion(dcat), EarlyFusionWithToken(dcat, DIM)):
+        context = early.encode(torch.randn(5, DIM), torch.tensor([3, 2]))
+        reads = own_histories(torch.tensor([3, 2]))
+        one, other = (early(context, reads, torch.randn(3, DIM), torch.tensor([2, 1])) for _ in range(2))
+        assert ((one - other).abs().amax(1) > 1e-3).all()
+
+
+def test_the_learnable_token_leaves_the_events_outputs_alone():
+    dcat = make_dcat()
+    rows, lengths = torch.randn(6, DIM), torch.tensor([4, 0, 2])
+    plain = EarlyFusion(dcat).encode(rows, lengths)
+    with_token = EarlyFusionWithToken(dcat, DIM).encode(rows, lengths)
+    assert with_token.lengths.tolist() == [5, 1, 3]
+    torch.testing.assert_close(with_token.outputs, plain.outputs, rtol=1e-6, atol=1e-6)

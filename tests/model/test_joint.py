@@ -1,0 +1,177 @@
+"""The joint model: scores that depend on their own request and candidate alone."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_fakes import (
+    FEATURE_DIM,
+    ITEM_DIM,
+    NUM_ITEMS,
+    collate,
+    config,
+    joint_model,
+    random_requests,
+    roughen,
+    schema,
+)
+
+from pinfm.model.inputs import History, Reads
+from pinfm.model.joint import FusedRanker, PlainRanker, build_model
+from pinfm.model.ranker import RankerFeatures
+
+VARIANTS = {
+    "early": {},
+    "early, dot": {"interaction": "dot"},
+    "token": {"token": True},
+    "content": {"content": True},
+    "token and content": {"token": True, "content": True},
+    "lite_mean": {"fusion": "lite_mean"},
+    "lite_last": {"fusion": "lite_last"},
+    "no tower": {"use_tower": False},
+}
+REQUESTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=4)
+
+
+def score(model, requests):
+    """Logits of the ranker and of the tower, side by side, split by request."""
+    batch = collate(requests)
+    output = model(batch.history, batch.candidates, batch.item_TE, batch.item_NE, batch.features)
+    logits = torch.cat([output.logits, output.tower_logits], dim=1)
+    return logits.split(batch.candidates.lengths.tolist())
+
+
+def only(request, candidate):
+    """The request with one of its candidates."""
+    row = slice(candidate, candidate + 1)
+    one = request.candidates
+    return request._replace(
+        candidates=one._replace(
+            lengths=torch.tensor([1]),
+            item_id=one.item_id[row],
+            created_at=one.created_at[row],
+            content=one.content[row],
+        ),
+        features=request.features._replace(
+            candidate_vectors=request.features.candidate_vectors[row],
+            candidate_dense=request.features.candidate_dense[row],
+        ),
+        item_NE=request.item_NE[row],
+    )
+
+
+def requests_of(lengths, options):
+    item_VE = torch.randn(NUM_ITEMS, ITEM_DIM)
+    return random_requests(*zip(*lengths, strict=True), item_VE, 3 if options.get("content") else 0)
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+@given(lengths=REQUESTS, seed=st.integers(0, 2**32))
+@settings(deadline=None, max_examples=8)
+@torch.no_grad()
+def test_a_score_does_not_change_when_others_join_the_batch(options, lengths, seed):
+    torch.manual_seed(seed)
+    model = joint_model(**options)
+    requests = requests_of(lengths, options)
+    for request, together in zip(requests, score(model, requests), strict=True):
+        for candidate, logits in enumerate(together):
+            alone = score(model, [only(request, candidate)])[0]
+            torch.testing.assert_close(alone[0], logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+@torch.no_grad()
+def test_candidates_and_requests_in_another_order_keep_their_scores(options):
+    model = joint_model(**options)
+    requests = requests_of([(4, 3), (0, 2), (2, 1)], options)
+    plain = score(model, requests)
+    reversed_candidates = [
+        collate([only(request, c) for c in range(len(request.item_NE))][::-1]) for request in requests
+    ]
+    turned = [
+        request._replace(
+            candidates=backwards.candidates._replace(
+                lengths=request.candidates.lengths, request_timestamp=request.candidates.request_timestamp
+            ),
+            features=request.features._replace(
+                candidate_vectors=backwards.features.candidate_vectors,
+                candidate_dense=backwards.features.candidate_dense,
+            ),
+            item_NE=backwards.item_NE,
+        )
+        for request, backwards in zip(requests, reversed_candidates, strict=True)
+    ]
+    for expected, found in zip(plain, score(model, turned[::-1])[::-1], strict=True):
+        torch.testing.assert_close(found.flip(0), expected, rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_candidates_do_not_all_score_alike():
+    for logits in score(joint_model(), requests_of([(4, 3), (0, 3)], {})):
+        assert logits.std(0).min() > 1e-5
+
+
+@pytest.mark.parametrize("fusion", ["early", "lite_mean", "lite_last"])
+@torch.no_grad()
+def test_requests_that_share_a_history_score_as_if_each_had_its_own(fusion):
+    model = joint_model(fusion=fusion)
+    item_VE = torch.randn(NUM_ITEMS, ITEM_DIM)
+    history, _, _, item_TE, _ = collate(random_requests([5, 3], [0, 0], item_VE))
+    batch = collate(random_requests([0] * 4, [2, 1, 2, 1], item_VE))
+    candidates = batch.candidates._replace(request_timestamp=2 * 10**9 + torch.arange(4))
+    reads = Reads(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 2, 5, 3]))
+    shared = model(history, candidates, item_TE, batch.item_NE, batch.features, reads)
+    rows = torch.tensor([0, 1, 0, 1, 2, 3, 4, 5, 6, 7])
+    own = History(reads.visible, *(field[rows] for field in history[1:]))
+    alone = model(own, candidates, item_TE[rows], batch.item_NE, batch.features)
+    torch.testing.assert_close(shared.logits, alone.logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(shared.tower_logits, alone.tower_logits, rtol=1e-5, atol=1e-6)
+
+
+def test_outputs_have_a_row_a_candidate_and_a_state_an_event():
+    batch = collate(requests_of([(4, 3), (0, 2)], {}))
+    output = joint_model()(batch.history, batch.candidates, batch.item_TE, batch.item_NE, batch.features)
+    assert output.logits.shape == output.tower_logits.shape == (5, 3)
+    assert output.states.shape == (4, 5)
+    plain = joint_model(use_tower=False)(batch.history, batch.candidates, batch.item_TE, batch.item_NE, batch.features)
+    assert plain.logits.shape == (5, 3)
+    assert plain.tower_logits.shape == (5, 0)
+    assert plain.states.shape == (4, 0)
+
+
+def test_without_a_tower_the_history_is_not_read():
+    model, requests = joint_model(use_tower=False), requests_of([(4, 3)], {})
+    other = [requests[0]._replace(history=requests[0].history._replace(action=torch.zeros(4, dtype=torch.int64)))]
+    assert torch.equal(score(model, requests)[0], score(model, other)[0])
+
+
+def test_the_history_changes_the_scores():
+    model, requests = joint_model(), requests_of([(4, 3)], {})
+    other = [requests[0]._replace(item_TE=requests[0].item_TE + torch.randn(4, ITEM_DIM))]
+    assert (score(model, requests)[0] - score(model, other)[0]).abs().amax(0).min() > 1e-5
+
+
+def test_the_builder_picks_by_use_tower():
+    assert type(build_model(config(), schema(), ITEM_DIM, FEATURE_DIM)) is FusedRanker
+    assert type(build_model(config(use_tower=False), schema(), ITEM_DIM, FEATURE_DIM)) is PlainRanker
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_every_weight_learns_from_the_outputs(options):
+    model = roughen(joint_model(**options))
+    batch = collate(requests_of([(5, 2), (0, 2), (3, 2)], options))
+    output = model(batch.history, batch.candidates, batch.item_TE, batch.item_NE, batch.features)
+    sum((part * torch.randn_like(part)).sum() for part in output).backward()
+    untrained = {name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()}
+    # The self-supervised losses alone train these.
+    assert {name for name in untrained if "encoder.psi." not in name} <= {"encoder.log_temperature"}
+
+
+def test_ranker_features_are_read():
+    model, requests = joint_model(), requests_of([(3, 4), (2, 2)], {})
+    batch = collate(requests)
+    before = torch.cat(score(model, requests))
+    for field in RankerFeatures._fields:
+        moved = batch.features._replace(**{field: getattr(batch.features, field) + 1.0})
+        after = model(batch.history, batch.candidates, batch.item_TE, batch.item_NE, moved).logits
+        assert (after - before[:, :3]).abs().amax(1).min() > 1e-6, field

@@ -1,0 +1,67 @@
+"""Reading a run: manifest, newest checkpoint, weights by name."""
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from model_fakes import config, schema
+from run_fakes import ITEM_TABLE, write_checkpoint, write_manifest
+from torch import nn
+
+from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.specs import IdTable
+from pinfm.model.run_folder import RunFolder
+
+
+def test_the_manifest_says_how_the_model_is_built(tmp_path):
+    write_manifest(tmp_path, config(interaction="dot", token=True), kind="finetune")
+    run = RunFolder.open(str(tmp_path))
+    assert run.path == tmp_path
+    assert run.kind == "finetune"
+    assert run.model == config(interaction="dot", token=True)
+    assert run.schema == schema()
+    assert run.item_table == ITEM_TABLE
+    assert run.feature_tables == (IdTable(name="user_id", num_hashes=2, rows=7, dim=2),)
+    assert run.manifest["seed"] == 3
+
+
+def test_other_folders_are_no_runs(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere is not a run folder: it has no manifest\.json; give the --out of"):
+        RunFolder.open(tmp_path / "nowhere")
+
+
+def test_a_run_without_checkpoint_says_so(tmp_path):
+    write_manifest(tmp_path)
+    run = RunFolder.open(tmp_path)
+    (tmp_path / "checkpoints" / "unfinished-step-00000005").mkdir(parents=True)
+    assert not run.has_checkpoint()
+    with pytest.raises(UserError, match=r"has no checkpoint yet; let the run finish, or lower its checkpoint_steps\.$"):
+        run.latest_checkpoint()
+
+
+def test_the_newest_checkpoint_is_the_one_of_most_steps(tmp_path):
+    write_manifest(tmp_path)
+    for step in (900, 20_000, 1000):
+        (tmp_path / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
+    run = RunFolder.open(tmp_path)
+    assert run.has_checkpoint()
+    assert run.latest_checkpoint().name == "step-00020000"
+
+
+def test_weights_come_by_prefix_and_leave_the_module_alone(tmp_path):
+    write_manifest(tmp_path)
+    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
+    before = target.weight.clone()
+    saved = {f"part.{name}": x for name, x in source.state_dict().items()}
+    write_checkpoint(tmp_path, {**saved, "other": torch.ones(5)})
+    weights = RunFolder.open(tmp_path).weights(target, "part.")
+    assert torch.equal(target.weight, before)
+    target.load_state_dict(weights)
+    assert torch.equal(target.weight, source.weight)
+    assert torch.equal(target.bias, source.bias)
+
+
+def test_weights_that_the_checkpoint_lacks_are_an_error(tmp_path):
+    write_manifest(tmp_path)
+    write_checkpoint(tmp_path, {"part.weight": torch.ones(2, 3)})
+    with pytest.raises(dcp.CheckpointException, match=r"Missing key in checkpoint state_dict: model\.part\.bias"):
+        RunFolder.open(tmp_path).weights(nn.Linear(3, 2), "part.")

@@ -1,0 +1,121 @@
+"""Gap buckets, and which times a token may depend on."""
+
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_fakes import ITEM_DIM, NUM_ITEMS, collate, random_requests, roughen
+from reference import candidate_tokens, event_tokens
+
+from pinfm.model.inputs import Reads, own_histories
+from pinfm.model.tokens import NUM_GAP_BUCKETS, TokenInput, gap_buckets
+
+
+def make_tokens():
+    return roughen(TokenInput(item_dim=ITEM_DIM, num_actions=3, num_surfaces=2, dim=8))
+
+
+def batch(event_lengths=(4, 0, 1), candidate_lengths=(2, 1, 2)):
+    return collate(random_requests(event_lengths, candidate_lengths, torch.randn(NUM_ITEMS, ITEM_DIM)))
+
+
+@given(st.lists(st.integers(-(2**40), 2**62), min_size=1, max_size=50))
+@settings(deadline=None)
+def test_buckets_are_half_octaves(seconds):
+    seconds.sort()
+    buckets = gap_buckets(torch.tensor(seconds)).tolist()
+    assert buckets == sorted(buckets)
+    for gap, bucket in zip(seconds, buckets, strict=True):
+        assert 0 <= bucket < NUM_GAP_BUCKETS
+        if 0 < gap < 2**31:
+            # A rounding of log2 may only matter right at an edge.
+            assert 2 ** (bucket / 2) <= (1 + gap) * (1 + 1e-12)
+            assert 1 + gap <= 2 ** ((bucket + 1) / 2) * (1 + 1e-12)
+
+
+def test_bucket_edges():
+    powers = torch.arange(32)
+    assert gap_buckets(2**powers - 1).tolist() == (2 * powers).tolist()
+    assert gap_buckets(torch.tensor([-5, 0, 1, 2, 3])).tolist() == [0, 0, 2, 3, 4]
+    last = [math.ceil(2**31.5) - 2, math.ceil(2**31.5), 2**62]
+    assert gap_buckets(torch.tensor(last)).tolist() == [62, 63, 63]
+    assert gap_buckets(torch.tensor([100]), num_buckets=4).tolist() == [3]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=4), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=40)
+def test_tokens_equal_the_sum_of_their_parts(lengths, seed):
+    torch.manual_seed(seed)
+    tokens, requests = make_tokens(), batch(*zip(*lengths, strict=True))
+    history, candidates, _, item_TE, item_NE = requests
+    torch.testing.assert_close(
+        tokens.events(history, item_TE), event_tokens(tokens, history, item_TE), rtol=1e-5, atol=1e-5
+    )
+    torch.testing.assert_close(
+        tokens.candidates(history, own_histories(history.lengths), candidates, item_NE),
+        candidate_tokens(tokens, history, candidates, item_NE),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+def test_a_first_event_has_no_gap_whatever_came_before_in_the_batch():
+    tokens, (history, _, _, item_TE, _) = make_tokens(), batch((2, 2), (1, 1))
+    moved = history._replace(timestamp=history.timestamp + torch.tensor([0, 0, 10**6, 10**6]))
+    assert torch.equal(tokens.events(moved, item_TE), tokens.events(history, item_TE))
+
+
+def test_the_no_gap_vector_is_used_by_first_events_and_empty_histories_alone():
+    tokens, (history, candidates, _, item_TE, item_NE) = make_tokens(), batch()
+    reads = own_histories(history.lengths)
+    before = tokens.events(history, item_TE), tokens.candidates(history, reads, candidates, item_NE)
+    with torch.no_grad():
+        tokens.gap.weight[NUM_GAP_BUCKETS] += torch.randn(ITEM_DIM)
+    after = tokens.events(history, item_TE), tokens.candidates(history, reads, candidates, item_NE)
+    changed = [(old != new).any(1).tolist() for old, new in zip(before, after, strict=True)]
+    assert changed == [[True, False, False, False, True], [False, False, True, False, False]]
+
+
+def test_a_gap_moves_its_own_event_alone():
+    tokens, (history, _, _, item_TE, _) = make_tokens(), batch((4,), (1,))
+    spaced = history._replace(timestamp=torch.tensor([0, 10, 20, 30]))
+    later = history._replace(timestamp=torch.tensor([0, 10, 5000, 5010]))
+    changed = (tokens.events(spaced, item_TE) != tokens.events(later, item_TE)).any(1)
+    assert changed.tolist() == [False, False, True, False]
+
+
+def test_the_request_time_moves_the_candidates_with_a_history():
+    tokens, (history, candidates, _, _, item_NE) = make_tokens(), batch()
+    reads = own_histories(history.lengths)
+    later = candidates._replace(request_timestamp=candidates.request_timestamp + 10**8)
+    moved = tokens.candidates(history, reads, later, item_NE) != tokens.candidates(history, reads, candidates, item_NE)
+    assert moved.any(1).tolist() == [True, True, False, True, True]
+
+
+def test_a_shared_history_dates_each_request_by_the_newest_event_that_it_sees():
+    tokens, (history, candidates, _, _, item_NE) = make_tokens(), batch((5, 2), (1, 2))
+    candidates = candidates._replace(lengths=torch.tensor([1, 1, 1]), request_timestamp=torch.full([3], 2 * 10**9))
+    reads = Reads(torch.tensor([0, 0, 1]), torch.tensor([3, 0, 2]))
+    torch.testing.assert_close(
+        tokens.candidates(history, reads, candidates, item_NE),
+        candidate_tokens(tokens, history, candidates, item_NE, reads),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+def test_actions_and_surfaces_are_read():
+    tokens, (history, _, _, item_TE, _) = make_tokens(), batch()
+    for field, size in (("action", 4), ("surface", 3)):
+        codes = getattr(history, field)
+        other = history._replace(**{field: (codes + 1) % size})
+        assert (tokens.events(other, item_TE) != tokens.events(history, item_TE)).any(1).all()
+
+
+def test_unknown_codes_have_vectors_of_their_own():
+    tokens = make_tokens()
+    # Codes 0..3 of three actions, and one more that says "a candidate".
+    assert tokens.action.num_embeddings == 5
+    assert tokens.candidate_action == 4
+    assert tokens.surface.num_embeddings == 3
