@@ -30,8 +30,8 @@ class MultiHashEmbedding(nn.Module):
         self.dim = table.num_hashes * table.dim
         self.register_buffer("seeds_K2", hash_seeds(table.num_hashes, table.seed), persistent=False)
         self.embeddings = nn.ModuleDict({name: nn.Embedding(table.rows, table.dim) for name in table.sub_tables()})
-        for embedding in self.embeddings.values():
-            nn.init.uniform_(embedding.weight, *init_range(table))
+        for weight in self.embeddings.parameters():
+            nn.init.uniform_(weight, *init_range(table))
 
     def forward(self, ids_N: Tensor) -> Tensor:
         """Looks ids up.

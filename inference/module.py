@@ -1,6 +1,6 @@
 """The exported module: raw ids in, one probability per candidate and task out. Written for TorchScript.
 
-    U  requests     T  events of all histories     N  candidates of all requests
+U  requests     T  events of all histories     N  candidates of all requests
 """
 
 import torch
@@ -22,6 +22,10 @@ class ScoringModule(nn.Module):
         schema: tasks and features.
     """
 
+    # TorchScript reads the types of empty lists here, and only here.
+    request_dense: list[str]
+    candidate_dense: list[str]
+
     def __init__(
         self,
         model: nn.Module,
@@ -37,8 +41,8 @@ class ScoringModule(nn.Module):
         candidate = [f.name for f in schema.of("categorical", "candidate")]
         self.request_tables = nn.ModuleDict({name: feature_tables[name] for name in request})
         self.candidate_tables = nn.ModuleDict({name: feature_tables[name] for name in candidate})
-        self.request_dense: list[str] = [f.name for f in schema.of("dense", "request")]
-        self.candidate_dense: list[str] = [f.name for f in schema.of("dense", "candidate")]
+        self.request_dense = [f.name for f in schema.of("dense", "request")]
+        self.candidate_dense = [f.name for f in schema.of("dense", "candidate")]
         self.feature_dim = next(iter(feature_tables.values())).dim
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -71,7 +71,8 @@ class ContentFusion(nn.Module):
 
     def forward(self, item_NE: Tensor, content_NK: Tensor) -> Tensor:
         """(N, E): id vectors plus projected content; a row of zeros (no content) adds nothing."""
-        return item_NE + self.projection(F.normalize(content_NK, dim=-1))
+        projected_NE: Tensor = self.projection(F.normalize(content_NK, dim=-1))
+        return item_NE + projected_NE
 
     def alignment_loss(self, item_NE: Tensor, content_NK: Tensor) -> Tensor:
         """1 - cosine between the projection and the id's vector, over candidates that have content.

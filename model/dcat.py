@@ -57,8 +57,8 @@ class DCAT(nn.Module):
         angles_T = rotary_angles(positions(lengths_U, where.owners), self.head_dim)
         keys: list[Tensor] = []
         values: list[Tensor] = []
-        for block in self.blocks:
-            x_TD, key, value = block.context(x_TD, angles_T, where)
+        for block in self.blocks:  # a ModuleList forgets the type of its modules
+            x_TD, key, value = block.context(x_TD, angles_T, where)  # type: ignore[operator]
             keys.append(key)
             values.append(value)
         return Context(lengths_U, self.final_norm(x_TD), keys, values)
@@ -88,5 +88,7 @@ class DCAT(nn.Module):
         visible_UC = pad(visible_N[:, None], where)[:, :, 0]
         hidden_UCL = torch.arange(context.keys[0].size(2), device=x_ND.device) >= visible_UC[:, :, None]
         for i, block in enumerate(self.blocks):
-            x_ND = block.cross(x_ND, angles_N, where, context.keys[i], context.values[i], hidden_UCL)
-        return self.final_norm(x_ND)
+            keys, values = context.keys[i], context.values[i]
+            x_ND = block.cross(x_ND, angles_N, where, keys, values, hidden_UCL)  # type: ignore[operator]
+        output_ND: Tensor = self.final_norm(x_ND)
+        return output_ND

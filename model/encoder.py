@@ -62,7 +62,8 @@ class SequenceEncoder(nn.Module):
             history: T events of U requests.
             item_TE: their item vectors.
         """
-        context: Context = self.fusion.encode(self.tokens.events(history, item_TE), history.lengths)
+        tokens_TD = self.tokens.events(history, item_TE)
+        context: Context = self.fusion.encode(tokens_TD, history.lengths)  # type: ignore[operator]
         return context
 
     def cross(
@@ -92,7 +93,8 @@ class SequenceEncoder(nn.Module):
         features_NO = self.phi_out(self.fusion(context, reads, tokens_ND, candidates.lengths))
         owner_N = torch.repeat_interleave(candidates.lengths)
         age_N = candidates.request_timestamp[owner_N] - candidates.created_at
-        return self.age_dropout(features_NO, age_N)
+        kept_NO: Tensor = self.age_dropout(features_NO, age_N)
+        return kept_NO
 
     def states(self, context: Context) -> Tensor:
         """H: (T, O), the tower's state after each event, each of length 1."""

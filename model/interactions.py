@@ -15,6 +15,8 @@ class DotInteraction(nn.Module):
         dim: D.
     """
 
+    pairs_P: Tensor
+
     def __init__(self, num_features: int, dim: int) -> None:
         super().__init__()
         self.out_dim = num_features * dim + num_features * (num_features - 1) // 2
@@ -42,7 +44,8 @@ class CrossLayer(nn.Module):
 
     def forward(self, x_0: Tensor, x: Tensor) -> Tensor:
         """(N, dim), (N, dim) -> (N, dim)."""
-        return x_0 * self.up(self.down(x)) + x
+        crossed: Tensor = x_0 * self.up(self.down(x)) + x
+        return crossed
 
 
 class CrossInteraction(nn.Module):

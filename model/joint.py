@@ -95,7 +95,7 @@ class PlainRanker(nn.Module):
         return RankingOutput(logits_NK, logits_NK[:, :0], item_TE[:, :0])
 
 
-def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature_dim: int) -> nn.Module:
+def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature_dim: int) -> FusedRanker | PlainRanker:
     """The joint model that a config describes.
 
     Args:

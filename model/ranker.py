@@ -45,6 +45,9 @@ class DenseArch(nn.Module):
         dim: D.
     """
 
+    mean_M: Tensor
+    std_M: Tensor
+
     def __init__(self, features: Sequence[Feature], hidden: Sequence[int], dim: int) -> None:
         super().__init__()
         self.register_buffer("mean_M", torch.tensor([feature.mean for feature in features]))
@@ -56,7 +59,8 @@ class DenseArch(nn.Module):
         """(N, M) raw values -> (N, 1, D)."""
         scaled_NM = dense_NM.sign() * torch.log1p(dense_NM.abs())
         normalized_NM = ((scaled_NM - self.mean_M) / self.std_M).clamp(-self.clip, self.clip)
-        return self.mlp(normalized_NM)[:, None, :]
+        vectors_ND: Tensor = self.mlp(normalized_NM)
+        return vectors_ND[:, None, :]
 
 
 class NoDense(nn.Module):

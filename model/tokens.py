@@ -52,7 +52,8 @@ class TokenInput(nn.Module):
         first_T = positions(history.lengths, owner_T) == 0
         gap_T = gap_T.masked_fill(first_T, self.no_gap)
         parts = item_TE + self.action(history.action) + self.surface(history.surface) + self.gap(gap_T)
-        return self.phi_in(parts)
+        tokens_TD: Tensor = self.phi_in(parts)
+        return tokens_TD
 
     def candidates(self, history: History, reads: Reads, candidates: Candidates, item_NE: Tensor) -> Tensor:
         """Tokens of the candidates.
@@ -74,7 +75,8 @@ class TokenInput(nn.Module):
         gap_U = gap_U.masked_fill(reads.visible == 0, self.no_gap)
         owner_N = torch.repeat_interleave(candidates.lengths)
         action_N = torch.full_like(owner_N, self.candidate_action)
-        return self.phi_in(item_NE + self.action(action_N) + self.gap(gap_U[owner_N]))
+        tokens_ND: Tensor = self.phi_in(item_NE + self.action(action_N) + self.gap(gap_U[owner_N]))
+        return tokens_ND
 
 
 def gap_buckets(seconds: Tensor, num_buckets: int = NUM_GAP_BUCKETS) -> Tensor:

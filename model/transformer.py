@@ -87,7 +87,8 @@ class Block(nn.Module):
     def _finish(self, x_TD: Tensor, attended_UHLd: Tensor, where: Layout) -> Tensor:
         attended_TD = unpad(attended_UHLd.transpose(1, 2).flatten(2), where)
         x_TD = x_TD + self.dropout(self.attention_out(attended_TD))
-        return x_TD + self.dropout(self.mlp(self.mlp_norm(x_TD)))
+        output_TD: Tensor = x_TD + self.dropout(self.mlp(self.mlp_norm(x_TD)))
+        return output_TD
 
 
 def attend_history_and_self(

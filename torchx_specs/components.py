@@ -1,6 +1,7 @@
 """TorchX components, one per verb that trains: `torchx run -s local_cwd pinfm.pretrain -j 1x2 -- --config kuairand ...`
 
-They are TorchX's own distributed component with our verbs as the module; flags after the first unknown one go to the verb.
+They are TorchX's own distributed component with our verbs as the module; flags from the first unknown one on go to the
+verb.
 """
 
 from typing import Optional
@@ -18,7 +19,7 @@ def pretrain(
     h: Optional[str] = None,  # noqa: UP045 - TorchX reads the annotation as text
     cpu: int = 2,
     gpu: int = 0,
-    memMB: int = 8192,  # noqa: N803 - TorchX's own name for it
+    memMB: int = 8192,
     max_retries: int = 0,
 ) -> specs.AppDef:
     """Self-supervised pretraining of item tables and tower.
@@ -43,7 +44,7 @@ def finetune(
     h: Optional[str] = None,  # noqa: UP045 - TorchX reads the annotation as text
     cpu: int = 2,
     gpu: int = 0,
-    memMB: int = 8192,  # noqa: N803 - TorchX's own name for it
+    memMB: int = 8192,
     max_retries: int = 0,
 ) -> specs.AppDef:
     """Joint training of tower and ranker.

@@ -29,13 +29,12 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
 @contextmanager
 def process_group(device: torch.device) -> Iterator[dist.ProcessGroup]:
     """Joins the group that the launcher describes (torchrun's variables), or makes a group of one."""
+    init: dict[str, Any] = {}
     if "RANK" not in os.environ:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         init = {"init_method": f"tcp://127.0.0.1:{port}", "rank": 0, "world_size": 1}
-    else:
-        init = {}
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", **init)

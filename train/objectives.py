@@ -55,6 +55,7 @@ class PretrainObjective(nn.Module):
     def forward(self, batch: SegmentBatch, items: Vectors) -> tuple[Tensor, Losses]:
         """The weighted loss and its parts."""
         config, encoder = self.config, self.model["encoder"]
+        assert isinstance(encoder, SequenceEncoder)
         item_VE = concatenate_sub_tables(items, self.item_table)
         sequences = Sequences(batch.history.lengths, batch.user, batch.item_index, batch.positive)
         states_TO = encoder.states(encoder.encode_context(batch.history, item_VE[batch.item_index]))
@@ -158,12 +159,13 @@ class JointObjective(nn.Module):
             ranker_features(batch, features, self.schema, self.feature_tables),
             batch.reads,
         )
+        alignment = encoder.content.alignment_loss(item_NE, batch.candidates.content)  # type: ignore[operator]
         losses = {
             "ranking_loss": ranking_loss(output.logits, batch.labels),
             "tower_ranking_loss": ranking_loss(output.tower_logits, batch.labels),
             "agreement_loss": agreement_loss(output.tower_logits, output.logits),
             "next_token_loss": self._next_token_loss(batch, output.states, item_VE),
-            "alignment_loss": encoder.content.alignment_loss(item_NE, batch.candidates.content),
+            "alignment_loss": alignment,
         }
         total = (
             losses["ranking_loss"]

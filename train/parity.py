@@ -1,6 +1,6 @@
 """Real requests with the run's own answers, kept in the run folder: `pinfm export` compares the artefact with them.
 
-RUN/requests.parquet has one row per request, in the columns that `pinfm score` reads, and `expected_{task}` beside them.
+RUN/requests.parquet has one row per request, in the columns that `pinfm score` reads, with `expected_{task}` beside.
 """
 
 from pathlib import Path
@@ -38,7 +38,7 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: I
         probabilities = predict(model, feed.collate(arrays), device)
         frame = requests_frame(arrays, schema)
         for task, column in zip(schema.tasks, probabilities.T, strict=True):
-            frame[f"expected_{task}"] = split_rows(column, arrays.candidate_lengths)
+            frame[f"expected_{task}"] = split_rows(column, arrays.candidate_lengths)  # type: ignore[assignment]
         frames.append(frame)
         requests += len(frame)
         if requests >= NUM_REQUESTS:

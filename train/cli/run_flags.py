@@ -13,9 +13,11 @@ from pinfm.train.recipes import recipe_names, recipe_path
 class RecipeFile(ActionConfigFile):
     """`--config`, which takes the name of a shipped recipe or a YAML file."""
 
-    def __call__(self, parser: ArgumentParser, cfg: Namespace, values: Any, option_string: str | None = None) -> None:
+    def __call__(  # type: ignore[override]  # jsonargparse's own classes stand where argparse's are declared
+        self, parser: ArgumentParser, cfg: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
         """Reads the recipe into the namespace."""
-        super().__call__(parser, cfg, str(recipe_path(values)), option_string)
+        super().__call__(parser, cfg, str(recipe_path(values)), option_string)  # type: ignore[no-untyped-call]
 
 
 def add_run_flags(parser: ArgumentParser) -> None:

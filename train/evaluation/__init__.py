@@ -1,1 +1,1 @@
-"""What a finished run is worth: ranking on a split's requests, retrieval over the catalogue, and a popularity baseline."""
+"""What a finished run is worth: ranking on a split's requests, retrieval over the catalogue, a popularity baseline."""

@@ -20,7 +20,7 @@ Self = TypeVar("Self", bound="Batch")
 
 
 @dataclass
-class Batch(Pipelineable):
+class Batch(Pipelineable):  # type: ignore[misc]  # torchrec carries no types
     """A dataclass of tensors, named tuples of tensors, and jagged tensors, which moves between devices as one."""
 
     def to(self: Self, device: torch.device, non_blocking: bool = False) -> Self:

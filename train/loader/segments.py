@@ -51,7 +51,7 @@ class SegmentSource:
     def read(self, bucket: int) -> SegmentBucket:
         """The segments of a bucket; users with a single event have none."""
         table = self._dataset.events(bucket)
-        table = table.filter(scalar_column(table, "timestamp") < self._train_end)
+        table = table.filter(scalar_column(table, "timestamp").astype(np.int64) < self._train_end)
         user_id = scalar_column(table, "user_id").astype(np.int64)
         start, length = cut_segments(user_id, self._segment_length)
         return SegmentBucket(
