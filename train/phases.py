@@ -132,7 +132,13 @@ def request_feed(
     randomization = config.cold_start.candidate_id_randomization if shuffle and config.use_tower else 0.0
     return Feed(
         # Without a tower nothing reads histories.
-        RequestSource(dataset, split, config.max_history if config.use_tower else 0, config.finetune.requests_per_user),
+        RequestSource(
+            dataset,
+            split,
+            max_history=config.max_history if config.use_tower else 0,
+            group_size=config.finetune.requests_per_user,
+            window_step=max(1, config.max_history // 4) if shuffle and config.finetune.requests_per_user > 1 else 1,
+        ),
         stream_plan(config, config.finetune.batch_size, shuffle),
         RequestReader(schema, items, randomization, share_histories=not config.cold_start.learnable_token),
         RequestCollator(items, IdHasher([tables.item]), IdHasher(tables.features), schema),

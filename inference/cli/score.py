@@ -16,7 +16,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("requests", type=Path, help="a Parquet file, one row per request; columns as in signature.json")
     parser.add_argument("--out", type=Path, required=True, help="the Parquet file of scores to write")
-    parser.add_argument("--batch_size", type=int, default=256, help="requests scored at a time")
+    parser.add_argument("--batch-size", type=int, default=256, help="requests scored at a time")
 
 
 def run(args: Namespace) -> dict[str, Any]:

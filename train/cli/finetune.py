@@ -22,4 +22,5 @@ def run(args: Namespace) -> dict[str, Any]:
 
     place = Place(data=args.data, out=args.out, resume=args.resume, pretrained=args.pretrained)
     metrics = finetune(run_config(args), place)
+    print(f"{args.out}: loss {metrics['loss']:.4f}, {metrics['examples_per_s']:.0f} requests/s")
     return {"run": str(args.out), "metrics": metrics}

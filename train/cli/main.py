@@ -15,6 +15,7 @@ from typing import NoReturn
 from jsonargparse import ArgumentParser
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.cli.quiet import hush_libraries
 
 # The order of the road, which is also the order of the help page; verbs of other packages follow.
 ROAD = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score"]
@@ -31,6 +32,7 @@ class VerbParser(ArgumentParser):
 
 def entry() -> None:
     """The console script."""
+    hush_libraries()
     sys.exit(main(sys.argv[1:]))
 
 

@@ -19,4 +19,5 @@ def run(args: Namespace) -> dict[str, Any]:
     from pinfm.train.phases import Place, pretrain
 
     metrics = pretrain(run_config(args), Place(data=args.data, out=args.out, resume=args.resume))
+    print(f"{args.out}: loss {metrics['loss']:.4f}, {metrics['examples_per_s']:.0f} segments/s")
     return {"run": str(args.out), "metrics": metrics}

@@ -51,11 +51,14 @@ class RequestSource:
         split: `train`, `validation` or `test`.
         max_history: newest events kept of each history.
         group_size: so many successive requests of a user stay together in the shuffle.
+        window_step: full windows start at every so many events of a user, so that successive requests share them.
     """
 
-    def __init__(self, dataset: PreparedDataset, split: str, max_history: int, group_size: int) -> None:
+    def __init__(
+        self, dataset: PreparedDataset, split: str, *, max_history: int, group_size: int = 1, window_step: int = 1
+    ) -> None:
         self._dataset, self._split = dataset, split
-        self._max_history, self._group_size = max_history, group_size
+        self._max_history, self._group_size, self._window_step = max_history, group_size, window_step
         self.num_buckets = dataset.info.num_buckets
 
     def size(self, bucket: int) -> int:
@@ -67,6 +70,7 @@ class RequestSource:
         events = self._dataset.events(bucket)
         requests = self._dataset.requests(self._split, bucket)
         start, end = history_ranges(events, requests, self._max_history)
+        start = align_starts(start, end, scalar_column(events, "user_id"), self._window_step)
         lists, lengths = {}, np.zeros(0, dtype=np.int64)
         for field in requests.schema:
             if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
@@ -131,6 +135,26 @@ class RequestReader:
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         replaced: IntArray = candidate_id_randomization(torch.from_numpy(ids_N), self._randomization, generator).numpy()
         return replaced
+
+
+def align_starts(
+    start_R: IntArray, end_R: IntArray, user_id_T: npt.NDArray[np.generic], step: int
+) -> IntArray:
+    """Moves the start of each window up to the next multiple of `step` events of its user.
+
+    A window that slides with every event is another history for every request; one that jumps now and then can be
+    encoded once for several. It costs a full window up to step - 1 of its oldest events.
+
+        step 4, windows of at most 8      events of the user   0 1 2 3 4 5 6 7 8 9
+        request after event 8             slides: 1..8         jumps:         4 5 6 7 8
+        request after event 9             slides: 2..9         jumps:         4 5 6 7 8 9
+    """
+    if step == 1 or not len(user_id_T):
+        return start_R
+    first_T = np.searchsorted(user_id_T, user_id_T)
+    first_R = first_T[np.minimum(start_R, len(user_id_T) - 1)]
+    moved_R = first_R + -(-(start_R - first_R) // step) * step
+    return np.where(start_R < end_R, np.minimum(moved_R, end_R), start_R)
 
 
 def opens_history(user_id_U: IntArray, start_U: IntArray) -> npt.NDArray[np.bool_]:
