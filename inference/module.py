@@ -35,7 +35,7 @@ class ScoringModule(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.item_tables = model, item_tables
-        self.tasks: list[str] = list(schema.tasks)
+        self.tasks = list(schema.tasks)
         self.has_content = schema.content_dim > 0
         request = ["user_id"] + [f.name for f in schema.of("categorical", "request")]
         candidate = [f.name for f in schema.of("categorical", "candidate")]
