@@ -1,0 +1,186 @@
+"""The exported module: the same scores in TorchScript as in eager mode, for every variant of the model."""
+
+import io
+
+import pytest
+import torch
+
+from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.embeddings.specs import IdTable
+from pinfm.inference.module import ScoringModule
+from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
+from pinfm.model.inputs import Candidates, History
+from pinfm.model.joint import build_model
+from pinfm.model.ranker import RankerFeatures
+from pinfm.model.schema import Feature, InputSchema
+
+FEATURES = (
+    Feature(name="price", kind="dense", scope="candidate", mean=0.5, std=2.0),
+    Feature(name="author", kind="categorical", scope="candidate"),
+    Feature(name="age", kind="dense", scope="request", mean=-0.2, std=0.5),
+    Feature(name="tab", kind="categorical", scope="request"),
+    Feature(name="stock", kind="dense", scope="candidate", mean=1.0, std=0.7),
+    Feature(name="brand", kind="categorical", scope="candidate"),
+)
+VARIANTS = {
+    "early": {},
+    "early, dot": {"interaction": "dot"},
+    "token": {"token": True},
+    "content": {"content": True},
+    "token and content": {"token": True, "content": True},
+    "content that the model ignores": {"content_dim": 3},
+    "lite_mean": {"fusion": "lite_mean"},
+    "lite_last": {"fusion": "lite_last"},
+    "no tower": {"use_tower": False},
+    "no features": {"features": ()},
+    "no features, dot, no tower": {"features": (), "interaction": "dot", "use_tower": False},
+}
+# (events, candidates) of each request.
+BATCHES = {
+    "ragged": [(5, 2), (0, 3), (1, 0), (3, 1)],
+    "all histories empty": [(0, 2), (0, 1)],
+    "no candidate at all": [(3, 0), (0, 0)],
+    "one candidate": [(0, 1)],
+}
+
+
+def build(
+    fusion="early", interaction="dcn_v2", token=False, content=False, content_dim=0, features=FEATURES, use_tower=True
+):
+    """The module, its schema, and nothing at its initial value."""
+    schema = InputSchema(
+        actions=("click", "save"),
+        positive_actions=("save",),
+        surfaces=("home",),
+        tasks=("click", "save", "share"),
+        features=features,
+        content_dim=3 if content else content_dim,
+    )
+    config = ModelConfig(
+        tower=TowerConfig(num_layers=2, dim=8, num_heads=2, out_dim=5, fusion=fusion),
+        cold_start=ColdStartConfig(learnable_token=token, content_fusion=content),
+        ranker=RankerConfig(
+            interaction=interaction, dense_hidden=(5,), cross_layers=2, cross_rank=3, over_hidden=(7, 6)
+        ),
+        use_tower=use_tower,
+    )
+    names = ["user_id", *(f.name for f in features if f.kind == "categorical")]
+    tables = {name: MultiHashEmbedding(IdTable(name=name, num_hashes=2, rows=19, dim=2)) for name in names}
+    items = MultiHashEmbedding(IdTable(name="item", num_hashes=3, rows=23, dim=2))
+    module = ScoringModule(build_model(config, schema, items.dim, 4), items, tables, schema).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return module, schema
+
+
+def inputs_of(schema, lengths):
+    """Random inputs; ids are any int64."""
+    events, candidates = (torch.tensor(column) for column in zip(*lengths, strict=True))
+    sizes = {"request": len(lengths), "history": int(events.sum()), "candidate": int(candidates.sum())}
+
+    def any_ids(scope):
+        return torch.empty(sizes[scope], dtype=torch.int64).random_(-(2**63), None)
+
+    now = 2 * 10**9
+    times = [torch.randint(10**9, now, (int(n),)).sort().values for n in events]
+    inputs = {
+        "user_id": any_ids("request"),
+        "request_timestamp": torch.full([sizes["request"]], now),
+        "history_lengths": events,
+        "history_item_id": any_ids("history"),
+        "history_action": torch.randint(3, (sizes["history"],)),
+        "history_surface": torch.randint(2, (sizes["history"],)),
+        "history_timestamp": torch.cat(times),
+        "candidate_lengths": candidates,
+        "candidate_item_id": any_ids("candidate"),
+        "candidate_created_at": torch.randint(10**9, now, (sizes["candidate"],)),
+    }
+    if schema.content_dim:
+        inputs["candidate_content"] = torch.randn(sizes["candidate"], schema.content_dim)
+        inputs["candidate_content"][1:2] = 0.0
+    for feature in schema.features:
+        categorical = feature.kind == "categorical"
+        inputs[feature.name] = any_ids(feature.scope) if categorical else 3 * torch.randn(sizes[feature.scope])
+    return inputs
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+@torch.no_grad()
+def test_torchscript_equals_eager(options):
+    module, schema = build(**options)
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(module), file)
+    file.seek(0)
+    scripted = torch.jit.load(file)
+    # The first call of a scripted module is profiled and later ones are optimised, so the first shape comes round again.
+    for lengths in [*BATCHES.values(), BATCHES["ragged"]]:
+        inputs = inputs_of(schema, lengths)
+        expected, found = module(inputs), scripted(inputs)
+        assert list(found) == list(expected) == ["click", "save", "share"]
+        for task in expected:
+            assert expected[task].shape == (sum(count for _, count in lengths),)
+            assert torch.equal(found[task], expected[task])
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+@torch.no_grad()
+def test_freezing_changes_no_more_than_rounding(options):
+    module, schema = build(**options)
+    frozen = torch.jit.freeze(torch.jit.script(module))
+    for lengths in BATCHES.values():
+        inputs = inputs_of(schema, lengths)
+        torch.testing.assert_close(frozen(inputs), module(inputs), rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_inputs_reach_the_model_by_their_names():
+    module, schema = build(content=True)
+    inputs = inputs_of(schema, BATCHES["ragged"])
+    tables = {**module.request_tables, **module.candidate_tables}
+    item_TE, item_NE = (module.item_tables(inputs[f"{scope}_item_id"]) for scope in ("history", "candidate"))
+    output = module.model(
+        History(
+            lengths=inputs["history_lengths"],
+            item_id=inputs["history_item_id"],
+            action=inputs["history_action"],
+            surface=inputs["history_surface"],
+            timestamp=inputs["history_timestamp"],
+        ),
+        Candidates(
+            lengths=inputs["candidate_lengths"],
+            request_timestamp=inputs["request_timestamp"],
+            item_id=inputs["candidate_item_id"],
+            created_at=inputs["candidate_created_at"],
+            content=inputs["candidate_content"],
+        ),
+        item_TE,
+        item_NE,
+        RankerFeatures(
+            request_vectors=torch.stack([tables[name](inputs[name]) for name in ("user_id", "tab")], dim=1),
+            candidate_vectors=torch.stack([tables[name](inputs[name]) for name in ("author", "brand")], dim=1),
+            request_dense=inputs["age"][:, None],
+            candidate_dense=torch.stack([inputs["price"], inputs["stock"]], dim=1),
+        ),
+    )
+    for k, probabilities in enumerate(module(inputs).values()):
+        torch.testing.assert_close(probabilities, 1 / (1 + (-output.logits[:, k]).exp()))
+
+
+@torch.no_grad()
+def test_every_input_changes_some_score():
+    module, schema = build(content=True)
+    inputs = inputs_of(schema, [(5, 2), (2, 2)])
+    before = torch.stack(list(module(inputs).values()))
+    lengths = {"history_lengths", "candidate_lengths"}
+    # Item age acts through the dropout of training alone.
+    for name in inputs.keys() - lengths - {"candidate_created_at"}:
+        values = inputs[name]
+        if name in ("history_action", "history_surface"):
+            other = 1 - values.clamp(max=1)
+        elif name.endswith("timestamp"):
+            other = values // 1000
+        else:
+            other = values + 1
+        after = torch.stack(list(module({**inputs, name: other}).values()))
+        assert (after - before).abs().max() > 1e-7, name
