@@ -113,7 +113,7 @@ def test_torchscript_equals_eager(options):
     torch.jit.save(torch.jit.script(module), file)
     file.seek(0)
     scripted = torch.jit.load(file)
-    # The first call of a scripted module is profiled and later ones are optimised, so the first shape comes round again.
+    # A scripted module profiles its first call and optimises later ones, so the first shape comes round again.
     for lengths in [*BATCHES.values(), BATCHES["ragged"]]:
         inputs = inputs_of(schema, lengths)
         expected, found = module(inputs), scripted(inputs)
