@@ -23,6 +23,7 @@ class ScoringModule(nn.Module):
     """
 
     # TorchScript reads the types of empty lists here, and only here.
+    tasks: list[str]
     request_dense: list[str]
     candidate_dense: list[str]
 
