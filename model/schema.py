@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pinfm.embeddings.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
@@ -24,6 +26,15 @@ class Feature:
     mean: float = 0.0
     std: float = 1.0
     num_values: int = 0
+
+    def __post_init__(self) -> None:
+        # Names become inputs of the exported module, beside its own.
+        taken = self.name in ("user_id", "request_timestamp") or self.name.startswith(("history_", "candidate_"))
+        if taken or not self.name.isidentifier():
+            raise UserError(
+                f"feature name {self.name!r} must consist of letters, digits and underscores, and must not be user_id, "
+                "request_timestamp, history_* or candidate_*; rename the column."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from tqdm import tqdm
 
+from pinfm.embeddings.errors import UserError
 from pinfm.train import checkpoint
 from pinfm.train.config import OptimizerConfig
 from pinfm.train.distributed import is_first_rank
@@ -143,6 +144,8 @@ class MetricsLog:
         means = means / dist.get_world_size()
         seconds = time.perf_counter() - self._since
         self.last = dict(zip(self._sums, means.tolist(), strict=True))
+        if not math.isfinite(self.last["loss"]):
+            raise UserError(f"the loss is {self.last['loss']} at step {step}; lower optimizer.dense_lr or table_lr.")
         self.last["examples_per_s"] = self._count * self._config.examples_per_step / seconds
         if self._file is not None and self._writer is not None:
             line: dict[str, Any] = {"step": step, **{name: round(value, 6) for name, value in self.last.items()}}

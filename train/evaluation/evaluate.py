@@ -42,7 +42,9 @@ def evaluate(path: Path, config: RunConfig, data: Path, split: str) -> dict[str,
 def _ranking(run: RunFolder, config: RunConfig, dataset: PreparedDataset, split: str) -> dict[str, Any]:
     device = choose_device(config.device)
     tables = Tables(item=run.item_table, features=run.feature_tables)
-    with process_group(device):
+    with process_group(device) as group:
+        if group.size() > 1:
+            raise UserError("evaluate runs in one process; start it without torchrun or torchx.")
         feed = request_feed(config, dataset, tables, split, shuffle=False)
         if not feed.steps_per_epoch:
             raise UserError(f"the {split} split has no requests; evaluate another split.")

@@ -137,9 +137,7 @@ class RequestReader:
         return replaced
 
 
-def align_starts(
-    start_R: IntArray, end_R: IntArray, user_id_T: npt.NDArray[np.generic], step: int
-) -> IntArray:
+def align_starts(start_R: IntArray, end_R: IntArray, user_id_T: npt.NDArray[np.generic], step: int) -> IntArray:
     """Moves the start of each window up to the next multiple of `step` events of its user.
 
     A window that slides with every event is another history for every request; one that jumps now and then can be
