@@ -1,6 +1,7 @@
 """Does the tower help? The quickstart under several seeds, summarised with its spread.
 
-    uv run --extra cpu python -m benchmarks.quickstart --out runs/seeds --seeds 0 1 2 --report docs/results/quickstart.json
+    uv run --extra cpu python -m benchmarks.quickstart \\
+        --out runs/seeds --seeds 0 1 2 --report docs/results/quickstart.json
 
 A seed whose folder holds a finished quickstart is not run again.
 """
@@ -52,7 +53,8 @@ def markdown(reports: dict[int, dict[str, Any]]) -> str:
         for ranker in RANKERS:
             runs = [report["metrics"][ranker][task] for report in reports.values()]
             aucs = [f"{run['auc']:.4f}" for run in runs]
-            lines.append([task, ranker, *aucs, *(_mean_and_spread([run[metric] for run in runs]) for metric in METRICS)])
+            spreads = [_mean_and_spread([run[metric] for run in runs]) for metric in METRICS]
+            lines.append([task, ranker, *aucs, *spreads])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
