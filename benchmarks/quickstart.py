@@ -1,6 +1,6 @@
-"""Does the tower help? The quickstart under several seeds, summarised with its spread.
+r"""Does the tower help? The quickstart under several seeds, summarised with its spread.
 
-    uv run --extra cpu python -m benchmarks.quickstart \\
+    uv run --extra cpu python -m benchmarks.quickstart \
         --out runs/seeds --seeds 0 1 2 --report docs/results/quickstart.json
 
 A seed whose folder holds a finished quickstart is not run again.
