@@ -82,7 +82,8 @@ def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Tenso
     inputs: dict[str, Tensor] = {}
     for column in columns:
         if column.scope == "request":
-            inputs[column.name] = torch.from_numpy(_convert(frame[column.name].to_numpy(), column))
+            # A copy: pandas hands out arrays that are read-only.
+            inputs[column.name] = torch.tensor(_convert(frame[column.name].to_numpy(), column))
     for scope in ("history", "candidate"):
         inputs |= _list_inputs(frame, [column for column in columns if column.scope == scope], scope)
     return inputs
