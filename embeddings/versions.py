@@ -19,7 +19,7 @@ def require_tested_versions() -> None:
     if found != TESTED:
         raise ImportError(
             f"pinfm needs {_sentence(TESTED)} together, but finds {_sentence(found)}; "
-            "install them with `pip install pinfm[cpu]` or `pip install pinfm[cuda]`."
+            "install them with `uv sync --extra cpu` or `uv sync --extra cuda`."
         )
 
 
