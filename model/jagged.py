@@ -55,4 +55,4 @@ def pad(x_TD: Tensor, where: Layout) -> Tensor:
 
 def unpad(x_BLD: Tensor, where: Layout) -> Tensor:
     """(T, D): the inverse of `pad`."""
-    return x_BLD.reshape(where.num_sequences * where.max_length, -1).index_select(0, where.slots)
+    return x_BLD.flatten(0, 1).index_select(0, where.slots)

@@ -80,7 +80,9 @@ class Block(nn.Module):
         heads_T3Hd = query_key_value.view(x_TD.size(0), 3, self.num_heads, x_TD.size(1) // self.num_heads)
         rotated = rotate(heads_T3Hd[:, :2], angles_T)
         rows = torch.cat([rotated, heads_T3Hd[:, 2:]], dim=1).flatten(1)
-        block = pad(rows, where).view(where.num_sequences, where.max_length, 3, self.num_heads, -1)
+        # Every width is spelt out: a batch of no sequences leaves nothing to infer one from.
+        head_dim = x_TD.size(1) // self.num_heads
+        block = pad(rows, where).view(where.num_sequences, where.max_length, 3, self.num_heads, head_dim)
         query, key, value = block.permute(2, 0, 3, 1, 4).unbind(0)
         return query, key, value
 

@@ -211,8 +211,9 @@ def _user_index(user_id: IntArray) -> Tensor:
 
 
 def _item_rows(hasher: IdHasher, item_ids: IntArray) -> KeyedJaggedTensor:
-    ids = torch.from_numpy(item_ids)
-    return hasher({"item": (ids, torch.ones_like(ids))})
+    # One jagged sample, as for the features: TorchRec takes no batch of zero samples, which is what a rank would have
+    # when its streams end before another rank's.
+    return hasher({"item": (torch.from_numpy(item_ids), torch.tensor([len(item_ids)]))})
 
 
 def _to(value: Any, device: torch.device, non_blocking: bool) -> Any:
