@@ -62,9 +62,9 @@ def train(
         The last logged metrics.
     """
     pipeline = TrainPipelineSparseDist(state.model, state.optimizer, device, execute_all_batches=True)
-    schedule = LambdaLR(state.optimizer, learning_rate_factor(config), last_epoch=-1)
-    for _ in range(state.step):
-        schedule.step()
+    for group in state.optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    schedule = LambdaLR(state.optimizer, learning_rate_factor(config), last_epoch=state.step - 1)
     state.model.train()
     with MetricsLog(run, config, state.step) as log, _autocast(device, config.precision):
         while state.step < config.total_steps:

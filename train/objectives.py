@@ -159,13 +159,12 @@ class JointObjective(nn.Module):
             ranker_features(batch, features, self.schema, self.feature_tables),
             batch.reads,
         )
-        alignment = encoder.content.alignment_loss(item_NE, batch.candidates.content)  # type: ignore[operator]
         losses = {
             "ranking_loss": ranking_loss(output.logits, batch.labels),
             "tower_ranking_loss": ranking_loss(output.tower_logits, batch.labels),
             "agreement_loss": agreement_loss(output.tower_logits, output.logits),
             "next_token_loss": self._next_token_loss(batch, output.states, item_VE),
-            "alignment_loss": alignment,
+            "alignment_loss": self._alignment_loss(item_NE, batch.candidates.content),
         }
         total = (
             losses["ranking_loss"]
@@ -175,6 +174,11 @@ class JointObjective(nn.Module):
             + self.alignment_weight * losses["alignment_loss"]
         )
         return total, {"loss": total, **losses, "logits": output.logits}
+
+    def _alignment_loss(self, item_NE: Tensor, content_NK: Tensor) -> Tensor:
+        count = (content_NK.abs().sum(1) > 0).sum()
+        mean: Tensor = self.model.encoder.content.alignment_loss(item_NE, content_NK)  # type: ignore[operator]
+        return mean_over_ranks(mean * count, count)
 
     def _next_token_loss(self, batch: RequestBatch, states_TO: Tensor, item_VE: Tensor) -> Tensor:
         if not self.training or not self.config.next_token_weight:

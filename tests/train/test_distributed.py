@@ -1,0 +1,116 @@
+"""Two processes train the same model as one, and each continues what the other began."""
+
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import runs
+import torch
+from pandas.testing import assert_frame_equal
+
+from pinfm.model.run_folder import RunFolder
+from pinfm.train.phases import Place, finetune
+
+pytestmark = pytest.mark.dist
+
+# Two ranks add up the same numbers in another order.
+RTOL = 1e-4
+
+
+@pytest.fixture(scope="session")
+def two(root, dataset, pretrained, finetuned):
+    """The folder of the runs of two_processes.py."""
+    folder = root / "two_processes"
+    folder.mkdir()
+    runs.interrupted(finetuned, folder / "one_then_two", 4)
+    config = runs.write_config(runs.CONFIG, folder / "config.yaml")
+    script = Path(__file__).with_name("two_processes.py")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    runs.command(*launch, script, config, dataset, pretrained, folder, *free_ports(4), cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def two_pretrained(root, dataset):
+    """A pretraining run of two processes, launched by TorchX through its entry point."""
+    folder = root / "torchx"
+    folder.mkdir()
+    config = runs.write_config(runs.CONFIG, folder / "config.yaml")
+    launch = ["torchx", "run", "--wait", "-s", "local_cwd", "-cfg", f"log_dir={folder / 'logs'}"]
+    verb = ["pinfm.pretrain", "-j", "1x2", "--", "--config", config, "--data", dataset, "--out", folder / "run"]
+    runs.command(*launch, *verb, cwd=folder)
+    return folder / "run"
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for free in sockets:
+        free.bind(("127.0.0.1", 0))
+    ports = [free.getsockname()[1] for free in sockets]
+    for free in sockets:
+        free.close()
+    return ports
+
+
+def assert_same_training(run, expected):
+    steps = runs.losses(run)
+    assert_frame_equal(steps, runs.losses(expected), rtol=RTOL, atol=2e-6)
+    assert_same_weights(run, expected)
+    return steps
+
+
+def assert_same_weights(run, expected):
+    ours, theirs = runs.weights(run), runs.weights(expected)
+    assert ours.keys() == theirs.keys()
+    for name, weight in ours.items():
+        # AdamW divides by the root of a second moment: where a gradient is near zero, its rounding shows in the weight.
+        torch.testing.assert_close(
+            weight, theirs[name], rtol=1e-3, atol=1e-4, msg=lambda told, name=name: f"{name}: {told}"
+        )
+
+
+def test_finetuning_is_the_same_at_two_processes(two, finetuned):
+    steps = assert_same_training(two / "two", finetuned)
+    assert len(steps) > 8
+    assert RunFolder.open(two / "two").manifest["processes"] == 2
+    assert RunFolder.open(finetuned).manifest["processes"] == 1
+
+
+def test_pretraining_is_the_same_at_two_processes_started_by_torchx(two_pretrained, pretrained):
+    steps = assert_same_training(two_pretrained, pretrained)
+    assert len(steps) > 4
+    assert RunFolder.open(two_pretrained).manifest["processes"] == 2
+
+
+CONTENT = replace(runs.CONFIG, cold_start=replace(runs.CONFIG.cold_start, content_fusion=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("two_without_tower", replace(runs.CONFIG, use_tower=False)), ("two_with_content", CONTENT)],
+)
+def test_variants_are_the_same_at_two_processes(two, dataset, tmp_path, name, config):
+    finetune(config, Place(data=dataset, out=tmp_path / "one"))
+    assert_same_training(two / name, tmp_path / "one")
+
+
+def test_one_process_continues_a_run_of_two(two, dataset, pretrained, finetuned, tmp_path):
+    run = runs.interrupted(two / "two", tmp_path / "run", 4)
+    finetune(runs.CONFIG, Place(data=dataset, out=run, pretrained=pretrained, resume=True))
+    assert_same_training(run, finetuned)
+
+
+def test_two_processes_continue_a_run_of_one(two, finetuned):
+    assert_same_training(two / "one_then_two", finetuned)
+
+
+def test_the_kept_requests_have_the_same_scores(two, finetuned):
+    ours, theirs = (pd.read_parquet(run / "requests.parquet") for run in (two / "two", finetuned))
+    theirs = theirs.set_index("request_id").loc[ours["request_id"]]
+    for task in ("click", "save", "hide"):
+        ours_N, theirs_N = (np.concatenate(frame[f"expected_{task}"].to_list()) for frame in (ours, theirs))
+        np.testing.assert_allclose(ours_N, theirs_N, atol=1e-4)

@@ -1,0 +1,31 @@
+"""What `torchrun --nproc-per-node 2` runs for test_distributed.py: every run that two processes make, in one start.
+
+Usage: two_processes.py CONFIG DATASET PRETRAINED FOLDER PORT...
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from pinfm.train.cli.main import main
+from pinfm.train.cli.quiet import hush_libraries
+
+
+def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: list[str]) -> None:
+    runs = [
+        ["--out", str(folder / "two"), "--pretrained", pretrained],
+        ["--out", str(folder / "one_then_two"), "--pretrained", pretrained, "--resume"],
+        ["--out", str(folder / "two_without_tower"), "--use_tower", "false"],
+        ["--out", str(folder / "two_with_content"), "--cold_start.content_fusion", "true"],
+    ]
+    # A launcher's store serves one group in a process's life; each run here meets at a port of its own.
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
+    for flags, port in zip(runs, ports, strict=True):
+        os.environ["MASTER_PORT"] = port
+        status = main(["finetune", "--config", config, "--data", dataset, *flags])
+        assert status == 0, f"{flags} ended with {status}"
+
+
+if __name__ == "__main__":
+    hush_libraries()
+    train_all(*sys.argv[1:4], Path(sys.argv[4]), sys.argv[5:])
