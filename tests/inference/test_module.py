@@ -123,10 +123,10 @@ def test_torchscript_equals_eager(options):
             assert torch.equal(found[task], expected[task])
 
 
-@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("variant", ["early, dot", "token and content", "lite_mean", "no tower"])
 @torch.no_grad()
-def test_freezing_changes_no_more_than_rounding(options):
-    module, schema = build(**options)
+def test_freezing_changes_no_more_than_rounding(variant):
+    module, schema = build(**VARIANTS[variant])
     frozen = torch.jit.freeze(torch.jit.script(module))
     for lengths in BATCHES.values():
         inputs = inputs_of(schema, lengths)
