@@ -118,9 +118,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer))
         begin(place, state, "finetune", config, dataset, tables)
         metrics = run_loop(state, feed, place.out, device, config, config.finetune)
-        write_parity_requests(
-            model, request_feed(config, dataset, tables, "validation", shuffle=False), schema, place.out
-        )
+        write_parity_requests(model, held_out_feed(config, dataset, tables), schema, place.out)
         return metrics
 
 
@@ -143,6 +141,12 @@ def request_feed(
         RequestReader(schema, items, randomization, share_histories=not config.cold_start.learnable_token),
         RequestCollator(items, IdHasher([tables.item]), IdHasher(tables.features), schema),
     )
+
+
+def held_out_feed(config: RunConfig, dataset: PreparedDataset, tables: Tables) -> Feed[RequestArrays]:
+    """Validation requests; test or else training requests where there are none."""
+    feeds = (request_feed(config, dataset, tables, split, shuffle=False) for split in ("validation", "test", "train"))
+    return next(feed for feed in feeds if feed.steps_per_epoch)
 
 
 def stream_plan(config: RunConfig, batch_size: int, shuffle: bool = True) -> StreamPlan:

@@ -4,7 +4,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pinfm.train.cli.run_flags import add_run_flags, run_config
+from pinfm.train.cli.run_flags import add_run_flags, describe, run_config
 
 SUMMARY = "self-supervised pretraining of tables and tower"
 
@@ -19,5 +19,5 @@ def run(args: Namespace) -> dict[str, Any]:
     from pinfm.train.phases import Place, pretrain
 
     metrics = pretrain(run_config(args), Place(data=args.data, out=args.out, resume=args.resume))
-    print(f"{args.out}: loss {metrics['loss']:.4f}, {metrics['examples_per_s']:.0f} segments/s")
+    print(describe(args.out, metrics, "segments"))
     return {"run": str(args.out), "metrics": metrics}

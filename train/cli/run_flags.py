@@ -43,3 +43,10 @@ def config_from_manifest(values: dict[str, Any]) -> RunConfig:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(RunConfig)
     return run_config(parser.instantiate(parser.parse_object(values)))
+
+
+def describe(run: Path, metrics: dict[str, float], unit: str) -> str:
+    """The line that ends a training verb."""
+    if not metrics:
+        return f"{run}: finished before, nothing left to train"
+    return f"{run}: loss {metrics['loss']:.4f}, {metrics['examples_per_s']:.0f} {unit}/s"
