@@ -51,7 +51,7 @@ class Scorer:
         parts = []
         for start in range(0, len(requests), batch_size):
             part = requests.iloc[start : start + batch_size]
-            inputs = to_inputs(part, self.columns)
+            inputs = to_inputs(part, self.columns, start)
             outputs = self.module(inputs)
             rows = np.repeat(np.arange(start, start + len(part)), inputs["candidate_lengths"].numpy())
             scores = {task: outputs[task].numpy() for task in self.tasks}

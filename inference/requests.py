@@ -66,12 +66,13 @@ def input_columns(schema: InputSchema) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Tensor]:
+def to_inputs(frame: pd.DataFrame, columns: Sequence[Column], first_row: int = 0) -> dict[str, Tensor]:
     """Turns requests into the artefact's inputs.
 
     Args:
         frame: one row per request.
         columns: the artefact's inputs.
+        first_row: number of the frame's first row in the caller's file, for messages.
 
     Raises:
         UserError: a column is missing, has the wrong type, or its lists differ in length from the others'.
@@ -85,11 +86,11 @@ def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Tenso
             # A copy: pandas hands out arrays that are read-only.
             inputs[column.name] = torch.tensor(_convert(frame[column.name].to_numpy(), column))
     for scope in ("history", "candidate"):
-        inputs |= _list_inputs(frame, [column for column in columns if column.scope == scope], scope)
+        inputs |= _list_inputs(frame, [column for column in columns if column.scope == scope], scope, first_row)
     return inputs
 
 
-def _list_inputs(frame: pd.DataFrame, columns: Sequence[Column], scope: str) -> dict[str, Tensor]:
+def _list_inputs(frame: pd.DataFrame, columns: Sequence[Column], scope: str, first_row: int) -> dict[str, Tensor]:
     lengths = _lengths(frame, columns[0])
     inputs = {f"{scope}_lengths": torch.from_numpy(lengths)}
     for column in columns:
@@ -97,15 +98,22 @@ def _list_inputs(frame: pd.DataFrame, columns: Sequence[Column], scope: str) -> 
         if len(different):
             row = int(different[0])
             raise UserError(
-                f"row {row}: {column.name} has {len(frame[column.name].iloc[row])} values, "
+                f"row {first_row + row}: {column.name} has {len(frame[column.name].iloc[row])} values, "
                 f"{columns[0].name} has {lengths[row]}; the lists of a request must be equally long."
             )
         values = [np.asarray(cell) for cell in frame[column.name] if len(cell)]
         if column.width > 1:
-            values = [np.stack([np.asarray(vector, dtype=np.float32) for vector in cell]) for cell in values]
-        empty = np.zeros((0, column.width) if column.width > 1 else 0)
+            values = [_vectors(cell, column) for cell in values]
+        empty = np.zeros((0, column.width) if column.width > 1 else 0, dtype=column.dtype)
         inputs[column.name] = torch.from_numpy(_convert(np.concatenate(values) if values else empty, column))
     return inputs
+
+
+def _vectors(cell: npt.NDArray[Any], column: Column) -> npt.NDArray[Any]:
+    """(candidates of a request, width)."""
+    if any(np.size(vector) != column.width for vector in cell):
+        raise UserError(f"column {column.name!r} must hold vectors of {column.width} values; see signature.json.")
+    return np.stack([np.asarray(vector, dtype=np.float32) for vector in cell])
 
 
 def _lengths(frame: pd.DataFrame, column: Column) -> npt.NDArray[np.int64]:

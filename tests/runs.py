@@ -1,4 +1,4 @@
-"""One tiny simulated dataset and one run of each phase on it, made once and shared by the tests of train/ and inference/."""
+"""A tiny simulated dataset and a run of each phase on it, made once for the tests of train/ and inference/."""
 
 import json
 import os

@@ -146,7 +146,7 @@ class JointObjective(nn.Module):
 
     def forward(self, batch: RequestBatch, items: Vectors, features: Vectors) -> tuple[Tensor, Losses]:
         """The weighted loss and its parts, with the logits (N, K) beside them."""
-        config, encoder = self.config, self.model.encoder
+        config = self.config
         item_VE = concatenate_sub_tables(items, self.item_table)
         if config.freeze_tower:
             item_VE = item_VE.detach()

@@ -67,7 +67,7 @@ def assert_same_weights(run, expected):
     ours, theirs = runs.weights(run), runs.weights(expected)
     assert ours.keys() == theirs.keys()
     for name, weight in ours.items():
-        # AdamW divides by the root of a second moment: where a gradient is near zero, its rounding shows in the weight.
+        # AdamW divides by the root of a second moment, so the rounding of a tiny gradient shows in the weight.
         torch.testing.assert_close(
             weight, theirs[name], rtol=1e-3, atol=1e-4, msg=lambda told, name=name: f"{name}: {told}"
         )

@@ -1,0 +1,184 @@
+"""Loading a model folder and scoring from it: alone, in any batch, and with every mistake a caller can make."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import runs
+import torch
+
+from pinfm.embeddings.errors import UserError
+from pinfm.inference import load
+from pinfm.inference.artifact import sha256
+from pinfm.inference.requests import to_inputs
+
+TASKS = ["click", "save", "hide"]
+WITHOUT_PINFM = """
+import sys
+
+class Forbid:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pinfm":
+            raise ModuleNotFoundError("pinfm is forbidden here")
+
+sys.meta_path.insert(0, Forbid())
+import fbgemm_gpu
+import torch
+
+module = torch.jit.load(sys.argv[1])
+torch.save(module(torch.load(sys.argv[2])), sys.argv[3])
+assert not [name for name in sys.modules if name.partition(".")[0] == "pinfm"]
+try:
+    import pinfm.model
+except ModuleNotFoundError:
+    print("pinfm was out of reach")
+"""
+
+
+@pytest.fixture(scope="module")
+def scorer(exported):
+    return load(exported)
+
+
+@pytest.fixture
+def requests(finetuned):
+    frame = pd.read_parquet(finetuned / "requests.parquet")
+    return frame[[name for name in frame if not name.startswith("expected_")]]
+
+
+def test_the_file_scores_where_pinfm_cannot_be_imported(exported, scorer, requests, tmp_path):
+    inputs = to_inputs(requests, scorer.columns)
+    torch.save(inputs, tmp_path / "inputs.pt")
+    files = [exported / "scoring.pt", tmp_path / "inputs.pt", tmp_path / "scores.pt"]
+    done = runs.command(sys.executable, "-W", "ignore", "-c", WITHOUT_PINFM, *files, cwd=tmp_path)
+    assert "pinfm was out of reach" in done.stdout
+    scores, expected = torch.load(tmp_path / "scores.pt"), scorer.score(requests)
+    assert sorted(scores) == sorted(TASKS)
+    for task in TASKS:
+        np.testing.assert_array_equal(scores[task].numpy(), expected[task].to_numpy())
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 1000])
+def test_scores_do_not_depend_on_the_batch_size(scorer, requests, batch_size):
+    pd.testing.assert_frame_equal(
+        scorer.score(requests, batch_size), scorer.score(requests, 16), rtol=0, atol=1e-6, check_exact=False
+    )
+
+
+def test_scores_do_not_depend_on_the_other_requests(scorer, requests):
+    order = np.random.default_rng(0).permutation(len(requests))
+    scores, shuffled = scorer.score(requests), scorer.score(requests.iloc[order])
+    place = np.argsort(order)
+    back = shuffled.assign(request=order[shuffled["request"]]).sort_values("request", kind="stable")
+    assert not np.array_equal(place, order)
+    pd.testing.assert_frame_equal(back.reset_index(drop=True), scores, rtol=0, atol=1e-6)
+
+
+def test_scores_do_not_depend_on_the_other_candidates(scorer, requests):
+    lists = [column.name for column in scorer.columns if column.scope == "candidate"]
+    last = requests.copy()
+    for name in lists:
+        last[name] = [cell[-1:] for cell in requests[name]]
+    scores = scorer.score(requests).groupby("request").last()
+    pd.testing.assert_frame_equal(scorer.score(last).set_index("request"), scores, rtol=0, atol=1e-6)
+
+
+def test_a_candidates_id_and_history_matter(scorer, requests):
+    scores = scorer.score(requests)
+    other = requests.assign(history_item_id=[cell + 1 for cell in requests["history_item_id"]])
+    assert (scorer.score(other)["click"] - scores["click"]).abs().max() > 1e-4
+    other = requests.assign(candidate_item_id=[cell + 1 for cell in requests["candidate_item_id"]])
+    assert (scorer.score(other)["click"] - scores["click"]).abs().max() > 1e-4
+
+
+def test_names_of_actions_are_codes_and_unknown_ones_are_zero(scorer, requests):
+    names = np.array(["never heard of", "click", "save", "hide"])
+    named = requests.assign(history_action=[names[cell].tolist() for cell in requests["history_action"]])
+    pd.testing.assert_frame_equal(scorer.score(named), scorer.score(requests))
+    unknown = requests.assign(history_action=[["never heard of"] * len(cell) for cell in requests["history_action"]])
+    zeros = requests.assign(history_action=[np.zeros(len(cell), np.int64) for cell in requests["history_action"]])
+    pd.testing.assert_frame_equal(scorer.score(unknown), scorer.score(zeros))
+    assert to_inputs(unknown, scorer.columns)["history_action"].unique().tolist() == [0]
+
+
+def test_empty_histories_and_requests_without_candidates_are_scored(scorer, requests):
+    requests = requests.head(3).copy()
+    for column in scorer.columns:
+        if column.scope == "history":
+            requests[column.name] = [np.zeros(0, np.int64)] * 3
+        if column.scope == "candidate":
+            requests[column.name] = [cell[:0] if row == 1 else cell for row, cell in enumerate(requests[column.name])]
+    scores = scorer.score(requests)
+    assert scores["request"].unique().tolist() == [0, 2]
+    assert scores[TASKS].notna().all(axis=None)
+
+
+def with_cell(name, row, change):
+    def spoil(frame):
+        cells = list(frame[name])
+        cells[row] = change(cells[row])
+        return frame.assign(**{name: cells})
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda frame: frame.drop(columns="history_action"), "lack the column 'history_action'"),
+        (lambda frame: frame.drop(columns="hour"), "lack the column 'hour'"),
+        (lambda frame: frame.head(0), "there are no requests to score"),
+        (lambda frame: frame.assign(user_id=frame["user_id"].astype(str)), "'user_id' has .* but needs int64"),
+        (lambda frame: frame.assign(user_id=frame["user_id"] + 0.5), "'user_id' has float64 values, but needs int64"),
+        (lambda frame: frame.assign(history_item_id=3), "'history_item_id' must hold a list in every row"),
+        (with_cell("position", 2, lambda cell: cell[:-1]), r"row 2: position has \d values, \w+ has \d"),
+        (with_cell("history_action", 0, lambda cell: [*cell, 1]), "row 0: history_action has"),
+        (with_cell("history_action", 1, lambda cell: [4] * len(cell)), r"has a code outside 0\.\.3"),
+        (with_cell("history_surface", 1, lambda cell: [-1] * len(cell)), r"has a code outside 0\.\.3"),
+        (
+            with_cell("candidate_content", 0, lambda cell: [v[:2] for v in cell]),
+            "'candidate_content' must hold vectors of 4 values",
+        ),
+    ],
+)
+def test_a_frame_that_does_not_fit_is_one_sentence(scorer, requests, spoil, sentence):
+    with pytest.raises(UserError, match=sentence):
+        scorer.score(spoil(requests))
+
+
+def test_another_batch_names_the_row_of_the_file(scorer, requests):
+    spoilt = with_cell("position", 20, lambda cell: cell[:-1])(requests)
+    with pytest.raises(UserError, match="row 20: position"):
+        scorer.score(spoilt, batch_size=8)
+
+
+@pytest.mark.parametrize("name", ["scoring.pt", "signature.json", "manifest.json"])
+def test_a_missing_file_is_named(exported, tmp_path, name):
+    shutil.copytree(exported, tmp_path / "model")
+    (tmp_path / "model" / name).unlink()
+    with pytest.raises(UserError, match=f"is not a model folder: it has no {name}"):
+        load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["scoring.pt", "signature.json"])
+def test_a_changed_file_is_refused(exported, tmp_path, name):
+    model = shutil.copytree(exported, tmp_path / "model")
+    content = bytearray((model / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (model / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} was changed after its export"):
+        load(model)
+
+
+def test_the_digest_is_sha256(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert sha256(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_signature_lists_every_input_of_the_module(exported, requests, scorer):
+    signature = json.loads((exported / "signature.json").read_text())
+    names = {column["name"] for column in signature["inputs"]} | set(signature["lengths"])
+    assert names == set(to_inputs(requests, scorer.columns))

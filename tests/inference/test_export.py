@@ -1,0 +1,113 @@
+"""What export writes, and when it refuses to."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import runs
+import torch
+
+import pinfm.inference.export as export_module
+from pinfm.embeddings.errors import UserError
+from pinfm.inference import load
+from pinfm.inference.artifact import sha256
+from pinfm.inference.export import ParityError, check_parity, export
+from pinfm.train.cli.main import main
+
+TASKS = ["click", "save", "hide"]
+
+
+@pytest.fixture
+def requests(finetuned):
+    return pd.read_parquet(finetuned / "requests.parquet")
+
+
+def test_the_folder_says_what_it_is(exported, finetuned, requests):
+    manifest = json.loads((exported / "manifest.json").read_text())
+    assert sorted(path.name for path in exported.iterdir()) == ["manifest.json", "scoring.pt", "signature.json"]
+    assert manifest["sha256"] == {name: sha256(exported / name) for name in ("scoring.pt", "signature.json")}
+    assert manifest["parity"]["rows"] == sum(len(cell) for cell in requests["candidate_item_id"])
+    assert 0 <= manifest["parity"]["max_abs_diff"] <= 1e-5
+    run = json.loads((finetuned / "manifest.json").read_text())
+    assert manifest["source_run"]["config"] == run["config"]
+    signature = json.loads((exported / "signature.json").read_text())
+    assert signature["tasks"] == TASKS
+    columns = {column["name"]: column for column in signature["inputs"]}
+    assert columns["history_action"]["vocabulary"] == ["click", "save", "hide"]
+    assert columns["candidate_content"]["width"] == 4
+    assert set(columns) <= set(requests)
+
+
+def test_the_kept_requests_are_scored_as_the_run_scored_them(exported, requests):
+    scores = load(exported).score(requests)
+    for task in TASKS:
+        expected = np.concatenate(requests[f"expected_{task}"].to_list())
+        np.testing.assert_allclose(scores[task], expected, atol=1e-5)
+        assert scores[task].nunique() > 20  # a constant would agree with itself
+
+
+@pytest.mark.parametrize(("change", "refused"), [(5e-6, False), (2e-5, True), (-2e-5, True), (np.nan, True)])
+def test_parity_is_refused_above_the_limit(exported, requests, change, refused):
+    scorer = load(exported)
+    scores = scorer.score(requests)
+    ends = np.cumsum(requests["candidate_item_id"].map(len))[:-1]
+    for task in TASKS:
+        requests[f"expected_{task}"] = np.split(scores[task].to_numpy(copy=True), ends)
+    assert check_parity(scorer, requests) == {"max_abs_diff": 0.0, "rows": len(scores)}
+    requests["expected_save"].iloc[-1][0] += change
+    if not refused:
+        assert check_parity(scorer, requests)["max_abs_diff"] == pytest.approx(change, rel=0.01)
+        return
+    with pytest.raises(ParityError, match=r"differs from the run by .* so nothing was written"):
+        check_parity(scorer, requests)
+
+
+def test_a_wrong_weight_writes_nothing(finetuned, tmp_path, monkeypatch):
+    right = export_module.scoring_module
+
+    def wrong(run):
+        module = right(run)
+        with torch.no_grad():
+            next(module.model.ranker.parameters()).add_(0.1)
+        return module
+
+    monkeypatch.setattr(export_module, "scoring_module", wrong)
+    with pytest.raises(ParityError, match="limit 1e-05"):
+        export(finetuned, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_and_score_on_the_command_line(finetuned, tmp_path, requests, capsys, exported):
+    model, report = tmp_path / "model", tmp_path / "report.json"
+    assert main(["export", str(finetuned), "--out", str(model), "--report", str(report)]) == 0
+    assert json.loads(report.read_text())["parity"] == json.loads((model / "manifest.json").read_text())["parity"]
+    out = tmp_path / "deep" / "scores.parquet"
+    flags = ["--out", str(out), "--batch-size", "7"]
+    assert main(["score", str(model), str(finetuned / "requests.parquet"), *flags]) == 0
+    expected = load(exported).score(requests)
+    pd.testing.assert_frame_equal(pd.read_parquet(out), expected, rtol=0, atol=1e-6)
+    assert f"{len(expected)} candidates of {len(requests)} requests" in capsys.readouterr().out
+
+
+def test_a_pretraining_run_is_refused(pretrained, tmp_path):
+    with pytest.raises(UserError, match="is a pretrain run, which ranks nothing"):
+        export(pretrained, tmp_path / "model")
+
+
+def test_an_existing_folder_is_refused(finetuned, tmp_path):
+    with pytest.raises(UserError, match="exists already; give another --out"):
+        export(finetuned, tmp_path)
+
+
+def test_an_unfinished_run_is_refused(finetuned, tmp_path):
+    run = runs.interrupted(finetuned, tmp_path / "run", 4)
+    (run / "requests.parquet").unlink()
+    with pytest.raises(UserError, match=r"has no requests\.parquet to check against; let the run finish"):
+        export(run, tmp_path / "model")
+    shutil.rmtree(run / "checkpoints")
+    shutil.copy(finetuned / "requests.parquet", run)
+    with pytest.raises(UserError, match="has no checkpoint yet"):
+        export(run, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
