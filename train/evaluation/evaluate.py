@@ -69,6 +69,11 @@ def _require_same_inputs(run: RunFolder, dataset: PreparedDataset, data: Path) -
                 f"{data} has {name} {list(theirs)}, the run was trained with {list(ours)}; "
                 "prepare the data with the run's vocabulary."
             )
+    if run.schema.content_dim != dataset.info.schema.content_dim:
+        raise UserError(
+            f"{data} has content vectors of {dataset.info.schema.content_dim} values, the run was trained with "
+            f"{run.schema.content_dim}; prepare the data with the run's content vectors."
+        )
     ours, theirs = (
         [(f.name, f.kind, f.scope) for f in schema.features] for schema in (run.schema, dataset.info.schema)
     )

@@ -1,0 +1,144 @@
+"""The report of a run equals what the artefact's scores, counted rates and brute-force retrieval give."""
+
+import json
+import math
+from collections import defaultdict
+from dataclasses import replace
+
+import loops
+import numpy as np
+import pytest
+import runs
+import torch
+from sklearn.metrics import log_loss, roc_auc_score
+
+from pinfm.embeddings.errors import UserError
+from pinfm.inference import load
+from pinfm.model.inputs import History
+from pinfm.model.tower import SequenceTower
+from pinfm.train.cli.main import main
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.prepare import PrepareOptions, prepare
+from pinfm.train.evaluation.evaluate import evaluate
+from pinfm.train.evaluation.popularity import PRIOR_IMPRESSIONS
+
+TASKS = ["click", "save", "hide"]
+
+
+def report_of(tmp_path, *flags):
+    assert main(["evaluate", *map(str, flags), "--report", str(tmp_path / "report.json")]) == 0
+    return json.loads((tmp_path / "report.json").read_text())
+
+
+def labels_of(frame, task):
+    return np.concatenate(frame[f"label_{task}"].to_list())
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_ranking_metrics_are_those_of_the_artefact(finetuned, exported, dataset, tmp_path, capsys, split):
+    report = report_of(tmp_path, finetuned, "--data", dataset, "--split", split)
+    frame = loops.as_frame(PreparedDataset.open(dataset), split, runs.CONFIG.max_history)
+    scores = load(exported).score(frame)
+    assert report["split"] == split
+    for task in TASKS:
+        metrics, labels = report["metrics"]["model"][task], labels_of(frame, task)
+        assert metrics["impressions"] == len(labels)
+        assert metrics["positives"] == labels.sum() > 0
+        assert metrics["requests"] == len(frame)
+        assert metrics["auc"] == pytest.approx(roc_auc_score(labels, scores[task]), abs=1e-3)
+        assert metrics["logloss"] == pytest.approx(log_loss(labels, scores[task].astype(float)), abs=1e-5)
+    printed = capsys.readouterr().out
+    assert "popularity" in printed
+    assert all(task in printed for task in TASKS)
+
+
+def test_popularity_is_the_smoothed_rate_of_the_training_split(finetuned, dataset, tmp_path):
+    data = PreparedDataset.open(dataset)
+    shown, acted = defaultdict(int), defaultdict(int)
+    for request in loops.requests_of(data, "train"):
+        for item, label in zip(request["item_id"], request["label_click"], strict=True):
+            shown[item] += 1
+            acted[item] += label
+    overall = sum(acted.values()) / sum(shown.values())
+    rate = {item: (acted[item] + PRIOR_IMPRESSIONS * overall) / (n + PRIOR_IMPRESSIONS) for item, n in shown.items()}
+    requests = loops.requests_of(data, "test")
+    scores = [rate.get(item, overall) for request in requests for item in request["item_id"]]
+    labels = [label for request in requests for label in request["label_click"]]
+    popularity = report_of(tmp_path, finetuned, "--data", dataset)["metrics"]["popularity"]["click"]
+    assert popularity["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
+    assert popularity["logloss"] == pytest.approx(log_loss(labels, scores), abs=1e-6)
+    unseen = [i for request in requests for i in request["item_id"] if i not in shown]
+    assert popularity["by_age"]["unseen"]["impressions"] == len(unseen)
+
+
+def test_retrieval_equals_brute_force(pretrained, dataset, tmp_path, capsys):
+    report = report_of(tmp_path, pretrained, "--data", dataset)["retrieval"]
+    data, tower = PreparedDataset.open(dataset), SequenceTower.from_run(pretrained).eval()
+    begin, end = data.info.splits["test"]
+    positive = data.info.schema.positive_codes()
+    catalogue = torch.tensor([item["item_id"] for item in data.items().to_pylist()])
+    ranks = []
+    for events in loops.events_by_user(data).values():
+        hits = [i for i, e in enumerate(events) if begin <= e["timestamp"] < end and e["action"] in positive]
+        if not hits or not hits[0]:
+            continue
+        target, before = events[hits[0]], events[: hits[0]]
+        newest = before[-runs.CONFIG.max_history :]
+        history = History(
+            torch.tensor([len(newest)]), *(torch.tensor([e[name] for e in newest]) for name in loops.EVENT_COLUMNS)
+        )
+        with torch.no_grad():
+            context = tower.encoder.encode_context(history, tower.item_embedding(history.item_id))
+            scores = tower.encoder.states(context)[-1] @ tower.encoder.psi(tower.item_embedding(catalogue)).T
+        seen = {e["item_id"] for e in before} - {target["item_id"]}
+        own = scores[catalogue == target["item_id"]]
+        rivals = [s for s, item in zip(scores, catalogue.tolist(), strict=True) if item not in seen]
+        ranks.append(sum(bool(score > own) for score in rivals))
+    assert report["queries"] == len(ranks) > 5
+    for k in (10, 50, 100):
+        assert report[f"hr@{k}"] == pytest.approx(np.mean([rank < k for rank in ranks]), abs=1e-9)
+        gains = [1 / math.log2(rank + 2) if rank < k else 0.0 for rank in ranks]
+        assert report[f"ndcg@{k}"] == pytest.approx(np.mean(gains), abs=1e-4)
+    assert report["mean_rank"] == pytest.approx(np.mean(ranks), abs=0.5)
+    assert "ndcg@10" in capsys.readouterr().out
+
+
+@pytest.fixture
+def rewritten(dataset, tmp_path):
+    """Rewrites the schema in a copy of dataset.json."""
+
+    def rewrite(change):
+        values = json.loads((dataset / "dataset.json").read_text())
+        change(values["schema"])
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "dataset.json").write_text(json.dumps(values))
+        return tmp_path / "other"
+
+    return rewrite
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda schema: schema.update(actions=["save", "click", "hide"]), r"has actions \['save', 'click', 'hide'\]"),
+        (lambda schema: schema.update(surfaces=["home"]), "has surfaces"),
+        (lambda schema: schema.update(tasks=["click"]), "has tasks"),
+        (lambda schema: schema["features"].pop(), "has other features"),
+        (lambda schema: schema["features"][0].update(kind="categorical"), "has other features"),
+        (lambda schema: schema["features"].reverse(), "has other features"),
+    ],
+)
+def test_another_datasets_codes_are_refused(finetuned, rewritten, change, sentence):
+    with pytest.raises(UserError, match=sentence):
+        evaluate(finetuned, runs.CONFIG, rewritten(change), "test")
+
+
+def test_content_of_another_length_is_refused(finetuned, tmp_path):
+    prepare(replace(runs.SOURCE, content_dim=3), tmp_path / "other", PrepareOptions(num_buckets=2))
+    with pytest.raises(UserError, match="content"):
+        evaluate(finetuned, runs.CONFIG, tmp_path / "other", "test")
+
+
+def test_a_pretrained_run_asks_for_the_same_vocabulary_too(pretrained, rewritten):
+    with pytest.raises(UserError, match="has surfaces"):
+        evaluate(pretrained, runs.CONFIG, rewritten(lambda schema: schema.update(surfaces=["shop"])), "test")

@@ -1,0 +1,70 @@
+"""Cutting users' training events into segments."""
+
+import loops
+import numpy as np
+import pytest
+import runs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.loader.segments import SegmentReader, SegmentSource, cut_segments
+from pinfm.train.loader.streams import Draw
+
+
+def segments_of(lengths, segment_length):
+    users = np.repeat(np.arange(len(lengths)) * 7 - 3, lengths)
+    return users, [range(a, a + n) for a, n in zip(*cut_segments(users, segment_length), strict=True)]
+
+
+@given(st.lists(st.integers(1, 20), max_size=8), st.integers(2, 7))
+def test_segments_cover_all_but_lone_events_once_and_end_at_the_newest(lengths, segment_length):
+    users, segments = segments_of(lengths, segment_length)
+    covered = [event for segment in segments for event in segment]
+    assert len(covered) == len(set(covered))
+    assert all(2 <= len(segment) <= segment_length for segment in segments)
+    assert all(len(set(users[segment.start : segment.stop])) == 1 for segment in segments)
+    ends = np.cumsum(lengths)
+    expected = []
+    for end, length in zip(ends.tolist(), lengths, strict=True):
+        pieces = [
+            range(max(end - length, stop - segment_length), stop) for stop in range(end, end - length, -segment_length)
+        ]
+        expected += [piece for piece in reversed(pieces) if len(piece) > 1]
+    assert segments == expected
+
+
+@pytest.fixture(scope="module")
+def data(dataset):
+    return PreparedDataset.open(dataset)
+
+
+def test_only_events_before_the_end_of_training_are_read(data):
+    source, train_end = SegmentSource(data, 8), data.info.splits["train"][1]
+    read = []
+    for bucket_number in range(source.num_buckets):
+        bucket = source.read(bucket_number)
+        assert source.size(bucket_number) == len(bucket.start)
+        rows = np.arange(len(bucket.start))
+        arrays = SegmentReader(3, 2)(Draw(bucket=bucket, rows=rows, rng=np.random.default_rng(0)))
+        owners = np.repeat(arrays.user_id, arrays.history.lengths)
+        columns = [getattr(arrays.history, name).tolist() for name in loops.EVENT_COLUMNS]
+        read += list(zip(owners.tolist(), *columns, strict=True))
+    expected = []
+    for user, events in loops.events_by_user(data).items():
+        events = [e for e in events if e["timestamp"] < train_end]
+        lone = 1 if len(events) % 8 == 1 else 0
+        expected += [(user, *(e[name] for name in loops.EVENT_COLUMNS)) for e in events[lone:]]
+    assert sorted(read) == sorted(expected)
+    assert max(timestamp for *_, timestamp in read) < train_end
+    assert any(e["timestamp"] >= train_end for events in loops.events_by_user(data).values() for e in events)
+
+
+def test_targets_of_the_multi_token_loss_stand_one_to_window_ahead(data):
+    bucket = SegmentSource(data, 8).read(0)
+    rows = np.arange(len(bucket.start))
+    ahead = SegmentReader(runs.CONFIG.pretrain.window, 5)(
+        Draw(bucket=bucket, rows=rows, rng=np.random.default_rng(0))
+    ).ahead
+    assert ahead.shape == (bucket.length.sum(), 5)
+    assert set(np.unique(ahead)) == {1, 2, 3}
