@@ -84,12 +84,3 @@ class Logs:
 @pytest.fixture
 def logs(tmp_path: Path) -> Logs:
     return Logs(tmp_path)
-
-
-@pytest.fixture
-def shared_data() -> Path:
-    """The public data sets, where a checkout has them beside it."""
-    folder = Path(__file__).parents[4] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip("the public data sets are not beside the repository")
-    return folder
