@@ -43,11 +43,13 @@ class Scorer:
             One row per candidate, in order: `request` (the row of `requests`), `item_id`, and a probability per task.
 
         Raises:
-            UserError: the frame does not fit the signature.
+            UserError: the frame does not fit the signature, or the batch size is below 1.
 
         Example:
             scores = load("model").score(pd.read_parquet("requests.parquet"))
         """
+        if batch_size < 1:
+            raise UserError(f"the batch size ({batch_size}) must be at least 1.")
         parts = []
         for start in range(0, len(requests), batch_size):
             part = requests.iloc[start : start + batch_size]

@@ -38,6 +38,9 @@ def save(state: TrainState, run: Path) -> Path:
     """Writes RUN/checkpoints/step-*, under another name until it is whole. Every rank must call it."""
     path = run / CHECKPOINTS / f"step-{state.step:08d}"
     unfinished = path.with_name(f"unfinished-{path.name}")
+    if is_first_rank():
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was interrupted here
+    dist.barrier()
     dcp.save(state.state_dict(), checkpoint_id=unfinished)
     if is_first_rank():
         shutil.rmtree(path, ignore_errors=True)

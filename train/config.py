@@ -149,6 +149,13 @@ class RunConfig:
                 raise UserError(
                     f"{phase}.batch_size ({size}) must be a multiple of data_streams ({self.data_streams})."
                 )
+        widths = {
+            "item_table.dim": self.item_table.dim,
+            "feature_tables.dim / num_hashes": self.feature_tables.dim // self.feature_tables.num_hashes,
+        }
+        for name, width in widths.items():
+            if width % 4:
+                raise UserError(f"{name} ({width}) must be a multiple of 4, which fbgemm's kernels ask of a row.")
         self.model()  # its parts are checked against each other there
 
     def model(self) -> ModelConfig:

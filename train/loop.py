@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 import torch.distributed as dist
@@ -108,7 +108,7 @@ class MetricsLog:
         self._sums: dict[str, Tensor] = {}
         self._count, self._since = 0, time.perf_counter()
         self._writer = SummaryWriter(run / "tensorboard") if is_first_rank() else None
-        self._file = (run / "metrics.jsonl").open("a") if is_first_rank() else None
+        self._file = _continued(run / "metrics.jsonl", start_step) if is_first_rank() else None
         self._bar = tqdm(
             total=config.total_steps * config.examples_per_step,
             initial=start_step * config.examples_per_step,
@@ -155,6 +155,15 @@ class MetricsLog:
                 self._writer.add_scalar(name, value, step)
             self._bar.set_postfix({"loss": f"{self.last['loss']:.4f}"})
         self._sums, self._count, self._since = {}, 0, time.perf_counter()
+
+
+def _continued(path: Path, step: int) -> TextIO:
+    """Opens the log after the line of `step`: what an interrupted run logged beyond its checkpoint is trained again."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    file = path.open("w")
+    file.writelines(kept)
+    return file
 
 
 def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from pinfm.embeddings.collections import IdHasher
 from pinfm.embeddings.errors import UserError
 from pinfm.model.run_folder import MANIFEST, RunFolder
+from pinfm.model.schema import InputSchema
 from pinfm.train import checkpoint
 from pinfm.train.build import (
     Tables,
@@ -114,7 +115,9 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             config.seed,
         )
         if place.pretrained is not None and config.use_tower:
-            checkpoint.load_pretrained(model, RunFolder.open(place.pretrained))
+            pretrained = RunFolder.open(place.pretrained)
+            _require_same_codes(pretrained, schema)
+            checkpoint.load_pretrained(model, pretrained)
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer))
         begin(place, state, "finetune", config, dataset, tables)
         metrics = run_loop(state, feed, place.out, device, config, config.finetune)
@@ -128,14 +131,15 @@ def request_feed(
     """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation."""
     items, schema = ItemAttributes(dataset), dataset.info.schema
     randomization = config.cold_start.candidate_id_randomization if shuffle and config.use_tower else 0.0
+    # Without a tower nothing reads histories, so there is none to share and the shuffle can mix all requests.
+    group_size = config.finetune.requests_per_user if config.use_tower else 1
     return Feed(
-        # Without a tower nothing reads histories.
         RequestSource(
             dataset,
             split,
             max_history=config.max_history if config.use_tower else 0,
-            group_size=config.finetune.requests_per_user,
-            window_step=max(1, config.max_history // 4) if shuffle and config.finetune.requests_per_user > 1 else 1,
+            group_size=group_size,
+            window_step=max(1, config.max_history // 4) if shuffle and group_size > 1 else 1,
         ),
         stream_plan(config, config.finetune.batch_size, shuffle),
         RequestReader(schema, items, randomization, share_histories=not config.cold_start.learnable_token),
@@ -209,3 +213,14 @@ def run_loop(
         optimizer=phase.optimizer,
     )
     return train(state, feed.batches(state.step, total_steps), out, device, loop)
+
+
+def _require_same_codes(pretrained: RunFolder, schema: InputSchema) -> None:
+    """The tower knows actions and surfaces by code alone, so another order of names would fit and mean nothing."""
+    for name in ("actions", "surfaces"):
+        ours, theirs = getattr(schema, name), getattr(pretrained.schema, name)
+        if ours != theirs:
+            raise UserError(
+                f"{pretrained.path} was pretrained with {name} {list(theirs)}, the dataset has {list(ours)}; "
+                "pretrain on data with the same vocabulary."
+            )

@@ -22,12 +22,16 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> dict[str, Any]:
     """Scores; the report holds counts and seconds."""
     import pandas as pd
+    import pyarrow as pa
 
     from pinfm.inference.artifact import load
 
     if not args.requests.is_file():
         raise UserError(f"{args.requests} does not exist; give a Parquet file of requests.")
-    requests = pd.read_parquet(args.requests)
+    try:
+        requests = pd.read_parquet(args.requests)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{args.requests} can't be read as Parquet; give a Parquet file of requests.") from error
     scorer = load(args.model)
     start = time.perf_counter()
     scores = scorer.score(requests, args.batch_size)

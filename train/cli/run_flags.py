@@ -6,6 +6,7 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from pinfm.embeddings.errors import UserError
 from pinfm.train.config import RunConfig
 from pinfm.train.recipes import recipe_names, recipe_path
 
@@ -17,7 +18,11 @@ class RecipeFile(ActionConfigFile):
         self, parser: ArgumentParser, cfg: Namespace, values: Any, option_string: str | None = None
     ) -> None:
         """Reads the recipe into the namespace."""
-        super().__call__(parser, cfg, str(recipe_path(values)), option_string)  # type: ignore[no-untyped-call]
+        path = recipe_path(values)
+        try:
+            super().__call__(parser, cfg, str(path), option_string)  # type: ignore[no-untyped-call]
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
 
 
 def add_run_flags(parser: ArgumentParser) -> None:

@@ -1,0 +1,88 @@
+"""A run that was interrupted goes on as if nothing had happened."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import runs
+import torch
+from pandas.testing import assert_frame_equal
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.config import TowerConfig
+from pinfm.model.run_folder import RunFolder
+from pinfm.train.phases import Place, finetune, pretrain
+
+
+def assert_same_run(run, expected):
+    assert_frame_equal(runs.losses(run), runs.losses(expected), rtol=1e-6, atol=1e-6)
+    ours, theirs = runs.weights(run), runs.weights(expected)
+    assert ours.keys() == theirs.keys()
+    for name, weight in ours.items():
+        torch.testing.assert_close(weight, theirs[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_resumed_finetuning_run_equals_the_uninterrupted_one(finetuned, pretrained, dataset, tmp_path):
+    run = runs.interrupted(finetuned, tmp_path / "run", 8)
+    # It had gone on and logged a little after the checkpoint, and was killed while it wrote.
+    lines = (finetuned / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:10]) + lines[10][:7])
+    checkpoints = run / "checkpoints"
+    unfinished = shutil.copytree(checkpoints / "step-00000008", checkpoints / "unfinished-step-00000012")
+    (unfinished / ".metadata").write_bytes(b"torn")
+    assert RunFolder.open(run).latest_checkpoint().name == "step-00000008"
+    finetune(runs.CONFIG, Place(data=dataset, out=run, pretrained=pretrained, resume=True))
+    assert_same_run(run, finetuned)
+
+
+def test_a_resumed_pretraining_run_equals_the_uninterrupted_one(pretrained, dataset, tmp_path):
+    run = runs.interrupted(pretrained, tmp_path / "run", 4)
+    pretrain(runs.CONFIG, Place(data=dataset, out=run, resume=True))
+    assert_same_run(run, pretrained)
+
+
+def test_a_run_without_checkpoints_starts_over(pretrained, dataset, tmp_path):
+    run = runs.interrupted(pretrained, tmp_path / "run", 4)
+    shutil.rmtree(run / "checkpoints")
+    pretrain(runs.CONFIG, Place(data=dataset, out=run, resume=True))
+    assert_same_run(run, pretrained)
+
+
+def test_resuming_a_finished_run_changes_nothing(pretrained, dataset, tmp_path):
+    run = shutil.copytree(pretrained, tmp_path / "run")
+    pretrain(runs.CONFIG, Place(data=dataset, out=run, resume=True))
+    assert_same_run(run, pretrained)
+
+
+def test_a_run_folder_is_not_overwritten(pretrained, dataset):
+    with pytest.raises(UserError, match="holds a run already; continue it with --resume, or give another --out"):
+        pretrain(runs.CONFIG, Place(data=dataset, out=pretrained))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"tower": replace(runs.CONFIG.tower, dim=32)},
+        {"tower": TowerConfig(num_layers=2, dim=16, num_heads=2, out_dim=8, dropout=0.0)},
+        {"item_table": replace(runs.CONFIG.item_table, rows=300)},
+        {"item_table": replace(runs.CONFIG.item_table, num_hashes=3)},
+    ],
+)
+def test_a_pretrained_tower_of_another_shape_is_refused(pretrained, dataset, tmp_path, changed):
+    place = Place(data=dataset, out=tmp_path / "run", pretrained=pretrained)
+    with pytest.raises(UserError, match=r"the tower of .* does not fit this config") as told:
+        finetune(replace(runs.CONFIG, **changed), place)
+    assert "\n" not in str(told.value)
+    assert not place.out.exists()
+
+
+@pytest.mark.parametrize("name", ["actions", "surfaces"])
+def test_a_tower_that_was_pretrained_on_other_codes_is_refused(pretrained, dataset, tmp_path, name):
+    run = shutil.copytree(pretrained, tmp_path / "pretrained")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["schema"][name].reverse()
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=f"was pretrained with {name} .* pretrain on data with the same vocabulary"):
+        finetune(runs.CONFIG, Place(data=dataset, out=tmp_path / "run", pretrained=run))
+    assert not (tmp_path / "run").exists()

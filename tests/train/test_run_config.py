@@ -1,0 +1,88 @@
+"""A run's settings: what is refused, what the recipes say, and the file that comes back as the same config."""
+
+from dataclasses import replace
+
+import pytest
+import runs
+import yaml
+from jsonargparse import ArgumentParser
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.run_folder import RunFolder
+from pinfm.train.cli.run_flags import add_run_flags, config_from_manifest, run_config
+from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
+from pinfm.train.recipes import recipe_names, recipe_path
+
+
+def parsed(*flags):
+    parser = ArgumentParser(exit_on_error=False)
+    add_run_flags(parser)
+    return run_config(parser.instantiate(parser.parse_args([*map(str, flags), "--data", "d", "--out", "o"])))
+
+
+def test_the_config_of_a_run_is_read_back(finetuned):
+    assert parsed("--config", finetuned / "config.yaml") == runs.CONFIG
+    assert config_from_manifest(RunFolder.open(finetuned).manifest["config"]) == runs.CONFIG
+
+
+def test_flags_override_the_file(finetuned):
+    config = parsed("--config", finetuned / "config.yaml", "--tower.num_layers", 3, "--ranker.over_hidden", "[8, 4]")
+    assert config == replace(
+        runs.CONFIG,
+        tower=replace(runs.CONFIG.tower, num_layers=3),
+        ranker=replace(runs.CONFIG.ranker, over_hidden=(8, 4)),
+    )
+
+
+def test_without_a_file_the_defaults_hold():
+    assert parsed() == RunConfig()
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_says_what_it_means(name):
+    config, written = parsed("--config", name), yaml.safe_load(recipe_path(name).read_text())
+
+    def check(value, said):
+        for key, part in said.items():
+            if isinstance(part, dict):
+                check(getattr(value, key), part)
+            else:
+                found = getattr(value, key)
+                assert (list(found) if isinstance(found, tuple) else found) == part
+
+    check(config, written)
+    assert config != RunConfig()
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda: RunConfig(max_history=0), r"max_history \(0\) must be at least 1"),
+        (lambda: RunConfig(data_streams=0), r"data_streams \(0\) must be at least 1"),
+        (lambda: RunConfig(log_steps=0), r"log_steps \(0\) must be at least 1"),
+        (lambda: RunConfig(checkpoint_steps=-1), r"checkpoint_steps \(-1\) must be at least 1"),
+        (lambda: RunConfig(data_streams=7), r"batch_size \(128\) must be a multiple of data_streams \(7\)"),
+        (lambda: RunConfig(finetune=FinetuneConfig(batch_size=0)), r"finetune.batch_size \(0\) must be a multiple"),
+        (lambda: PretrainConfig(future_anchor_length=64), r"pretrain.future_anchor_length \(64\) must lie between"),
+        (
+            lambda: replace(runs.CONFIG, item_table=replace(runs.CONFIG.item_table, dim=6)),
+            r"item_table.dim \(6\) must be a multiple of 4",
+        ),
+        (
+            lambda: replace(runs.CONFIG, feature_tables=replace(runs.CONFIG.feature_tables, dim=4)),
+            r"feature_tables.dim / num_hashes \(2\) must be a multiple of 4",
+        ),
+        (
+            lambda: replace(
+                runs.CONFIG,
+                tower=replace(runs.CONFIG.tower, fusion="lite_mean"),
+                cold_start=replace(runs.CONFIG.cold_start, learnable_token=True),
+            ),
+            "which has no candidate token",
+        ),
+        (lambda: recipe_path("atlantis"), "neither a file nor a shipped recipe; the recipes are .*kuairand"),
+    ],
+)
+def test_a_setting_that_does_not_work_is_one_sentence(build, sentence):
+    with pytest.raises(UserError, match=sentence):
+        build()

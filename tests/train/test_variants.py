@@ -1,0 +1,144 @@
+"""Every variant of the model trains, is exported within the parity limit, and scores; freezing and rates do as told."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import runs
+import torch
+
+from pinfm.inference.export import export
+from pinfm.model.tower import SequenceTower
+from pinfm.train.build import build_finetune, build_optimizer, build_pretrain, finetune_tables, pretrain_tables, shard
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.phases import Place, finetune, pretrain
+
+# Few steps, each of many requests.
+SHORT = replace(runs.CONFIG, log_steps=1, finetune=replace(runs.CONFIG.finetune, batch_size=128))
+
+
+def changed(**fields: Any) -> Any:
+    """SHORT with some fields of its parts changed, as in changed(tower={"fusion": "lite_mean"})."""
+    parts = {name: replace(getattr(SHORT, name), **v) if isinstance(v, dict) else v for name, v in fields.items()}
+    return replace(SHORT, **parts)
+
+
+VARIANTS = {
+    "lite_mean": changed(tower={"fusion": "lite_mean"}),
+    "lite_last": changed(tower={"fusion": "lite_last"}),
+    "dot": changed(ranker={"interaction": "dot"}),
+    "no tower": changed(use_tower=False),
+    "content": changed(cold_start={"content_fusion": True}),
+    "token": changed(cold_start={"learnable_token": True}),
+    "dropouts": changed(
+        tower={"dropout": 0.2},
+        ranker={"dropout": 0.2},
+        cold_start={"dropout_under_7_days": 0.7, "dropout_7_to_28_days": 0.5},
+    ),
+    "bf16": changed(precision="bf16"),
+    "no next-token loss": changed(finetune={"next_token_weight": 0.0}),
+    "own histories": changed(finetune={"requests_per_user": 1}),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_trains_and_is_exported(dataset, tmp_path, name):
+    metrics = finetune(VARIANTS[name], Place(data=dataset, out=tmp_path / "run"))
+    steps = runs.losses(tmp_path / "run")
+    assert len(steps) >= 2
+    assert np.isfinite(steps.to_numpy()).all()
+    assert metrics["loss"] < steps["loss"].iloc[0]
+    if name in ("no tower", "no next-token loss"):
+        assert "next_token_loss" not in steps or not steps["next_token_loss"].any()
+    assert export(tmp_path / "run", tmp_path / "model")["max_abs_diff"] <= 1e-5
+
+
+@pytest.mark.parametrize("fields", [{"precision": "bf16"}, {"pretrain": {"log_q": False}}])
+def test_pretraining_variants_train(dataset, tmp_path, fields):
+    pretrain(changed(**fields), Place(data=dataset, out=tmp_path / "run"))
+    steps = runs.losses(tmp_path / "run")
+    assert np.isfinite(steps.to_numpy()).all()
+    assert steps["loss"].iloc[-1] < steps["loss"].iloc[0]
+
+
+def tower_of(run):
+    return {name: value for name, value in SequenceTower.from_run(run).state_dict().items() if ".content." not in name}
+
+
+def test_a_frozen_tower_keeps_its_pretrained_values(dataset, pretrained, finetuned, tmp_path):
+    config = changed(finetune={"freeze_tower": True})
+    finetune(config, Place(data=dataset, out=tmp_path / "run", pretrained=pretrained))
+    before, frozen, trained = tower_of(pretrained), tower_of(tmp_path / "run"), tower_of(finetuned)
+    assert frozen.keys() == before.keys()
+    for name, value in frozen.items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0, msg=name)
+    learnt = {name for name, value in trained.items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[0] for name in learnt} == {"item_embedding", "encoder"}
+    steps = runs.losses(tmp_path / "run")
+    assert steps["loss"].iloc[-1] < steps["loss"].iloc[0]
+    assert export(tmp_path / "run", tmp_path / "model")["max_abs_diff"] <= 1e-5
+
+
+@pytest.fixture
+def data(dataset):
+    return PreparedDataset.open(dataset)
+
+
+def rates_of(model, optimizer):
+    """Name -> learning rate of every weight that learns."""
+    owner = {id(parameter): name for name, parameter in model.named_parameters()}
+    tables = {name: group["lr"] for name, group in fused_groups(model)}
+    dense = optimizer.optimizers[1][1].param_groups
+    return tables | {owner[id(p)]: group["lr"] for group in dense for p in group["params"]}
+
+
+def fused_groups(model):
+    for owner, fused in model.fused_optimizer.optimizers:
+        (rate,) = {group["lr"] for group in fused.param_groups}
+        yield from ((f"{owner}.{name}", {"lr": rate}) for name in fused.params)
+
+
+def test_the_tower_learns_at_a_share_of_the_rankers_rate(group, data):
+    schema, tables = data.info.schema, finetune_tables(runs.CONFIG, data.info.schema, 60)
+    config = replace(runs.CONFIG.finetune.optimizer, dense_lr=0.01, table_lr=0.5, pretrained_lr_scale=0.1)
+    model = shard(build_finetune(runs.CONFIG, schema, tables, torch.device("cpu")), config, 32, torch.device("cpu"), 0)
+    rates = rates_of(model, build_optimizer(model, config))
+    parts = {"item_tables": 0.05, "feature_tables": 0.5, "encoder": 0.001, "ranker": 0.01, "tower_heads": 0.01}
+    for part, rate in parts.items():
+        own = {name: found for name, found in rates.items() if part in name}
+        assert own, part
+        assert all(found == pytest.approx(rate) for found in own.values()), own
+    assert len(rates) == sum(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_pretraining_learns_at_the_full_rates(group, data):
+    config, cpu = runs.CONFIG.pretrain.optimizer, torch.device("cpu")
+    module = build_pretrain(runs.CONFIG, data.info.schema, pretrain_tables(runs.CONFIG), cpu)
+    model = shard(module, config, 16, cpu, 0)
+    rates = rates_of(model, build_optimizer(model, config))
+    for part, rate in {"item_tables": config.table_lr, "encoder": config.dense_lr}.items():
+        own = [found for name, found in rates.items() if part in name]
+        assert own == pytest.approx([rate] * len(own))
+        assert own
+
+
+def test_nothing_pretrained_is_not_slowed_down(dataset, tmp_path, finetuned):
+    """Without --pretrained the tower learns at the ranker's rate, whatever pretrained_lr_scale says."""
+    for name, scale in (("a", 0.1), ("b", 1.0)):
+        optimizer = replace(SHORT.finetune.optimizer, pretrained_lr_scale=scale)
+        finetune(changed(finetune={"optimizer": optimizer}), Place(data=dataset, out=tmp_path / name))
+    assert runs.losses(tmp_path / "a").equals(runs.losses(tmp_path / "b"))
+
+
+def test_the_manifest_says_what_made_the_run(finetuned, pretrained, dataset):
+    manifest = json.loads((finetuned / "manifest.json").read_text())
+    assert manifest["kind"] == "finetune"
+    assert manifest["pretrained"] == str(pretrained)
+    assert manifest["data"] == str(dataset)
+    assert manifest["seed"] == manifest["config"]["seed"] == runs.CONFIG.seed
+    assert manifest["versions"]["torchrec"] == "1.8.0"
+    assert manifest["hardware"]["cores"] >= 1
+    assert manifest["dataset"]["counts"]["users"] == PreparedDataset.open(dataset).info.counts.users
+    assert any((finetuned / "tensorboard").iterdir())
