@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import runs
 import torch
 
 from pinfm.train.distributed import process_group
@@ -31,3 +32,31 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/data is not beside this checkout: the full data sets are not there to read")
     return folder
+
+
+# The dataset and the runs of runs.py, made once for all tests that ask.
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.getbasetemp()
+
+
+@pytest.fixture(scope="session")
+def dataset(root: Path) -> Path:
+    return runs.tiny_dataset(root)
+
+
+@pytest.fixture(scope="session")
+def pretrained(root: Path) -> Path:
+    return runs.pretrained_run(root)
+
+
+@pytest.fixture(scope="session")
+def finetuned(root: Path) -> Path:
+    return runs.finetuned_run(root)
+
+
+@pytest.fixture(scope="session")
+def exported(root: Path) -> Path:
+    return runs.exported_model(root)
