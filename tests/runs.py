@@ -150,6 +150,9 @@ def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Runs a program of this environment on one thread; a failure shows what it printed."""
     bin_folder = Path(sys.executable).parent
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+    if env.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Else every process compiles torch anew, which takes longer than all that these tests do.
+        env["PYTHONPYCACHEPREFIX"] = str(cwd.parent / "bytecode")
     words = [str(word) for word in arguments]
     done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"

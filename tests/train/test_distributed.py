@@ -26,7 +26,7 @@ def two(root, dataset, pretrained, finetuned):
     """The folder of the runs of two_processes.py."""
     folder = root / "two_processes"
     folder.mkdir()
-    runs.interrupted(finetuned, folder / "one_then_two", 4)
+    runs.interrupted(finetuned, folder / "one_then_two", 12)
     config = runs.write_config(runs.CONFIG, folder / "config.yaml")
     script = Path(__file__).with_name("two_processes.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -86,20 +86,23 @@ def test_pretraining_is_the_same_at_two_processes_started_by_torchx(two_pretrain
     assert RunFolder.open(two_pretrained).manifest["processes"] == 2
 
 
-CONTENT = replace(runs.CONFIG, cold_start=replace(runs.CONFIG.cold_start, content_fusion=True))
+FEW_STEPS = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, batch_size=128))
 
 
 @pytest.mark.parametrize(
-    ("name", "config"),
-    [("two_without_tower", replace(runs.CONFIG, use_tower=False)), ("two_with_content", CONTENT)],
+    ("name", "fields"),
+    [
+        ("two_without_tower", {"use_tower": False}),
+        ("two_with_content", {"cold_start": replace(runs.CONFIG.cold_start, content_fusion=True)}),
+    ],
 )
-def test_variants_are_the_same_at_two_processes(two, dataset, tmp_path, name, config):
-    finetune(config, Place(data=dataset, out=tmp_path / "one"))
+def test_variants_are_the_same_at_two_processes(two, dataset, tmp_path, name, fields):
+    finetune(replace(FEW_STEPS, **fields), Place(data=dataset, out=tmp_path / "one"))
     assert_same_training(two / name, tmp_path / "one")
 
 
 def test_one_process_continues_a_run_of_two(two, dataset, pretrained, finetuned, tmp_path):
-    run = runs.interrupted(two / "two", tmp_path / "run", 4)
+    run = runs.interrupted(two / "two", tmp_path / "run", 12)
     finetune(runs.CONFIG, Place(data=dataset, out=run, pretrained=pretrained, resume=True))
     assert_same_training(run, finetuned)
 

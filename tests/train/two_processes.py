@@ -12,11 +12,12 @@ from pinfm.train.cli.quiet import hush_libraries
 
 
 def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: list[str]) -> None:
+    few_steps = ["--finetune.batch_size", "128"]
     runs = [
         ["--out", str(folder / "two"), "--pretrained", pretrained],
         ["--out", str(folder / "one_then_two"), "--pretrained", pretrained, "--resume"],
-        ["--out", str(folder / "two_without_tower"), "--use_tower", "false"],
-        ["--out", str(folder / "two_with_content"), "--cold_start.content_fusion", "true"],
+        ["--out", str(folder / "two_without_tower"), "--use_tower", "false", *few_steps],
+        ["--out", str(folder / "two_with_content"), "--cold_start.content_fusion", "true", *few_steps],
     ]
     # A launcher's store serves one group in a process's life; each run here meets at a port of its own.
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
