@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pinfm.train.cli.run_flags import add_run_flags, describe, run_config
+from pinfm.train.cli.run_flags import add_run_flags, print_end, run_config
 
 SUMMARY = "joint training of tower and ranker on impressions"
 
@@ -22,5 +22,5 @@ def run(args: Namespace) -> dict[str, Any]:
 
     place = Place(data=args.data, out=args.out, resume=args.resume, pretrained=args.pretrained)
     metrics = finetune(run_config(args), place)
-    print(describe(args.out, metrics, "requests"))
+    print_end(args.out, metrics, "requests")
     return {"run": str(args.out), "metrics": metrics}

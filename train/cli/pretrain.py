@@ -4,7 +4,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pinfm.train.cli.run_flags import add_run_flags, describe, run_config
+from pinfm.train.cli.run_flags import add_run_flags, print_end, run_config
 
 SUMMARY = "self-supervised pretraining of tables and tower"
 
@@ -19,5 +19,5 @@ def run(args: Namespace) -> dict[str, Any]:
     from pinfm.train.phases import Place, pretrain
 
     metrics = pretrain(run_config(args), Place(data=args.data, out=args.out, resume=args.resume))
-    print(describe(args.out, metrics, "segments"))
+    print_end(args.out, metrics, "segments")
     return {"run": str(args.out), "metrics": metrics}

@@ -1,5 +1,6 @@
 """The flags that `pretrain` and `finetune` share: a config, its overrides, and where to read and write."""
 
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,11 @@ def config_from_manifest(values: dict[str, Any]) -> RunConfig:
     return run_config(parser.instantiate(parser.parse_object(values)))
 
 
-def describe(run: Path, metrics: dict[str, float], unit: str) -> str:
-    """The line that ends a training verb."""
+def print_end(run: Path, metrics: dict[str, float], unit: str) -> None:
+    """The line that ends a training verb, from the first process alone."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     if not metrics:
-        return f"{run}: finished before, nothing left to train"
-    return f"{run}: loss {metrics['loss']:.4f}, {metrics['examples_per_s']:.0f} {unit}/s"
+        print(f"{run}: finished before, nothing left to train")
+        return
+    print(f"{run}: loss {metrics['loss']:.4f}, {metrics['examples_per_s']:.0f} {unit}/s")
