@@ -1,21 +1,26 @@
 """The whole road on the shipped sample: prepare, pretrain, fine-tune, the same ranker without the tower, evaluate both,
 export, and score from the exported file.
 
-Each stage is a verb of its own and is printed as the command that it is.
+Each stage is a verb of its own and is printed as the command that it is. The ranker without the tower needs nothing of
+the pretraining, so it trains and is evaluated in a second process meanwhile.
 """
 
 import contextlib
 import json
+import multiprocessing
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.cli.quiet import hush_libraries
 
 SUMMARY = "the whole road on the shipped sample, in minutes"
 
@@ -29,31 +34,38 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> dict[str, Any]:
-    """Runs every stage, prints the table and writes OUT/report.json."""
+    """Runs every stage, prints the table and writes OUT/report.json.
+
+    Raises:
+        UserError: `--out` holds something else, or what a verb raises.
+    """
     out: Path = args.out
     _clear(out, args.overwrite)
-    stages = Stages(out)
     data, fused, no_tower, model = (str(out / name) for name in ("dataset", "fused", "no_tower", "model"))
     training = ["--config", args.config, "--seed", str(args.seed), "--data", data]
-    prepared = stages.run("prepare", ["prepare", "kuairand", "--out", data])
-    stages.run("pretrain", ["pretrain", *training, "--out", str(out / "pretrain")])
-    stages.run("finetune", ["finetune", *training, "--out", fused, "--pretrained", str(out / "pretrain")])
-    stages.run("finetune_no_tower", ["finetune", *training, "--out", no_tower, "--use_tower", "false"])
-    fused_report = stages.run("evaluate", ["evaluate", fused, "--data", data])["metrics"]
-    no_tower_report = stages.run("evaluate_no_tower", ["evaluate", no_tower, "--data", data])["metrics"]
-    exported = stages.run("export", ["export", fused, "--out", model])
-    scores = str(out / "scores.parquet")
-    stages.run("score", ["score", model, str(out / "fused" / "requests.parquet"), "--out", scores])
+    stages = Stages(out)
+    stages.run("prepare", ["prepare", "kuairand", "--out", data])
+    beside = {
+        "finetune_no_tower": ["finetune", *training, "--out", no_tower, "--use_tower", "false"],
+        "evaluate_no_tower": ["evaluate", no_tower, "--data", data],
+    }
+    with stages.meanwhile(beside):
+        stages.run("pretrain", ["pretrain", *training, "--out", str(out / "pretrain")])
+        stages.run("finetune", ["finetune", *training, "--out", fused, "--pretrained", str(out / "pretrain")])
+        stages.run("evaluate", ["evaluate", fused, "--data", data])
+        stages.run("export", ["export", fused, "--out", model])
+        scores = str(out / "scores.parquet")
+        stages.run("score", ["score", model, str(out / "fused" / "requests.parquet"), "--out", scores])
     report = {
         "seconds": stages.seconds,
-        "dataset": prepared,
+        "dataset": stages.report("prepare"),
         "metrics": {
-            "fused": fused_report["model"],
-            "no_tower": no_tower_report["model"],
-            "popularity": fused_report["popularity"],
+            "fused": stages.report("evaluate")["metrics"]["model"],
+            "no_tower": stages.report("evaluate_no_tower")["metrics"]["model"],
+            "popularity": stages.report("evaluate")["metrics"]["popularity"],
         },
-        "parity": exported["parity"],
-        "artifact": exported["artifact"],
+        "parity": stages.report("export")["parity"],
+        "artifact": stages.report("export")["artifact"],
     }
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     _print(report, out)
@@ -61,7 +73,7 @@ def run(args: Namespace) -> dict[str, Any]:
 
 
 class Stages:
-    """Runs verbs one after the other, with what they print in OUT/log.txt and their seconds kept.
+    """Runs verbs, with what each prints in OUT/logs, what it reports in OUT/reports, and its seconds kept.
 
     Args:
         out: the folder that everything goes to.
@@ -70,21 +82,52 @@ class Stages:
     def __init__(self, out: Path) -> None:
         self.seconds: dict[str, float] = {}
         self._out = out
-        self._verbs = {point.name: point for point in entry_points(group="pinfm.verbs")}
 
-    def run(self, stage: str, command: Sequence[str]) -> dict[str, Any]:
-        """Runs `pinfm COMMAND` and returns its report."""
-        # Imported late: main.py imports nothing of the verbs, and the verbs nothing of main.py, until one runs.
-        from pinfm.train.cli.main import run_verb
+    def run(self, stage: str, command: Sequence[str]) -> None:
+        """Runs `pinfm COMMAND` in this process."""
+        self.seconds[stage] = _run_verb(self._out, stage, command)
 
-        print("$ pinfm " + " ".join(command), flush=True)
-        start = time.perf_counter()
-        report = self._out / "reports" / f"{stage}.json"
-        with (self._out / "log.txt").open("a") as log, contextlib.redirect_stdout(log):
-            run_verb(self._verbs[command[0]].load(), command[0], [*command[1:], "--report", str(report)])
-        self.seconds[stage] = round(time.perf_counter() - start, 1)
-        values: dict[str, Any] = json.loads(report.read_text())
+    @contextlib.contextmanager
+    def meanwhile(self, commands: dict[str, Sequence[str]]) -> Iterator[None]:
+        """Runs `pinfm COMMAND` of each stage in a second process, while the body runs in this one.
+
+        The two halve the threads; steps this small hardly use more than one core each.
+        """
+        threads = max(1, torch.get_num_threads() // 2)
+        torch.set_num_threads(threads)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, context, torch.set_num_threads, [threads]) as second:
+            started = second.submit(_run_verbs, self._out, commands)
+            yield
+            self.seconds |= started.result()
+
+    def report(self, stage: str) -> dict[str, Any]:
+        """What a stage that ran reported."""
+        values: dict[str, Any] = json.loads(_report_file(self._out, stage).read_text())
         return values
+
+
+def _run_verb(out: Path, stage: str, command: Sequence[str]) -> float:
+    # Imported late: main.py imports nothing of the verbs, and the verbs nothing of main.py, until one runs.
+    from pinfm.train.cli.main import run_verb
+
+    print("$ pinfm " + " ".join(command), flush=True)
+    start = time.perf_counter()
+    verb = entry_points(group="pinfm.verbs")[command[0]].load()
+    with (out / "logs" / f"{stage}.txt").open("w") as log, contextlib.redirect_stdout(log):
+        run_verb(verb, command[0], [*command[1:], "--report", str(_report_file(out, stage))])
+    return round(time.perf_counter() - start, 1)
+
+
+def _run_verbs(out: Path, commands: dict[str, Sequence[str]]) -> dict[str, float]:
+    hush_libraries()
+    # One progress bar on the terminal is enough: the other process has it.
+    with (out / "logs" / "meanwhile.txt").open("w") as log, contextlib.redirect_stderr(log):
+        return {stage: _run_verb(out, stage, command) for stage, command in commands.items()}
+
+
+def _report_file(out: Path, stage: str) -> Path:
+    return out / "reports" / f"{stage}.json"
 
 
 def _clear(out: Path, overwrite: bool) -> None:
@@ -92,7 +135,8 @@ def _clear(out: Path, overwrite: bool) -> None:
         if not overwrite or not (out / "reports").is_dir():
             raise UserError(f"{out} is not empty; give another --out, or --overwrite true for an earlier quickstart.")
         shutil.rmtree(out)
-    (out / "reports").mkdir(parents=True)
+    for folder in ("reports", "logs"):
+        (out / folder).mkdir(parents=True)
 
 
 def _print(report: dict[str, Any], out: Path) -> None:
