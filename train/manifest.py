@@ -12,12 +12,17 @@ from typing import Any
 import torch
 import yaml
 
-from pinfm.model.run_folder import MANIFEST
+from pinfm.embeddings.errors import UserError
+from pinfm.model.run_folder import MANIFEST, RunFolder
 from pinfm.model.schema import InputSchema
 from pinfm.train.build import Tables
 from pinfm.train.config import RunConfig
 
 PACKAGES = ("pinfm", "torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "torchx", "numpy", "pyarrow", "duckdb")
+
+
+# What a resumed run may set anew: where it runs, how often it reports, and how far it goes.
+MAY_CHANGE = {"device", "checkpoint_steps", "log_steps", "pretrain.epochs", "finetune.epochs"}
 
 
 def write_manifest(
@@ -46,6 +51,23 @@ def write_manifest(
         **origin,
     }
     (run / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def require_same_config(run: RunFolder, config: RunConfig) -> None:
+    """A run goes on with the settings it began with, but for its length, its rhythm and its hardware.
+
+    Raises:
+        UserError: another setting differs.
+    """
+    began, given = (_flat(json.loads(json.dumps(values))) for values in (run.manifest["config"], asdict(config)))
+    changed = [name for name in given if name not in MAY_CHANGE and given[name] != began.get(name)]
+    if changed:
+        name = changed[0]
+        others = f" ({len(changed) - 1} more differ)" if len(changed) > 1 else ""
+        raise UserError(
+            f"{run.path} was begun with {name} {began.get(name)}, not {given[name]}{others}; "
+            f"resume with --config {run.path}/config.yaml, or give another --out."
+        )
 
 
 def versions() -> dict[str, str]:
@@ -80,6 +102,14 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
     ).stdout.strip()
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"tower": {"dim": 8}} -> {"tower.dim": 8}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def _plain(value: Any) -> Any:

@@ -34,7 +34,7 @@ from pinfm.train.loader.requests import RequestReader, RequestSource
 from pinfm.train.loader.segments import SegmentReader, SegmentSource
 from pinfm.train.loader.streams import StreamPlan
 from pinfm.train.loop import LoopConfig, train
-from pinfm.train.manifest import write_manifest
+from pinfm.train.manifest import require_same_config, write_manifest
 from pinfm.train.parity import write_parity_requests
 
 
@@ -174,7 +174,9 @@ def begin(
 ) -> None:
     """Continues an earlier run, or writes the manifest of a new one."""
     if place.resume and (place.out / MANIFEST).exists() and RunFolder.open(place.out).has_checkpoint():
-        checkpoint.resume(state, RunFolder.open(place.out))
+        run = RunFolder.open(place.out)
+        require_same_config(run, config)
+        checkpoint.resume(state, run)
         return
     if is_first_rank():
         place.out.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,12 @@ def test_a_resumed_pretraining_run_equals_the_uninterrupted_one(pretrained, data
     assert_same_run(run, pretrained)
 
 
+def test_a_run_is_resumed_with_its_own_settings(pretrained, dataset):
+    other = replace(runs.CONFIG, seed=5, tower=replace(runs.CONFIG.tower, dim=2 * runs.CONFIG.tower.dim))
+    with pytest.raises(UserError, match=r"was begun with seed 3, not 5 \(1 more differ\); resume with --config .*yaml"):
+        pretrain(other, Place(data=dataset, out=pretrained, resume=True))
+
+
 def test_a_run_without_checkpoints_starts_over(pretrained, dataset, tmp_path):
     run = runs.interrupted(pretrained, tmp_path / "run", 4)
     shutil.rmtree(run / "checkpoints")

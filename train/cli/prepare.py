@@ -84,7 +84,7 @@ def _add_fields(parser: ArgumentParser, kind: type[Any], skip: set[str]) -> None
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=types[field.name],
-            help=" ".join(told[1].split()).replace("%", "%%") if told else None,
+            help=" ".join(told[1].split()) if told else None,
             **settings,
         )
 
