@@ -4,7 +4,8 @@ All three are InfoNCE over pairs (anchor event i, target event j). With s_ij = <
 
     l_ij = -log( e^{s_ij} / (e^{s_ij} + sum_k e^{s_ik}) ) = softplus( logsumexp_k(s_ik) - s_ij )
 
-so the sum over the negatives k is computed once per anchor and shared by all of its targets.
+so the sum over the negatives k is computed once per anchor and shared by all of its targets. Where the items compared
+with are the whole catalogue, the target is one of them, and the loss is the full softmax's: logsumexp_k(s_ik) - s_ij.
 
     T  events of the batch     A  anchors     V  unique items of the batch     S  segments     O  width of H and z
 """
@@ -16,9 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pinfm.model.jagged import positions
-
-# Stands for "no negatives" in place of -inf, whose logsumexp has no gradient.
-_NEVER = -1e9
+from pinfm.model.logsumexp import NEVER, log_sum_exp
 
 
 class Sequences(NamedTuple):
@@ -43,34 +42,42 @@ class Negatives(NamedTuple):
     Args:
         z: (K, O), psi of the items.
         log_weight: (K,) float, log of how many negatives the item stands for; -1e9 for none.
-        engaged: (S, K) bool, true where the user engaged positively with the item, which makes it no negative.
+        engaged: (S, K) bool, true where the user engaged positively with the item, which makes it no negative; (0, K)
+            for the whole catalogue, where the targets are among the items.
     """
 
     z: Tensor
     log_weight: Tensor
     engaged: Tensor
 
+    def hold_targets(self) -> bool:
+        """Whether targets are among the items."""
+        return self.engaged.size(0) == 0
 
-def in_batch_log_weights(sequences: Sequences, num_items: int, log_q_V: Tensor | None) -> Tensor:
-    """The batch's positive events as negatives for each other.
 
-    Unique items weighted by their counts equal one negative per event, at a fraction of the products.
+def in_batch_counts(sequences: Sequences, num_items: int) -> Tensor:
+    """(V,) int64: how many positive events of the batch each item has; they are negatives for each other."""
+    return torch.bincount(sequences.item[sequences.positive], minlength=num_items)
+
+
+def log_weights(counts_V: Tensor, log_q_V: Tensor | None) -> Tensor:
+    """How much each item counts as a negative.
+
+    Unique items weighted by their counts equal one negative per draw, at a fraction of the products.
 
     Args:
-        sequences: the batch.
-        num_items: V.
-        log_q_V: log of each item's expected share of the negatives; subtracted, so that popular items are not punished
-            for being drawn more often (log-Q correction, Yi et al., RecSys 2019; on the negatives alone). None leaves
-            the counts as they are.
+        counts_V: how often each item was drawn.
+        log_q_V: log of how often it was to be expected; subtracted, so that the sum estimates the one over the whole
+            catalogue, and popular items are not punished for being drawn more often (log-Q correction, Yi et al.,
+            RecSys 2019; on the negatives alone). None leaves the counts as they are.
 
     Returns:
-        (V,) float32; -1e9 for items without a positive event.
+        (V,) float32; -1e9 for items that were not drawn.
     """
-    counts_V = torch.bincount(sequences.item[sequences.positive], minlength=num_items)
     log_weight_V = counts_V.clamp(min=1).float().log()
     if log_q_V is not None:
         log_weight_V = log_weight_V - log_q_V
-    return log_weight_V.masked_fill(counts_V == 0, _NEVER)
+    return log_weight_V.masked_fill(counts_V == 0, NEVER)
 
 
 def engaged_items(sequences: Sequences, ids_V: Tensor, ids_K: Tensor) -> Tensor:
@@ -107,16 +114,12 @@ def negative_logsumexp(states_AO: Tensor, user_A: Tensor, temperature: Tensor, n
     Returns:
         (A,) float32; about -1e9 where an anchor has no negative.
     """
-    logits_AK = ((states_AO / temperature) @ negatives.z.T).float()
-    # In place: this block is by far the largest of the step, and copies of it are what the loss costs.
-    logits_AK = logits_AK.add_(negatives.log_weight).masked_fill_(negatives.engaged[user_A], _NEVER)
-    highest_A1 = logits_AK.detach().amax(dim=1, keepdim=True)
-    # Below e^-50 of the largest nothing changes in float32, and on a CPU exp is ten times slower there.
-    weights_AK = (logits_AK - highest_A1).clamp_(min=-50.0).exp()
-    return highest_A1[:, 0] + weights_AK.sum(dim=1).log()
+    return log_sum_exp(states_AO / temperature, negatives.z, negatives.log_weight, negatives.engaged, user_A)
 
 
-def pair_losses(states_PO: Tensor, z_PO: Tensor, temperature: Tensor, negative_P: Tensor) -> Tensor:
+def pair_losses(
+    states_PO: Tensor, z_PO: Tensor, temperature: Tensor, negative_P: Tensor, holds_target: bool = False
+) -> Tensor:
     """InfoNCE of P pairs.
 
     Args:
@@ -124,12 +127,13 @@ def pair_losses(states_PO: Tensor, z_PO: Tensor, temperature: Tensor, negative_P
         z_PO: psi of each pair's target.
         temperature: t.
         negative_P: the anchors' `negative_logsumexp`.
+        holds_target: whether the target is already in that sum.
 
     Returns:
         (P,) float32.
     """
     positive_P = (states_PO * z_PO).sum(1).float() / temperature
-    return F.softplus(negative_P - positive_P)
+    return negative_P - positive_P if holds_target else F.softplus(negative_P - positive_P)
 
 
 def next_token_pairs(sequences: Sequences, newest: int | None = None) -> tuple[Tensor, Tensor]:

@@ -49,6 +49,9 @@ class PretrainConfig:
         window: L', how many events ahead L_mtl and L_ftl look.
         pairs_per_anchor: targets that L_mtl draws for each event.
         future_anchor_length: L_d, the history length at which L_ftl looks ahead; below segment_length.
+        negatives: what a target is compared with. `in_batch`: the batch's positive events; `sampled`: items drawn
+            evenly from the catalogue; `catalogue`: every item, the full softmax, for catalogues up to some 100,000.
+        num_sampled: items drawn a step, over all ranks.
         log_q: correct the in-batch negatives for their popularity.
         optimizer: learning rates.
     """
@@ -62,6 +65,8 @@ class PretrainConfig:
     window: int = 8
     pairs_per_anchor: int = 2
     future_anchor_length: int = 32
+    negatives: Literal["in_batch", "sampled", "catalogue"] = "in_batch"
+    num_sampled: int = 1024
     log_q: bool = False
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -149,6 +154,11 @@ class RunConfig:
                 raise UserError(
                     f"{phase}.batch_size ({size}) must be a multiple of data_streams ({self.data_streams})."
                 )
+        if self.pretrain.num_sampled < 1 or self.pretrain.num_sampled % self.data_streams:
+            raise UserError(
+                f"pretrain.num_sampled ({self.pretrain.num_sampled}) must be a multiple of data_streams "
+                f"({self.data_streams})."
+            )
         widths = {
             "item_table.dim": self.item_table.dim,
             "feature_tables.dim / num_hashes": self.feature_tables.dim // self.feature_tables.num_hashes,

@@ -20,18 +20,17 @@ from pinfm.model.joint import FusedRanker, PlainRanker
 from pinfm.model.losses import (
     Negatives,
     Sequences,
-    engaged_items,
     future_token_pairs,
-    in_batch_log_weights,
+    in_batch_counts,
+    log_weights,
     multi_token_pairs,
-    negative_logsumexp,
     next_token_pairs,
-    pair_losses,
 )
 from pinfm.model.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
 from pinfm.train.config import FinetuneConfig, PretrainConfig
-from pinfm.train.distributed import gather_rows, mean_over_ranks, sum_over_ranks
+from pinfm.train.contrastive import contrastive_losses, log_expected, negatives_of_all_ranks
+from pinfm.train.distributed import mean_over_ranks
 from pinfm.train.loader.batches import RequestBatch, SegmentBatch
 
 Vectors = Mapping[str, JaggedTensor]
@@ -59,13 +58,13 @@ class PretrainObjective(nn.Module):
         item_VE = concatenate_sub_tables(items, self.item_table)
         sequences = Sequences(batch.history.lengths, batch.user, batch.item_index, batch.positive)
         states_TO = encoder.states(encoder.encode_context(batch.history, item_VE[batch.item_index]))
+        z_VO = encoder.psi(item_VE)
         next_token, multi_token, future_token = contrastive_losses(
-            encoder,
+            encoder.temperature(),
             states_TO,
-            item_VE,
+            z_VO,
             sequences,
-            batch.item_ids,
-            batch.log_share if config.log_q else None,
+            self._negatives(z_VO, sequences, batch),
             [
                 next_token_pairs(sequences),
                 multi_token_pairs(sequences, batch.ahead),
@@ -84,6 +83,19 @@ class PretrainObjective(nn.Module):
             "future_token_loss": future_token,
             "temperature": encoder.temperature(),
         }
+
+    def _negatives(self, z_VO: Tensor, sequences: Sequences, batch: SegmentBatch) -> Negatives:
+        if self.config.negatives == "catalogue":
+            # Every rank compares with the whole catalogue already.
+            nobody_SV = torch.zeros(0, z_VO.size(0), dtype=torch.bool, device=z_VO.device)
+            return Negatives(z_VO, log_weights(batch.drawn, None), nobody_SV)
+        if self.config.negatives == "sampled":
+            log_weight_V = log_weights(batch.drawn, log_expected(batch.drawn, batch.log_share))
+        else:
+            counts_V = in_batch_counts(sequences, z_VO.size(0))
+            log_q_V = log_expected(counts_V, batch.log_share) if self.config.log_q else None
+            log_weight_V = log_weights(counts_V, log_q_V)
+        return negatives_of_all_ranks(z_VO, sequences, batch.item_ids, log_weight_V)
 
 
 class RankingObjective(nn.Module):
@@ -185,58 +197,10 @@ class JointObjective(nn.Module):
             return states_TO.new_zeros(())
         sequences = Sequences(batch.history.lengths, batch.user, batch.event_item, batch.positive)
         pairs = next_token_pairs(sequences, self.config.next_token_newest)
-        encoder = self.model.encoder
-        return contrastive_losses(encoder, states_TO, item_VE, sequences, batch.item_ids, None, [pairs])[0]
-
-
-def contrastive_losses(
-    encoder: SequenceEncoder,
-    states_TO: Tensor,
-    item_VE: Tensor,
-    sequences: Sequences,
-    ids_V: Tensor,
-    log_share_V: Tensor | None,
-    pair_sets: Sequence[tuple[Tensor, Tensor]],
-) -> list[Tensor]:
-    """Mean InfoNCE over each set of (anchor, target) pairs, against the negatives of all ranks.
-
-    Args:
-        encoder: psi and the temperature.
-        states_TO: H of every event.
-        item_VE: vectors of the rank's unique items.
-        sequences: the events.
-        ids_V: raw ids of the unique items, ascending.
-        log_share_V: log of each item's share of positive events, for the log-Q correction; None for no correction.
-        pair_sets: anchors and targets as event indices.
-    """
-    z_VO, temperature = encoder.psi(item_VE), encoder.temperature()
-    negatives = negatives_of_all_ranks(z_VO, sequences, ids_V, log_share_V)
-    user_T = torch.repeat_interleave(sequences.user, sequences.lengths)
-    anchors_A, anchor_of_pair = torch.unique(torch.cat([anchors for anchors, _ in pair_sets]), return_inverse=True)
-    negative_A = negative_logsumexp(states_TO[anchors_A], user_T[anchors_A], temperature, negatives)
-    losses = []
-    for (anchors, targets), anchor_rows in zip(
-        pair_sets, anchor_of_pair.split([len(anchors) for anchors, _ in pair_sets]), strict=True
-    ):
-        z_PO = z_VO[sequences.item[targets]]
-        pairs_P = pair_losses(states_TO[anchors], z_PO, temperature, negative_A[anchor_rows])
-        losses.append(mean_over_ranks(pairs_P.sum(), torch.tensor(len(anchors), device=pairs_P.device)))
-    return losses
-
-
-def negatives_of_all_ranks(z_VO: Tensor, sequences: Sequences, ids_V: Tensor, log_share_V: Tensor | None) -> Negatives:
-    """The positive events of every rank's batch as negatives; the gradient flows back to the rank that owns them."""
-    log_q_V = None
-    if log_share_V is not None:
-        # With Q = share * number of negatives, the weighted sum estimates the softmax over the whole catalogue.
-        log_q_V = log_share_V + sum_over_ranks(sequences.positive.sum()).clamp(min=1).float().log()
-    log_weight_V = in_batch_log_weights(sequences, ids_V.size(0), log_q_V)
-    ids = [rows[:, 0] for rows in gather_rows(ids_V[:, None])]
-    return Negatives(
-        z=torch.cat(gather_rows(z_VO)),
-        log_weight=torch.cat(gather_rows(log_weight_V[:, None]))[:, 0],
-        engaged=torch.cat([engaged_items(sequences, ids_V, ids_K) for ids_K in ids], dim=1),
-    )
+        z_VO = self.model.encoder.psi(item_VE)
+        counts_V = in_batch_counts(sequences, z_VO.size(0))
+        negatives = negatives_of_all_ranks(z_VO, sequences, batch.item_ids, log_weights(counts_V, None))
+        return contrastive_losses(self.model.encoder.temperature(), states_TO, z_VO, sequences, negatives, [pairs])[0]
 
 
 def ranking_loss(logits_NK: Tensor, labels_NK: Tensor) -> Tensor:

@@ -71,8 +71,14 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
         feed = Feed(
             SegmentSource(dataset, config.pretrain.segment_length),
             stream_plan(config, config.pretrain.batch_size),
-            SegmentReader(config.pretrain.window, config.pretrain.pairs_per_anchor),
-            SegmentCollator(items, IdHasher([tables.item]), schema),
+            SegmentReader(
+                config.pretrain.window,
+                config.pretrain.pairs_per_anchor,
+                items.item_id,
+                # Every stream draws its part, so that a step's draws do not depend on the number of ranks.
+                config.pretrain.num_sampled // config.data_streams if config.pretrain.negatives == "sampled" else 0,
+            ),
+            SegmentCollator(items, IdHasher([tables.item]), schema, config.pretrain.negatives),
         )
         model = shard(
             build_pretrain(config, schema, tables, device),

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,8 @@ from pinfm.model.losses import (
     Sequences,
     engaged_items,
     future_token_pairs,
-    in_batch_log_weights,
+    in_batch_counts,
+    log_weights,
     multi_token_pairs,
     negative_logsumexp,
     next_token_pairs,
@@ -64,7 +66,7 @@ def infonce(states_TO, z_VO, temperature, sequences, pairs, log_q_V=None):
     """The fast path over a batch, as training puts it together."""
     ids_V = torch.arange(len(z_VO))
     negatives = Negatives(
-        z_VO, in_batch_log_weights(sequences, len(z_VO), log_q_V), engaged_items(sequences, ids_V, ids_V)
+        z_VO, log_weights(in_batch_counts(sequences, len(z_VO)), log_q_V), engaged_items(sequences, ids_V, ids_V)
     )
     anchors, targets = pairs
     user_T = sequences.user.repeat_interleave(sequences.lengths)
@@ -173,10 +175,12 @@ def test_counts_as_weights_equal_negatives_listed_one_by_one():
 def test_log_weights_are_counts_of_positive_events_over_q():
     batch = [(0, [(0, True), (0, True), (1, False), (3, True)]), (1, [(0, True), (1, False)])]
     sequences = sequences_of(batch)
-    plain = in_batch_log_weights(sequences, 4, None)
+    plain = log_weights(in_batch_counts(sequences, 4), None)
     assert plain.tolist() == pytest.approx([math.log(3), -1e9, -1e9, 0.0])
     log_q = torch.tensor([0.5, -1.0, 2.0, -3.0])
-    assert in_batch_log_weights(sequences, 4, log_q).tolist() == pytest.approx([math.log(3) - 0.5, -1e9, -1e9, 3.0])
+    assert log_weights(in_batch_counts(sequences, 4), log_q).tolist() == pytest.approx(
+        [math.log(3) - 0.5, -1e9, -1e9, 3.0]
+    )
 
 
 def test_items_that_are_never_positive_are_no_negatives():
@@ -241,3 +245,13 @@ def test_half_precision_states_give_float32_losses():
     half = infonce(states.bfloat16(), z.bfloat16(), temperature.float(), sequences, next_token_pairs(sequences))
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, exact, rtol=0.05, atol=0.05)
+
+
+def test_against_the_whole_catalogue_it_is_the_full_softmax():
+    states, z, temperature = torch.randn(5, WIDTH), torch.randn(NUM_ITEMS, WIDTH), torch.tensor(0.3)
+    target = torch.tensor([0, 3, 3, 5, 1])
+    negatives = Negatives(z, torch.zeros(NUM_ITEMS), torch.zeros(0, NUM_ITEMS, dtype=torch.bool))
+    assert negatives.hold_targets()
+    sums = negative_logsumexp(states, torch.zeros(5, dtype=torch.int64), temperature, negatives)
+    ours = pair_losses(states, z[target], temperature, sums, negatives.hold_targets())
+    torch.testing.assert_close(ours, F.cross_entropy(states @ z.T / temperature, target, reduction="none"))

@@ -55,7 +55,15 @@ def test_a_variant_trains_and_is_exported(dataset, tmp_path, name):
     assert export(tmp_path / "run", tmp_path / "model")["max_abs_diff"] <= 1e-5
 
 
-@pytest.mark.parametrize("fields", [{"precision": "bf16"}, {"pretrain": {"log_q": False}}])
+PRETRAINING = [
+    {"precision": "bf16"},
+    {"pretrain": {"log_q": False}},
+    {"pretrain": {"negatives": "sampled", "num_sampled": 64}},
+    {"pretrain": {"negatives": "catalogue"}},
+]
+
+
+@pytest.mark.parametrize("fields", PRETRAINING)
 def test_pretraining_variants_train(dataset, tmp_path, fields):
     pretrain(changed(**fields), Place(data=dataset, out=tmp_path / "run"))
     steps = runs.losses(tmp_path / "run")

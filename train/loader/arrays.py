@@ -29,11 +29,13 @@ class SegmentArrays:
         history: the events.
         user_id: (S,) of each segment.
         ahead: (T, R) how far ahead the targets of L_mtl stand.
+        drawn: (K,) item ids drawn from the catalogue to compare with; an id may stand there twice.
     """
 
     history: HistoryArrays
     user_id: IntArray
     ahead: IntArray
+    drawn: IntArray
 
 
 @dataclass(frozen=True, kw_only=True)

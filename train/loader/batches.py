@@ -1,7 +1,7 @@
 """Batches as TorchRec's train pipeline moves them: tensors and hashed ids, every unique item once."""
 
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -46,7 +46,8 @@ class SegmentBatch(Batch):
         ahead: (T, R) how far ahead the targets of L_mtl stand.
         item_ids: (V,) raw ids, ascending.
         item_index: (T,) each event's item among them.
-        log_share: (V,) log of the items' share of the positive training events.
+        drawn: (V,) how often each item was drawn from the catalogue to compare with.
+        log_share: (V,) log of the items' share of what negatives are drawn from.
         item_rows: hashed ids of the V items.
     """
 
@@ -56,6 +57,7 @@ class SegmentBatch(Batch):
     ahead: Tensor
     item_ids: Tensor
     item_index: Tensor
+    drawn: Tensor
     log_share: Tensor
     item_rows: KeyedJaggedTensor
 
@@ -109,25 +111,39 @@ class SegmentCollator:
     """Turns segment arrays into a batch.
 
     Args:
-        items: popularity.
+        items: the catalogue and its popularity.
         item_hasher: hashes item ids.
         schema: the dataset's actions.
+        negatives: see `PretrainConfig`.
     """
 
-    def __init__(self, items: ItemAttributes, item_hasher: IdHasher, schema: InputSchema) -> None:
+    def __init__(
+        self,
+        items: ItemAttributes,
+        item_hasher: IdHasher,
+        schema: InputSchema,
+        negatives: Literal["in_batch", "sampled", "catalogue"],
+    ) -> None:
         self._items, self._item_hasher, self._positive_codes = items, item_hasher, schema.positive_codes()
+        self._negatives = negatives
 
     def __call__(self, arrays: SegmentArrays) -> SegmentBatch:
         """The batch on the CPU."""
-        item_ids, item_index = np.unique(arrays.history.item_id, return_inverse=True)
+        drawn = self._items.item_id if self._negatives == "catalogue" else arrays.drawn
+        num_events = len(arrays.history.item_id)
+        item_ids, index = np.unique(np.concatenate([arrays.history.item_id, drawn]), return_inverse=True)
+        share = self._items.log_share(item_ids)
+        if self._negatives == "sampled":
+            share = np.full(len(item_ids), -np.log(len(self._items.item_id)), dtype=np.float32)
         return SegmentBatch(
             history=history_tensors(arrays.history),
             user=_user_index(arrays.user_id),
             positive=torch.from_numpy(np.isin(arrays.history.action, self._positive_codes)),
             ahead=torch.from_numpy(arrays.ahead),
             item_ids=torch.from_numpy(item_ids),
-            item_index=torch.from_numpy(item_index),
-            log_share=torch.from_numpy(self._items.log_share(item_ids)),
+            item_index=torch.from_numpy(index[:num_events]),
+            drawn=torch.from_numpy(np.bincount(index[num_events:], minlength=len(item_ids))),
+            log_share=torch.from_numpy(share),
             item_rows=_item_rows(self._item_hasher, item_ids),
         )
 

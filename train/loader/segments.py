@@ -69,10 +69,13 @@ class SegmentReader:
     Args:
         window: L', how far ahead L_mtl looks.
         pairs_per_anchor: targets that L_mtl draws for each event.
+        catalogue: item ids to draw negatives from.
+        num_drawn: negatives that each stream draws.
     """
 
-    def __init__(self, window: int, pairs_per_anchor: int) -> None:
+    def __init__(self, window: int, pairs_per_anchor: int, catalogue: IntArray, num_drawn: int) -> None:
         self._window, self._pairs_per_anchor = window, pairs_per_anchor
+        self._catalogue, self._num_drawn = catalogue, num_drawn
 
     def __call__(self, draw: Draw[SegmentBucket]) -> SegmentArrays:
         """The drawn segments as arrays."""
@@ -83,6 +86,7 @@ class SegmentReader:
             history=history,
             user_id=bucket.user_id[rows],
             ahead=draw.rng.integers(1, self._window, size=shape, endpoint=True),
+            drawn=self._catalogue[draw.rng.integers(len(self._catalogue), size=self._num_drawn)],
         )
 
 

@@ -34,6 +34,9 @@ def test_segments_cover_all_but_lone_events_once_and_end_at_the_newest(lengths, 
     assert segments == expected
 
 
+NO_ITEMS = np.zeros(0, dtype=np.int64)
+
+
 @pytest.fixture(scope="module")
 def data(dataset):
     return PreparedDataset.open(dataset)
@@ -46,7 +49,7 @@ def test_only_events_before_the_end_of_training_are_read(data):
         bucket = source.read(bucket_number)
         assert source.size(bucket_number) == len(bucket.start)
         rows = np.arange(len(bucket.start))
-        arrays = SegmentReader(3, 2)(Draw(bucket=bucket, rows=rows, rng=np.random.default_rng(0)))
+        arrays = SegmentReader(3, 2, NO_ITEMS, 0)(Draw(bucket=bucket, rows=rows, rng=np.random.default_rng(0)))
         owners = np.repeat(arrays.user_id, arrays.history.lengths)
         columns = [getattr(arrays.history, name).tolist() for name in loops.EVENT_COLUMNS]
         read += list(zip(owners.tolist(), *columns, strict=True))
@@ -63,8 +66,20 @@ def test_only_events_before_the_end_of_training_are_read(data):
 def test_targets_of_the_multi_token_loss_stand_one_to_window_ahead(data):
     bucket = SegmentSource(data, 8).read(0)
     rows = np.arange(len(bucket.start))
-    ahead = SegmentReader(runs.CONFIG.pretrain.window, 5)(
+    ahead = SegmentReader(runs.CONFIG.pretrain.window, 5, NO_ITEMS, 0)(
         Draw(bucket=bucket, rows=rows, rng=np.random.default_rng(0))
     ).ahead
     assert ahead.shape == (bucket.length.sum(), 5)
     assert set(np.unique(ahead)) == {1, 2, 3}
+
+
+def test_negatives_are_drawn_evenly_from_the_catalogue(data):
+    bucket, catalogue = SegmentSource(data, 8).read(0), np.array([5, -3, 11])
+    reader = SegmentReader(3, 2, catalogue, 3000)
+    drawn, again = (
+        reader(Draw(bucket=bucket, rows=np.zeros(0, np.int64), rng=np.random.default_rng(0))).drawn for _ in range(2)
+    )
+    values, counts = np.unique(drawn, return_counts=True)
+    assert values.tolist() == [-3, 5, 11]
+    assert np.abs(counts - 1000).max() < 150
+    assert (drawn == again).all()
