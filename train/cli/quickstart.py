@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -88,7 +88,7 @@ class Stages:
         self.seconds[stage] = _run_verb(self._out, stage, command)
 
     @contextlib.contextmanager
-    def meanwhile(self, commands: dict[str, Sequence[str]]) -> Iterator[None]:
+    def meanwhile(self, commands: Mapping[str, Sequence[str]]) -> Iterator[None]:
         """Runs `pinfm COMMAND` of each stage in a second process, while the body runs in this one.
 
         The two halve the threads; steps this small hardly use more than one core each.
@@ -96,7 +96,7 @@ class Stages:
         threads = max(1, torch.get_num_threads() // 2)
         torch.set_num_threads(threads)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, context, torch.set_num_threads, [threads]) as second:
+        with ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,)) as second:
             started = second.submit(_run_verbs, self._out, commands)
             yield
             self.seconds |= started.result()
@@ -119,7 +119,7 @@ def _run_verb(out: Path, stage: str, command: Sequence[str]) -> float:
     return round(time.perf_counter() - start, 1)
 
 
-def _run_verbs(out: Path, commands: dict[str, Sequence[str]]) -> dict[str, float]:
+def _run_verbs(out: Path, commands: Mapping[str, Sequence[str]]) -> dict[str, float]:
     hush_libraries()
     # One progress bar on the terminal is enough: the other process has it.
     with (out / "logs" / "meanwhile.txt").open("w") as log, contextlib.redirect_stderr(log):
