@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_at_least, require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class ItemTableConfig:
     dim: int = 8
 
     def __post_init__(self) -> None:
-        _require_positive("item_table", num_hashes=self.num_hashes, rows=self.rows, dim=self.dim)
+        require_at_least("item_table", 1, num_hashes=self.num_hashes, rows=self.rows, dim=self.dim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,8 @@ class FeatureTableConfig:
     max_rows: int = 10_000_000
 
     def __post_init__(self) -> None:
-        _require_positive("feature_tables", num_hashes=self.num_hashes, dim=self.dim, max_rows=self.max_rows)
+        require_at_least("feature_tables", 1, num_hashes=self.num_hashes, dim=self.dim, max_rows=self.max_rows)
+        require_positive("feature_tables", rows_per_value=self.rows_per_value)
         if self.dim % self.num_hashes:
             raise UserError(
                 f"feature_tables.num_hashes ({self.num_hashes}) must divide feature_tables.dim ({self.dim})."
@@ -82,9 +83,3 @@ def feature_table(name: str, num_values: int, config: FeatureTableConfig) -> IdT
     """The table of one categorical feature, sized by the number of its values in training."""
     rows = min(config.max_rows, max(16, round(config.rows_per_value * num_values)))
     return IdTable(name=name, num_hashes=config.num_hashes, rows=rows, dim=config.dim // config.num_hashes)
-
-
-def _require_positive(owner: str, **values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise UserError(f"{owner}.{name} ({value}) must be at least 1.")

@@ -2,14 +2,20 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from pinfm.embeddings.errors import UserError
+
 TESTED = {"torch": "2.13.0", "fbgemm-gpu": "1.8.0", "torchrec": "1.8.0"}
+
+
+class VersionError(UserError, ImportError):
+    """The packages installed do not load together."""
 
 
 def require_tested_versions() -> None:
     """Refuses a torch / fbgemm / torchrec triple that does not load together.
 
     Raises:
-        ImportError: naming the versions found and the versions wanted.
+        VersionError: naming the versions found and the versions wanted.
     """
     found = {
         "torch": _version("torch"),
@@ -17,7 +23,7 @@ def require_tested_versions() -> None:
         "torchrec": _version("torchrec"),
     }
     if found != TESTED:
-        raise ImportError(
+        raise VersionError(
             f"pinfm needs {_sentence(TESTED)} together, but finds {_sentence(found)}; "
             "install them with `uv sync --extra cpu` or `uv sync --extra cuda`."
         )

@@ -32,12 +32,13 @@ class Scorer:
     tasks: Sequence[str]
 
     @torch.no_grad()
-    def score(self, requests: pd.DataFrame, batch_size: int = 256) -> pd.DataFrame:
+    def score(self, requests: pd.DataFrame, batch_size: int = 256, first_row: int = 0) -> pd.DataFrame:
         """Scores every candidate of every request.
 
         Args:
             requests: one row per request; see `pinfm.inference.requests`.
             batch_size: requests scored at a time; does not change the scores.
+            first_row: number of the frame's first row, where the frame is a piece of a file.
 
         Returns:
             One row per candidate, in order: `request` (the row of `requests`), `item_id`, and a probability per task.
@@ -53,9 +54,9 @@ class Scorer:
         parts = []
         for start in range(0, len(requests), batch_size):
             part = requests.iloc[start : start + batch_size]
-            inputs = to_inputs(part, self.columns, start)
+            inputs = to_inputs(part, self.columns, first_row + start)
             outputs = self.module(inputs)
-            rows = np.repeat(np.arange(start, start + len(part)), inputs["candidate_lengths"].numpy())
+            rows = first_row + np.repeat(np.arange(start, start + len(part)), inputs["candidate_lengths"].numpy())
             scores = {task: outputs[task].numpy() for task in self.tasks}
             parts.append(pd.DataFrame({"request": rows, "item_id": inputs["candidate_item_id"].numpy(), **scores}))
         if not parts:

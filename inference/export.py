@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,12 @@ def _write(run: RunFolder, folder: Path) -> dict[str, Any]:
             "sha256": {name: sha256(folder / name) for name in (MODULE, SIGNATURE)},
             "precision": "fp32",
             "parity": parity,
-            "source_run": {key: run.manifest[key] for key in ("config", "versions", "git", "hardware", "seed")},
+            "versions": {package: version(package) for package in ("pinfm", "torch")},
+            "source_run": {
+                "path": str(run.path.resolve()),
+                "checkpoint": run.latest_checkpoint().name,
+                **{key: run.manifest[key] for key in ("config", "dataset", "versions", "git", "hardware", "seed")},
+            },
         },
     )
     load(folder)
@@ -117,6 +123,6 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame) -> dict[str, Any]:
     if not difference <= MAX_ABS_DIFF:
         raise ParityError(
             f"the exported module differs from the run by {difference:.2e} (limit {MAX_ABS_DIFF:.0e}), so nothing was "
-            "written; train in fp32, or report this with the run's manifest."
+            "written; report this with the run's manifest."
         )
     return {"max_abs_diff": difference, "rows": len(scores)}

@@ -24,6 +24,8 @@ class ScoringModule(nn.Module):
 
     # TorchScript reads the types of empty lists here, and only here.
     tasks: list[str]
+    request_names: list[str]
+    candidate_names: list[str]
     request_dense: list[str]
     candidate_dense: list[str]
 
@@ -40,8 +42,10 @@ class ScoringModule(nn.Module):
         self.has_content = schema.content_dim > 0
         request = ["user_id"] + [f.name for f in schema.of("categorical", "request")]
         candidate = [f.name for f in schema.of("categorical", "candidate")]
-        self.request_tables = nn.ModuleDict({name: feature_tables[name] for name in request})
-        self.candidate_tables = nn.ModuleDict({name: feature_tables[name] for name in candidate})
+        # Lists: as a ModuleDict's keys, features called `type` or `keys` would shadow attributes of a module.
+        self.request_names, self.candidate_names = request, candidate
+        self.request_tables = nn.ModuleList([feature_tables[name] for name in request])
+        self.candidate_tables = nn.ModuleList([feature_tables[name] for name in candidate])
         self.request_dense = [f.name for f in schema.of("dense", "request")]
         self.candidate_dense = [f.name for f in schema.of("dense", "candidate")]
         self.feature_dim = next(iter(feature_tables.values())).dim
@@ -85,13 +89,16 @@ class ScoringModule(nn.Module):
         return {task: probabilities[:, i] for i, task in enumerate(self.tasks)}
 
     def _features(self, inputs: dict[str, Tensor]) -> RankerFeatures:
-        request_vectors = [table(inputs[name]) for name, table in self.request_tables.items()]
+        request_vectors: list[Tensor] = []
+        for i, table in enumerate(self.request_tables):
+            request_vectors.append(table(inputs[self.request_names[i]]))
         num_candidates = inputs["candidate_item_id"].size(0)
         candidate_vectors = torch.zeros(
             [num_candidates, 0, self.feature_dim], device=inputs["candidate_item_id"].device
         )
-        for name, table in self.candidate_tables.items():
-            candidate_vectors = torch.cat([candidate_vectors, table(inputs[name])[:, None, :]], dim=1)
+        for i, table in enumerate(self.candidate_tables):
+            vectors = table(inputs[self.candidate_names[i]])
+            candidate_vectors = torch.cat([candidate_vectors, vectors[:, None, :]], dim=1)
         return RankerFeatures(
             torch.stack(request_vectors, dim=1),
             candidate_vectors,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_at_least
 
 # The learnt temperature is kept above this, so that the logits stay in float range.
 MIN_TEMPERATURE = 0.01
@@ -33,9 +33,7 @@ class TowerConfig:
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("num_layers", "dim", "out_dim"):
-            if getattr(self, name) < 1:
-                raise UserError(f"tower.{name} ({getattr(self, name)}) must be at least 1.")
+        require_at_least("tower", 1, num_layers=self.num_layers, dim=self.dim, out_dim=self.out_dim)
         if self.num_heads < 1 or self.dim % (2 * self.num_heads):
             raise UserError(
                 f"tower.num_heads ({self.num_heads}) must divide tower.dim ({self.dim}) into heads of an even width; "
@@ -72,6 +70,7 @@ class ColdStartConfig:
         for name in ("candidate_id_randomization", "dropout_under_7_days", "dropout_7_to_28_days"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"cold_start.{name} ({getattr(self, name)}) must lie in [0, 1).")
+        require_at_least("cold_start", 0, alignment_weight=self.alignment_weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +99,8 @@ class RankerConfig:
         for name in ("dense_hidden", "over_hidden"):
             if any(width < 1 for width in getattr(self, name)):
                 raise UserError(f"ranker.{name} {getattr(self, name)} must hold widths of at least 1.")
-        if self.cross_layers < 0:
-            raise UserError(f"ranker.cross_layers ({self.cross_layers}) must be at least 0.")
-        if self.cross_rank < 1:
-            raise UserError(f"ranker.cross_rank ({self.cross_rank}) must be at least 1.")
+        require_at_least("ranker", 0, cross_layers=self.cross_layers)
+        require_at_least("ranker", 1, cross_rank=self.cross_rank)
         if not 0.0 <= self.dropout < 1.0:
             raise UserError(f"ranker.dropout ({self.dropout}) must lie in [0, 1).")
 

@@ -6,6 +6,10 @@ from typing import Any, Literal
 
 from pinfm.embeddings.errors import UserError
 
+# Columns of our own in the files of requests and scores, beside the features and the tasks.
+RESERVED_PREFIXES = ("history_", "candidate_", "label_", "expected_")
+RESERVED_TASKS = ("request", "request_id", "user_id", "item_id")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
@@ -29,11 +33,11 @@ class Feature:
 
     def __post_init__(self) -> None:
         # Names become inputs of the exported module, beside its own.
-        taken = self.name in ("user_id", "request_timestamp") or self.name.startswith(("history_", "candidate_"))
+        taken = self.name in ("user_id", "request_timestamp") or self.name.startswith(RESERVED_PREFIXES)
         if taken or not self.name.isidentifier():
             raise UserError(
                 f"feature name {self.name!r} must consist of letters, digits and underscores, and must not be user_id, "
-                "request_timestamp, history_* or candidate_*; rename the column."
+                f"request_timestamp, {' or '.join(f'{prefix}*' for prefix in RESERVED_PREFIXES)}; rename the column."
             )
 
 
@@ -56,6 +60,11 @@ class InputSchema:
     tasks: tuple[str, ...]
     features: tuple[Feature, ...]
     content_dim: int = 0
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            if task in RESERVED_TASKS:
+                raise UserError(f"a task must not be called {task}, which is a column of the scores; rename it.")
 
     def of(self, kind: str, scope: str) -> tuple[Feature, ...]:
         """The features of one kind and scope, in input order."""

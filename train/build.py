@@ -19,7 +19,7 @@ from pinfm.embeddings.collections import embedding_collection
 from pinfm.embeddings.init import fill_uniform
 from pinfm.embeddings.plan import sharding_plan
 from pinfm.embeddings.specs import IdTable, feature_table, item_table
-from pinfm.model.encoder import build_encoder
+from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.joint import FusedRanker, build_model
 from pinfm.model.schema import InputSchema
 from pinfm.train.config import OptimizerConfig, RunConfig
@@ -27,6 +27,8 @@ from pinfm.train.loader.batches import RequestBatch, SegmentBatch
 from pinfm.train.objectives import JointObjective, Losses, PretrainObjective, RankingObjective
 
 META = torch.device("meta")
+# Parts of the encoder that pretraining does not reach.
+FINETUNED_ONLY = ("content.", "fusion.token")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,7 @@ def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, devic
     objective: RankingObjective | JointObjective
     if isinstance(model, FusedRanker):
         if config.finetune.freeze_tower:
-            model.encoder.requires_grad_(False)
+            freeze_pretrained(model.encoder)
         if not config.finetune.next_token_weight:
             # Data-parallel training waits for the gradient of every weight that asks for one; these get none.
             model.encoder.psi.requires_grad_(False)
@@ -136,6 +138,16 @@ def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, devic
         embedding_collection(tables.features, META),
         objective.to(device),
     )
+
+
+def freeze_pretrained(encoder: SequenceEncoder) -> None:
+    """Stops what pretraining has trained; what only candidates use (content, learnable token) still has to learn.
+
+    The action that marks a candidate is a row of a pretrained table, so it stays as it was initialised.
+    """
+    for name, parameter in encoder.named_parameters():
+        if not name.startswith(FINETUNED_ONLY):
+            parameter.requires_grad_(False)
 
 
 def shard(

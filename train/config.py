@@ -6,7 +6,7 @@ Every field is a flag of `pinfm pretrain` and `pinfm finetune`: `--tower.num_lay
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_at_least, require_positive
 from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 
@@ -33,6 +33,16 @@ class OptimizerConfig:
     gradient_clip_norm: float = 1.0
     warmup_steps: int = 100
     decay: Literal["constant", "cosine"] = "constant"
+
+    def __post_init__(self) -> None:
+        require_positive(
+            "optimizer",
+            dense_lr=self.dense_lr,
+            table_lr=self.table_lr,
+            pretrained_lr_scale=self.pretrained_lr_scale,
+            gradient_clip_norm=self.gradient_clip_norm,
+        )
+        require_at_least("optimizer", 0, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +81,19 @@ class PretrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
+        require_at_least("pretrain", 1, epochs=self.epochs, window=self.window, pairs_per_anchor=self.pairs_per_anchor)
+        require_at_least(
+            "pretrain",
+            0,
+            next_token_weight=self.next_token_weight,
+            multi_token_weight=self.multi_token_weight,
+            future_token_weight=self.future_token_weight,
+        )
+        if self.log_q and self.negatives != "in_batch":
+            raise UserError(
+                f"pretrain.log_q corrects in-batch negatives, but pretrain.negatives is {self.negatives!r}; "
+                "switch log_q off."
+            )
         if not 0 < self.future_anchor_length < self.segment_length:
             raise UserError(
                 f"pretrain.future_anchor_length ({self.future_anchor_length}) must lie between 0 and "
@@ -104,6 +127,22 @@ class FinetuneConfig:
     next_token_weight: float = 0.1
     next_token_newest: int = 8
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(pretrained_lr_scale=0.1))
+
+    def __post_init__(self) -> None:
+        require_at_least(
+            "finetune",
+            1,
+            epochs=self.epochs,
+            requests_per_user=self.requests_per_user,
+            next_token_newest=self.next_token_newest,
+        )
+        require_at_least(
+            "finetune",
+            0,
+            tower_prediction_weight=self.tower_prediction_weight,
+            agreement_weight=self.agreement_weight,
+            next_token_weight=self.next_token_weight,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,15 +185,22 @@ class RunConfig:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
 
     def __post_init__(self) -> None:
-        for name in ("max_history", "data_streams", "checkpoint_steps", "log_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} ({getattr(self, name)}) must be at least 1.")
+        require_at_least("", 0, seed=self.seed)
+        require_at_least(
+            "",
+            1,
+            max_history=self.max_history,
+            data_streams=self.data_streams,
+            checkpoint_steps=self.checkpoint_steps,
+            log_steps=self.log_steps,
+        )
         for phase, size in (("pretrain", self.pretrain.batch_size), ("finetune", self.finetune.batch_size)):
             if size < 1 or size % self.data_streams:
                 raise UserError(
                     f"{phase}.batch_size ({size}) must be a multiple of data_streams ({self.data_streams})."
                 )
-        if self.pretrain.num_sampled < 1 or self.pretrain.num_sampled % self.data_streams:
+        sampled = self.pretrain.negatives == "sampled"
+        if sampled and (self.pretrain.num_sampled < 1 or self.pretrain.num_sampled % self.data_streams):
             raise UserError(
                 f"pretrain.num_sampled ({self.pretrain.num_sampled}) must be a multiple of data_streams "
                 f"({self.data_streams})."

@@ -22,7 +22,9 @@ PACKAGES = ("pinfm", "torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "torch
 
 
 # What a resumed run may set anew: where it runs, how often it reports, and how far it goes.
-MAY_CHANGE = {"device", "checkpoint_steps", "log_steps", "pretrain.epochs", "finetune.epochs"}
+MAY_CHANGE = {
+    f"config.{name}" for name in ("device", "checkpoint_steps", "log_steps", "pretrain.epochs", "finetune.epochs")
+}
 
 
 def write_manifest(
@@ -36,7 +38,7 @@ def write_manifest(
         config: the run's settings.
         schema: its inputs and tasks.
         tables: its id tables.
-        origin: what else it was made from: dataset, pretrained run, number of ranks, device.
+        origin: what else it was made from: dataset, pretrained run, number of ranks.
     """
     (run / "config.yaml").write_text(yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
     manifest = {
@@ -53,20 +55,29 @@ def write_manifest(
     (run / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-def require_same_config(run: RunFolder, config: RunConfig) -> None:
-    """A run goes on with the settings it began with, but for its length, its rhythm and its hardware.
+def require_same_run(run: RunFolder, kind: str, config: RunConfig, origin: dict[str, Any]) -> None:
+    """A run goes on as what it began as, but for its length, its rhythm and its hardware.
+
+    Args:
+        run: the run as it began.
+        kind: `pretrain` or `finetune`.
+        config: the settings given now.
+        origin: see `write_manifest`; `dataset` and `pretrained` are compared.
 
     Raises:
-        UserError: another setting differs.
+        UserError: something differs.
     """
-    began, given = (_flat(json.loads(json.dumps(values))) for values in (run.manifest["config"], asdict(config)))
-    changed = [name for name in given if name not in MAY_CHANGE and given[name] != began.get(name)]
+    now = json.loads(json.dumps({"kind": kind, **origin, "config": asdict(config)}))
+    compared = ("kind", "dataset", "pretrained", "config")
+    began, given = (_flat({key: values[key] for key in compared}) for values in (run.manifest, now))
+    changed = [name for name in sorted(given | began) if name not in MAY_CHANGE and given.get(name) != began.get(name)]
     if changed:
         name = changed[0]
+        difference = f"{name.removeprefix('config.')} {began.get(name)}, not {given.get(name)}"
         others = f" ({len(changed) - 1} more differ)" if len(changed) > 1 else ""
         raise UserError(
-            f"{run.path} was begun with {name} {began.get(name)}, not {given[name]}{others}; "
-            f"resume with --config {run.path}/config.yaml, or give another --out."
+            f"{run.path} was begun with {difference}{others}; "
+            f"resume with --config {run.path}/config.yaml and what else it was begun with, or give another --out."
         )
 
 

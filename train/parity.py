@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pinfm.model.schema import InputSchema
-from pinfm.train.distributed import is_first_rank
+from pinfm.train.distributed import is_first_rank, max_over_ranks
 from pinfm.train.feed import Feed
 from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
@@ -25,6 +25,8 @@ NUM_REQUESTS = 256
 
 def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: InputSchema, run: Path) -> None:
     """Scores the first requests of a split with the trained module and writes both. Every rank must call it.
+
+    The file holds the first rank's requests.
 
     Args:
         model: the sharded module.
@@ -41,7 +43,8 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: I
             frame[f"expected_{task}"] = split_rows(column, arrays.candidate_lengths)  # type: ignore[assignment]
         frames.append(frame)
         requests += len(frame)
-        if requests >= NUM_REQUESTS:
+        # Prediction is collective, so the ranks stop together, however many requests each has.
+        if max_over_ranks(NUM_REQUESTS - requests) <= 0:
             break
     if is_first_rank() and frames:
         pd.concat(frames, ignore_index=True).head(NUM_REQUESTS).to_parquet(run / REQUESTS)

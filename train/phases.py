@@ -34,7 +34,7 @@ from pinfm.train.loader.requests import RequestReader, RequestSource
 from pinfm.train.loader.segments import SegmentReader, SegmentSource
 from pinfm.train.loader.streams import StreamPlan
 from pinfm.train.loop import LoopConfig, train
-from pinfm.train.manifest import require_same_config, write_manifest
+from pinfm.train.manifest import require_same_run, write_manifest
 from pinfm.train.parity import write_parity_requests
 
 
@@ -105,6 +105,8 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
     dataset = PreparedDataset.open(place.data)
     if not dataset.info.schema.tasks:
         raise UserError(f"{place.data} has no impressions; prepare it with --impressions to fine-tune on it.")
+    if config.finetune.freeze_tower and config.use_tower and place.pretrained is None:
+        raise UserError("finetune.freeze_tower keeps the tower as it is, which is random; give --pretrained.")
     with started(config, place) as device:
         schema = dataset.info.schema
         optimizer = config.finetune.optimizer
@@ -179,19 +181,20 @@ def begin(
     place: Place, state: checkpoint.TrainState, kind: str, config: RunConfig, dataset: PreparedDataset, tables: Tables
 ) -> None:
     """Continues an earlier run, or writes the manifest of a new one."""
-    if place.resume and (place.out / MANIFEST).exists() and RunFolder.open(place.out).has_checkpoint():
+    origin: dict[str, Any] = {
+        "data": str(place.data),
+        "dataset": {"source": dataset.info.source, "counts": asdict(dataset.info.counts)},
+        "pretrained": None if place.pretrained is None else str(place.pretrained),
+        "processes": dist.get_world_size(),
+    }
+    if place.resume and (place.out / MANIFEST).exists():
         run = RunFolder.open(place.out)
-        require_same_config(run, config)
-        checkpoint.resume(state, run)
-        return
+        require_same_run(run, kind, config, origin)
+        if run.has_checkpoint():
+            checkpoint.resume(state, run)
+            return
     if is_first_rank():
         place.out.mkdir(parents=True, exist_ok=True)
-        origin: dict[str, Any] = {
-            "data": str(place.data),
-            "dataset": {"source": dataset.info.source, "counts": asdict(dataset.info.counts)},
-            "pretrained": None if place.pretrained is None else str(place.pretrained),
-            "processes": dist.get_world_size(),
-        }
         write_manifest(place.out, kind, config, dataset.info.schema, tables, origin)
     dist.barrier()
 

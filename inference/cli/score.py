@@ -21,22 +21,14 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Scores; the report holds counts and seconds."""
-    import pandas as pd
-    import pyarrow as pa
-
     from pinfm.inference.artifact import load
+    from pinfm.inference.files import score_file
 
     if not args.requests.is_file():
         raise UserError(f"{args.requests} does not exist; give a Parquet file of requests.")
-    try:
-        requests = pd.read_parquet(args.requests)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{args.requests} can't be read as Parquet; give a Parquet file of requests.") from error
     scorer = load(args.model)
     start = time.perf_counter()
-    scores = scorer.score(requests, args.batch_size)
+    requests, candidates = score_file(scorer, args.requests, args.out, args.batch_size)
     seconds = time.perf_counter() - start
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    scores.to_parquet(args.out)
-    print(f"{args.out}: {len(scores)} candidates of {len(requests)} requests in {seconds:.2f} s")
-    return {"scores": str(args.out), "requests": len(requests), "candidates": len(scores), "seconds": seconds}
+    print(f"{args.out}: {candidates} candidates of {requests} requests in {seconds:.2f} s")
+    return {"scores": str(args.out), "requests": requests, "candidates": candidates, "seconds": seconds}

@@ -33,6 +33,12 @@ VARIANTS = {
     "lite_last": {"fusion": "lite_last"},
     "no tower": {"use_tower": False},
     "no features": {"features": ()},
+    "features with the names of a module's attributes": {
+        "features": (
+            *(Feature(name=name, kind="categorical", scope="request") for name in ("type", "keys", "forward")),
+            *(Feature(name=name, kind="categorical", scope="candidate") for name in ("items", "train", "half")),
+        )
+    },
     "no features, dot, no tower": {"features": (), "interaction": "dot", "use_tower": False},
 }
 # (events, candidates) of each request.
@@ -137,7 +143,8 @@ def test_freezing_changes_no_more_than_rounding(variant):
 def test_inputs_reach_the_model_by_their_names():
     module, schema = build(content=True)
     inputs = inputs_of(schema, BATCHES["ragged"])
-    tables = {**module.request_tables, **module.candidate_tables}
+    tables = dict(zip(module.request_names, module.request_tables, strict=True))
+    tables |= dict(zip(module.candidate_names, module.candidate_tables, strict=True))
     item_TE, item_NE = (module.item_tables(inputs[f"{scope}_item_id"]) for scope in ("history", "candidate"))
     output = module.model(
         History(

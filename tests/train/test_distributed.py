@@ -13,7 +13,7 @@ import torch
 from pandas.testing import assert_frame_equal
 
 from pinfm.model.run_folder import RunFolder
-from pinfm.train.phases import Place, finetune
+from pinfm.train.phases import Place, finetune, pretrain
 
 pytestmark = pytest.mark.dist
 
@@ -30,7 +30,7 @@ def two(root, dataset, pretrained, finetuned):
     config = runs.write_config(runs.CONFIG, folder / "config.yaml")
     script = Path(__file__).with_name("two_processes.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    runs.command(*launch, script, config, dataset, pretrained, folder, *free_ports(4), cwd=folder)
+    runs.command(*launch, script, config, dataset, pretrained, folder, *free_ports(5), cwd=folder)
     return folder
 
 
@@ -99,6 +99,12 @@ FEW_STEPS = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, batch_si
 def test_variants_are_the_same_at_two_processes(two, dataset, tmp_path, name, fields):
     finetune(replace(FEW_STEPS, **fields), Place(data=dataset, out=tmp_path / "one"))
     assert_same_training(two / name, tmp_path / "one")
+
+
+def test_sampled_negatives_are_the_same_at_two_processes(two, dataset, tmp_path):
+    sampled = replace(runs.CONFIG.pretrain, negatives="sampled", num_sampled=64, log_q=False)
+    pretrain(replace(runs.CONFIG, pretrain=sampled), Place(data=dataset, out=tmp_path / "one"))
+    assert_same_training(two / "two_sampled", tmp_path / "one")
 
 
 def test_one_process_continues_a_run_of_two(two, dataset, pretrained, finetuned, tmp_path):

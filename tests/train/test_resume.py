@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal
 from pinfm.embeddings.errors import UserError
 from pinfm.model.config import TowerConfig
 from pinfm.model.run_folder import RunFolder
+from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.phases import Place, finetune, pretrain
 
 
@@ -46,6 +47,16 @@ def test_a_run_is_resumed_with_its_own_settings(pretrained, dataset):
     other = replace(runs.CONFIG, seed=5, tower=replace(runs.CONFIG.tower, dim=2 * runs.CONFIG.tower.dim))
     with pytest.raises(UserError, match=r"was begun with seed 3, not 5 \(1 more differ\); resume with --config .*yaml"):
         pretrain(other, Place(data=dataset, out=pretrained, resume=True))
+
+
+def test_a_run_is_resumed_as_what_it_began_as(pretrained, finetuned, dataset, tmp_path):
+    with pytest.raises(UserError, match=r"was begun with kind pretrain, not finetune"):
+        finetune(runs.CONFIG, Place(data=dataset, out=pretrained, resume=True))
+    with pytest.raises(UserError, match=rf"was begun with pretrained {pretrained}, not None"):
+        finetune(runs.CONFIG, Place(data=dataset, out=finetuned, resume=True))
+    prepare(replace(runs.SOURCE, num_users=30), tmp_path / "other", PrepareOptions(num_buckets=6))
+    with pytest.raises(UserError, match=r"was begun with dataset\.counts\.events \d+, not \d+"):
+        pretrain(runs.CONFIG, Place(data=tmp_path / "other", out=pretrained, resume=True))
 
 
 def test_a_run_without_checkpoints_starts_over(pretrained, dataset, tmp_path):

@@ -8,9 +8,11 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.specs import FeatureTableConfig
+from pinfm.model.config import ColdStartConfig
 from pinfm.model.run_folder import RunFolder
 from pinfm.train.cli.run_flags import add_run_flags, config_from_manifest, run_config
-from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
+from pinfm.train.config import FinetuneConfig, OptimizerConfig, PretrainConfig, RunConfig
 from pinfm.train.recipes import recipe_names, recipe_path
 
 
@@ -79,6 +81,24 @@ def test_every_recipe_says_what_it_means(name):
                 cold_start=replace(runs.CONFIG.cold_start, learnable_token=True),
             ),
             "which has no candidate token",
+        ),
+        (lambda: RunConfig(seed=-1), r"^seed \(-1\) must be at least 0\.$"),
+        (lambda: PretrainConfig(window=0), r"^pretrain\.window \(0\) must be at least 1\.$"),
+        (lambda: PretrainConfig(pairs_per_anchor=0), r"^pretrain\.pairs_per_anchor \(0\) must be at least 1\.$"),
+        (lambda: PretrainConfig(epochs=0), r"^pretrain\.epochs \(0\) must be at least 1\.$"),
+        (lambda: PretrainConfig(next_token_weight=-1.0), r"^pretrain\.next_token_weight \(-1\.0\) must be at least 0"),
+        (lambda: PretrainConfig(log_q=True, negatives="catalogue"), "negatives is 'catalogue'; switch log_q off"),
+        (lambda: FinetuneConfig(epochs=-1), r"^finetune\.epochs \(-1\) must be at least 1\.$"),
+        (lambda: FinetuneConfig(requests_per_user=0), r"^finetune\.requests_per_user \(0\) must be at least 1\.$"),
+        (lambda: FinetuneConfig(agreement_weight=float("nan")), r"agreement_weight \(nan\) must be at least 0"),
+        (lambda: OptimizerConfig(dense_lr=-1.0), r"^optimizer\.dense_lr \(-1\.0\) must be above 0\.$"),
+        (lambda: OptimizerConfig(table_lr=0.0), r"^optimizer\.table_lr \(0\.0\) must be above 0\.$"),
+        (lambda: OptimizerConfig(warmup_steps=-3), r"^optimizer\.warmup_steps \(-3\) must be at least 0\.$"),
+        (lambda: ColdStartConfig(alignment_weight=-3.0), r"^cold_start\.alignment_weight \(-3\.0\) must be"),
+        (lambda: FeatureTableConfig(rows_per_value=-5.0), r"^feature_tables\.rows_per_value \(-5\.0\) must be above 0"),
+        (
+            lambda: replace(runs.CONFIG, pretrain=PretrainConfig(batch_size=16, negatives="sampled", num_sampled=6)),
+            r"pretrain\.num_sampled \(6\) must be a multiple of data_streams \(4\)",
         ),
         (lambda: recipe_path("atlantis"), "neither a file nor a shipped recipe; the recipes are .*kuairand"),
     ],

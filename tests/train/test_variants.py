@@ -58,8 +58,8 @@ def test_a_variant_trains_and_is_exported(dataset, tmp_path, name):
 PRETRAINING = [
     {"precision": "bf16"},
     {"pretrain": {"log_q": False}},
-    {"pretrain": {"negatives": "sampled", "num_sampled": 64}},
-    {"pretrain": {"negatives": "catalogue"}},
+    {"pretrain": {"negatives": "sampled", "num_sampled": 64, "log_q": False}},
+    {"pretrain": {"negatives": "catalogue", "log_q": False}},
 ]
 
 

@@ -13,6 +13,7 @@ from pinfm.train.cli.quiet import hush_libraries
 
 def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: list[str]) -> None:
     few_steps = ["--finetune.batch_size", "128"]
+    sampled = ["--pretrain.negatives", "sampled", "--pretrain.num_sampled", "64", "--pretrain.log_q", "false"]
     runs = [
         ["--out", str(folder / "two"), "--pretrained", pretrained],
         ["--out", str(folder / "one_then_two"), "--pretrained", pretrained, "--resume"],
@@ -21,10 +22,12 @@ def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: l
     ]
     # A launcher's store serves one group in a process's life; each run here meets at a port of its own.
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
-    for flags, port in zip(runs, ports, strict=True):
+    commands = [["finetune", *flags] for flags in runs]
+    commands.append(["pretrain", "--out", str(folder / "two_sampled"), *sampled])
+    for (verb, *flags), port in zip(commands, ports, strict=True):
         os.environ["MASTER_PORT"] = port
-        status = main(["finetune", "--config", config, "--data", dataset, *flags])
-        assert status == 0, f"{flags} ended with {status}"
+        status = main([verb, "--config", config, "--data", dataset, *flags])
+        assert status == 0, f"{verb} {flags} ended with {status}"
 
 
 if __name__ == "__main__":

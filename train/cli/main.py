@@ -43,13 +43,13 @@ def main(argv: Sequence[str]) -> int:
         0 on success, 2 after a mistake of the user's, which is named in one sentence on stderr.
     """
     verbs = {point.name: point for point in entry_points(group="pinfm.verbs")}
-    if not argv or argv[0] in ("-h", "--help"):
-        print(_overview({name: verbs[name].load() for name in sorted(verbs, key=_road_order)}))
-        return 0
-    if argv[0] == "--version":
+    if argv[:1] == ["--version"]:
         print(version("pinfm"))
         return 0
     try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(_overview({name: verbs[name].load() for name in sorted(verbs, key=_road_order)}))
+            return 0
         if argv[0] not in verbs:
             raise UserError(f"unknown verb {argv[0]!r}; choose one of {', '.join(sorted(verbs, key=_road_order))}.")
         run_verb(verbs[argv[0]].load(), argv[0], argv[1:])

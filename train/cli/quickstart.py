@@ -29,7 +29,7 @@ def configure(parser: ArgumentParser) -> None:
     """Adds the verb's flags."""
     parser.add_argument("--out", type=Path, default=Path("quickstart"), help="the folder to write")
     parser.add_argument("--config", default="kuairand", help="a recipe or a YAML file")
-    parser.add_argument("--seed", type=int, default=0, help="of both training runs")
+    parser.add_argument("--seed", type=int, default=0, help="of the three training runs")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace an earlier quickstart in --out")
 
 
@@ -98,7 +98,12 @@ class Stages:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,)) as second:
             started = second.submit(_run_verbs, self._out, commands)
-            yield
+            try:
+                yield
+            except BaseException:
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
             self.seconds |= started.result()
 
     def report(self, stage: str) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Literal
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.readers import name, quoted
 
-Kind = Literal["id", "time", "code", "flag", "dense", "number", "choice", "text", "vector", "ids"]
+Kind = Literal[
+    "id", "time", "code", "flag", "dense", "number", "choice", "text", "vector", "ids", "count", "milliseconds"
+]
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
 _REALS = ("FLOAT", "DOUBLE", "DECIMAL")
@@ -16,6 +18,8 @@ _ACCEPTED: dict[str, tuple[str, ...]] = {
     "id": _INTEGERS,
     "time": _INTEGERS,
     "code": _INTEGERS,
+    "count": _INTEGERS,
+    "milliseconds": _INTEGERS,
     "flag": ("BOOLEAN", *_INTEGERS),
     "dense": (*_REALS, *_INTEGERS),
     "number": (*_REALS, *_INTEGERS),
@@ -28,6 +32,8 @@ _WANTED = {
     "id": "an integer",
     "time": "Unix seconds as an integer",
     "code": "an integer",
+    "count": "an integer",
+    "milliseconds": "Unix milliseconds as an integer",
     "flag": "a boolean (true, false, 1 or 0)",
     "dense": "a number",
     "number": "a number",
@@ -36,7 +42,8 @@ _WANTED = {
     "vector": "a list of numbers",
     "ids": "a list of integers with single spaces between them",
 }
-_TYPES = {"id": "BIGINT", "time": "BIGINT", "code": "BIGINT", "flag": "BOOLEAN", "dense": "FLOAT", "number": "DOUBLE"}
+_WHOLE = ("id", "time", "code", "count", "milliseconds")
+_TYPES = {"flag": "BOOLEAN", "dense": "FLOAT", "number": "DOUBLE"}
 _INTEGER_TEXT = r"[+-]?[0-9]+"
 
 
@@ -46,12 +53,13 @@ class Column:
 
     Args:
         name: its name in the staged table.
-        kind: `id` (int64, never null), `time` (Unix seconds, never negative or future), `code` (int64, null
-            becomes 0), `flag` (boolean), `dense` (finite float32), `number` (finite float64), `choice` (one of
-            `choices`), `text`, `vector` (list of finite float32, all of one length) or `ids` (list of int64; in
-            text files with spaces between them).
+        kind: `id` (int64, never null), `time` (Unix seconds, never negative or future), `milliseconds` (the same in
+            milliseconds), `count` (int64, never negative), `code` (int64, null becomes 0), `flag` (boolean), `dense`
+            (finite float32), `number` (finite float64), `choice` (one of `choices`), `text`, `vector` (list of finite
+            float32, all of one length) or `ids` (list of int64; in text files with spaces between them).
         raw: its name in the file; the same name when None.
         choices: the values that a `choice` may take.
+        form: what every value of a `text` is, and the regular expression that says so; None for any text.
         nullable: whether a missing value is in order (text, code, vector and ids are always nullable).
     """
 
@@ -59,6 +67,7 @@ class Column:
     kind: Kind
     raw: str | None = None
     choices: tuple[str, ...] = ()
+    form: tuple[str, str] | None = None
     nullable: bool = False
 
     @property
@@ -100,7 +109,7 @@ def typed(column: Column, sql_type: str, file: str) -> str:
             "cast the column"
         )
     raw = name(column.file_name)
-    if column.kind in ("id", "time", "code"):
+    if column.kind in _WHOLE:
         # A plain TRY_CAST would round '1.5' to 2.
         text = f"CASE WHEN regexp_full_match(trim({raw}), '{_INTEGER_TEXT}') THEN TRY_CAST({raw} AS BIGINT) END"
         return text if sql_type == "VARCHAR" else f"TRY_CAST({raw} AS BIGINT)"
@@ -109,7 +118,13 @@ def typed(column: Column, sql_type: str, file: str) -> str:
     if column.kind in ("choice", "text"):
         return f"CAST({raw} AS VARCHAR)"
     if column.kind == "ids":
-        return f"TRY_CAST(str_split({raw}, ' ') AS BIGINT[])" if sql_type == "VARCHAR" else f"CAST({raw} AS BIGINT[])"
+        if sql_type != "VARCHAR":
+            return f"TRY_CAST({raw} AS BIGINT[])"
+        # As above: a cast alone would round, and read what is no integer as a missing one.
+        listed = (
+            f"CASE WHEN regexp_full_match({raw}, '{_INTEGER_TEXT}( {_INTEGER_TEXT})*') THEN str_split({raw}, ' ') END"
+        )
+        return f"CASE WHEN {raw} = '' THEN []::BIGINT[] ELSE TRY_CAST({listed} AS BIGINT[]) END"
     if column.kind == "vector":
         return f"TRY_CAST({raw} AS FLOAT[])"
     return f"TRY_CAST({raw} AS {_TYPES[column.kind]})"
@@ -141,16 +156,26 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
         )
         return
     if column.kind == "text":
+        if column.form:
+            wanted, pattern = column.form
+            bad = f"{raw} IS NOT NULL AND NOT regexp_full_match({sql}, {quoted(pattern)})"
+            yield check("wrong form", bad, f"{{value}} is not {wanted}", "correct it")
         return
     if not column.nullable and column.kind not in ("code", "vector", "ids"):
         yield check("null", f"{raw} IS NULL", "the value is missing", "fill it in")
     yield check(
         "wrong type", f"{raw} IS NOT NULL AND {sql} IS NULL", f"{{value}} is not {_WANTED[column.kind]}", "correct it"
     )
-    if column.kind == "time":
-        yield check("negative", f"{sql} < 0", "{value} is negative", "give Unix seconds")
-        mend = "give Unix seconds (divide milliseconds by 1000)"
-        yield check("future", f"{sql} > {now}", "{value} lies in the future", mend)
+    if column.kind == "count":
+        yield check("negative", f"{sql} < 0", "{value} is negative", "correct it")
+    if column.kind in ("time", "milliseconds"):
+        unit, ticks, mend = ("seconds", 1, "give Unix seconds (divide milliseconds by 1000)")
+        if column.kind == "milliseconds":
+            unit, ticks, mend = ("milliseconds", 1000, "give Unix milliseconds")
+        yield check("negative", f"{sql} < 0", "{value} is negative", f"give Unix {unit}")
+        yield check("future", f"{sql} > {now * ticks}", "{value} lies in the future", mend)
+    if column.kind == "ids":
+        yield check("null", f"list_count({sql}) < len({sql})", "the list holds a missing id", "fill it in")
     if column.kind in ("dense", "number"):
         yield check("not finite", f"NOT isfinite({sql})", "{value} is not a finite number", "correct it")
     if column.kind == "vector":

@@ -78,11 +78,13 @@ def read_table(connection: duckdb.DuckDBPyConnection, view: str, path: Path, lay
     and `__file`, `__row` (from 1; a header line is row 1) and `__position` (ascending in file and row).
 
     Raises:
-        UserError: when there is no such file, the kind is unknown, or the file cannot be read.
+        UserError: when there is no such file, the kind is unknown, the file cannot be read, or the files of a folder
+            differ in their columns.
     """
     files = _files(path)
     try:
         selects = [_select(connection, file, number, layout) for number, file in enumerate(files)]
+        _require_same_columns(connection, files, selects)
         connection.execute(f"CREATE OR REPLACE VIEW {name(view)} AS {' UNION ALL BY NAME '.join(selects)}")
     except duckdb.Error as error:
         raise unreadable(error, path) from error
@@ -105,6 +107,17 @@ def _files(path: Path) -> list[Path]:
     if not files:
         raise UserError(f"{path} holds no file ending in {', '.join(_SUFFIXES)}; give the folder of the table's files")
     return files
+
+
+def _require_same_columns(connection: duckdb.DuckDBPyConnection, files: list[Path], selects: list[str]) -> None:
+    """A union by name would fill a column that one file lacks with nulls, and say nothing."""
+    if len(files) == 1:
+        return
+    columns = [{str(row[0]) for row in connection.execute(f"DESCRIBE {select}").fetchall()} for select in selects]
+    everywhere = set.union(*columns)
+    for file, own in zip(files, columns, strict=True):
+        if missing := sorted(everywhere - own):
+            raise UserError(f"{file} has no column {missing[0]}, which other files of its folder have; add it there")
 
 
 def _select(connection: duckdb.DuckDBPyConnection, file: Path, number: int, layout: Layout) -> str:

@@ -5,6 +5,7 @@ stream; rank r of W reads the streams r, r + W, ... and no other bucket. So the 
 as long as W divides the number of streams, and a run can continue on other hardware.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -113,8 +114,9 @@ def read_stream(
                     yield Draw(bucket=bucket, rows=rows[start : start + plan.per_stream], rng=rng)
         step = last_step
     spare = source.read(stream % source.num_buckets)
-    while True:
-        yield Draw(bucket=spare, rows=np.zeros(0, dtype=np.int64), rng=order_rng)
+    for at in itertools.count(max(step, skip_steps)):
+        rng = np.random.default_rng([plan.seed, epoch, stream, at])
+        yield Draw(bucket=spare, rows=np.zeros(0, dtype=np.int64), rng=rng)
 
 
 def _order(groups_R: IntArray, plan: StreamPlan, epoch: int, bucket: int) -> IntArray:

@@ -52,6 +52,34 @@ def small(tmp_path: Path) -> PreparedDataset:
     return PreparedDataset.open(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value", "match"),
+    [
+        ("kuairand_sequences", "watch_seq", "10 x 12", "'10 x 12' is not a list of integers with single spaces"),
+        ("kuairand_sequences", "watch_seq", "10  12", "'10  12' is not a list of integers"),
+        ("kuairand_sequences", "watch_seq", "11.6", "'11.6' is not a list of integers"),
+        ("kuairand_sequences", "last_time_ms", -5, "column last_time_ms: '-5' is negative .*give Unix milliseconds"),
+        ("kuairand_sequences", "history_len", -1, "column history_len: '-1' is negative"),
+        ("kuairand_log", "time_ms", -1, r"row 2, column time_ms: '-1' is negative"),
+        ("kuairand_log", "time_ms", 10**16, r"column time_ms: '1\d+' lies in the future"),
+        ("kuairand_videos", "tag", "39;2", "column tag: '39;2' is not a list of integers with commas"),
+        ("kuairand_videos", "upload_dt", "10.4.2022", "column upload_dt: '10.4.2022' is not a date such as"),
+    ],
+)
+def test_a_bad_value_is_named_or_counted_once(tmp_path, table, column, value, match):
+    write_tables(tmp_path)
+    file = tmp_path / f"{STEMS[table]}.csv"
+    rows = pd.read_csv(file).astype({column: object})
+    rows.loc[0, column] = value
+    rows.to_csv(file, index=False)
+    source = KuaiRand(path=tmp_path)
+    with pytest.raises(UserError, match=match):
+        prepare(source, tmp_path / "out", PrepareOptions(num_buckets=1))
+    if table == "kuairand_log":
+        prepare(source, tmp_path / "out", PrepareOptions(num_buckets=1, on_bad_rows="skip"))
+        assert sum(PreparedDataset.open(tmp_path / "out").info.counts.rejected.values()) == 1
+
+
 def test_requests_open_at_pauses_repeats_and_splits(small):
     found = {split: small.requests(split, 0)["item_id"].to_pylist() for split in small.info.splits}
     assert found == {"train": [[10, 11], [10], [12]], "validation": [[13]], "test": [[14]]}
@@ -93,7 +121,9 @@ def test_a_bad_row_is_named_in_its_own_file(tmp_path):
     write_tables(tmp_path)
     path = tmp_path / f"{STEMS['kuairand_log']}.csv"
     path.write_text(path.read_text().replace(f"{MONDAY}007", "noon"))
-    with pytest.raises(UserError, match=r"pure\.csv, row 2, column time_ms: 'noon' is not an integer"):
+    with pytest.raises(
+        UserError, match=r"pure\.csv, row 2, column time_ms: 'noon' is not Unix milliseconds as an integer"
+    ):
         prepare(KuaiRand(path=tmp_path), tmp_path / "out", PrepareOptions())
 
 

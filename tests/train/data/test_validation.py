@@ -1,5 +1,6 @@
 """Each mistake in a user's log is named with file, row and column, or counted and kept aside."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.data.prepare import PrepareOptions, prepare
 
 
 def put(row: int, column: str, value: Any) -> Any:
@@ -20,11 +22,7 @@ def put(row: int, column: str, value: Any) -> Any:
 
 # Data row 3 of a CSV file is line 5: the header is line 1.
 MISTAKES = [
-    (
-        "events",
-        put(3, "user_id", None),
-        r"events\.csv, row 5, column user_id: a missing value is missing|value is missing",
-    ),
+    ("events", put(3, "user_id", None), r"events\.csv, row 5, column user_id: the value is missing"),
     ("events", put(3, "user_id", "abc"), r"events\.csv, row 5, column user_id: 'abc' is not an integer \(1 such row\)"),
     ("events", put(3, "item_id", "1.5"), r"row 5, column item_id: '1.5' is not an integer"),
     ("events", put(3, "timestamp", -5), r"row 5, column timestamp: '-5' is negative"),
@@ -53,7 +51,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("table", "spoil", "match"), MISTAKES, ids=lambda value: str(value)[-28:])
+@pytest.mark.parametrize(
+    ("table", "spoil", "match"), MISTAKES, ids=[f"{table} {match[-28:]}" for table, _, match in MISTAKES]
+)
 def test_a_bad_row_is_named_or_counted(logs, table, spoil, match):
     logs.write(**{table: spoil})
     with pytest.raises(UserError, match=match):
@@ -95,6 +95,18 @@ def test_a_missing_column_is_an_error(logs):
         UserError, match=r"events\.csv has no column surface; it has user_id, timestamp, action, item_id"
     ):
         logs.prepare()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_column_that_one_file_of_a_folder_lacks_is_an_error(logs, kind):
+    logs.write(kind)
+    whole = logs.folder / "events"
+    whole.mkdir()
+    (logs.folder / f"events.{kind}").rename(whole / f"a.{kind}")
+    late = logs.tables["events"].drop(columns="surface")
+    late.to_csv(whole / "b.csv", index=False) if kind == "csv" else late.to_parquet(whole / "b.parquet")
+    with pytest.raises(UserError, match=rf"b\.{kind} has no column surface, which other files of its folder have"):
+        prepare(replace(logs.source(kind), path=whole), logs.folder / "out", PrepareOptions())
 
 
 def test_a_wrongly_typed_column_is_an_error(logs):

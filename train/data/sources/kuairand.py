@@ -56,7 +56,7 @@ COLUMNS = {
     "kuairand_log": (
         Column("user_id", "id"),
         Column("item_id", "id", raw="video_id"),
-        Column("time_ms", "id"),
+        Column("time_ms", "milliseconds"),
         Column("click", "flag", raw="is_click"),
         Column("long_view", "flag"),
         Column("like", "flag", raw="is_like"),
@@ -66,8 +66,8 @@ COLUMNS = {
     ),
     "kuairand_sequences": (
         Column("user_id", "id"),
-        Column("history_len", "id"),
-        Column("last_time_ms", "id"),
+        Column("history_len", "count"),
+        Column("last_time_ms", "milliseconds"),
         Column("watch_seq", "ids"),
         Column("long_watch_seq", "ids"),
         Column("like_seq", "ids"),
@@ -80,9 +80,9 @@ COLUMNS = {
     "kuairand_videos": (
         Column("item_id", "id", raw="video_id"),
         Column("author_id", "id", nullable=True),
-        Column("upload_dt", "text"),
+        Column("upload_dt", "text", form=("a date such as 2022-04-10", r"\d{4}-\d{2}-\d{2}")),
         Column("music_type", "number", nullable=True),
-        Column("tag", "text"),
+        Column("tag", "text", form=("a list of integers with commas between them", r"\d*(,\d+)*")),
         *(Column(column, "text") for column in VIDEO_STRINGS),
     ),
 }

@@ -1,0 +1,57 @@
+"""Scoring from file to file, a batch in memory at a time."""
+
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+from tqdm import tqdm
+
+from pinfm.embeddings.errors import UserError
+from pinfm.inference.artifact import Scorer
+
+
+def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tuple[int, int]:
+    """Scores a Parquet file of requests into another, which appears when it is whole.
+
+    Args:
+        scorer: the artefact.
+        requests: one row per request.
+        out: the file to write; see `Scorer.score` for its columns.
+        batch_size: requests scored at a time; does not change the scores.
+
+    Returns:
+        How many requests and how many candidates.
+
+    Raises:
+        UserError: the file is no Parquet, holds no rows or does not fit the signature.
+    """
+    if batch_size < 1:
+        raise UserError(f"the batch size ({batch_size}) must be at least 1.")
+    try:
+        source = pyarrow.parquet.ParquetFile(requests)
+    except pyarrow.ArrowInvalid as error:
+        raise UserError(f"{requests} can't be read as Parquet; give a Parquet file of requests.") from error
+    total = source.metadata.num_rows
+    if not total:
+        raise UserError("there are no requests to score; give a file with at least one row.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    done = candidates = 0
+    writer = None
+    try:
+        # disable=None: no bar where stderr is no terminal.
+        with tqdm(total=total, unit="request", unit_scale=True, disable=None) as bar:
+            for batch in source.iter_batches(batch_size):
+                scores = pyarrow.Table.from_pandas(
+                    scorer.score(batch.to_pandas(), batch_size, done), preserve_index=False
+                )
+                writer = writer or pyarrow.parquet.ParquetWriter(unfinished, scores.schema, compression="zstd")
+                writer.write_table(scores)
+                done, candidates = done + len(batch), candidates + len(scores)
+                bar.update(len(batch))
+        if writer is not None:
+            writer.close()
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return done, candidates
