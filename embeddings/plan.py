@@ -3,6 +3,7 @@
 import torch.distributed as dist
 from torch import nn
 
+from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.versions import require_tested_versions
 
 require_tested_versions()
@@ -13,6 +14,7 @@ from torchrec.distributed.planner.storage_reservations import FixedPercentageSto
 from torchrec.distributed.planner.types import (  # noqa: E402
     KernelConfig,
     ParameterConstraints,
+    PlannerError,
     TopologyFactory,
     TrainerConfig,
 )
@@ -41,6 +43,9 @@ def sharding_plan(
         group: the ranks.
         device_type: `cpu` or `cuda`.
         batch_size: requests or segments a rank reads at a time, for the planner's cost model.
+
+    Raises:
+        UserError: the tables do not fit.
     """
     constraints = {
         config.name: ParameterConstraints(
@@ -61,4 +66,10 @@ def sharding_plan(
         batch_size=batch_size,
         constraints=constraints,
     )
-    return planner.collective_plan(model, sharders, group)
+    try:
+        return planner.collective_plan(model, sharders, group)
+    except PlannerError as error:
+        raise UserError(
+            f"the id tables do not fit the memory of {group.size()} rank(s) of kind {device_type}; "
+            "lower item_table.rows, or train on more ranks."
+        ) from error

@@ -25,11 +25,13 @@ class Scorer:
         module: the TorchScript module.
         columns: its inputs.
         tasks: its outputs.
+        max_history: newest events of a history that it was trained to read.
     """
 
     module: torch.jit.ScriptModule
     columns: Sequence[Column]
     tasks: Sequence[str]
+    max_history: int
 
     @torch.no_grad()
     def score(self, requests: pd.DataFrame, batch_size: int = 256, first_row: int = 0) -> pd.DataFrame:
@@ -54,7 +56,7 @@ class Scorer:
         parts = []
         for start in range(0, len(requests), batch_size):
             part = requests.iloc[start : start + batch_size]
-            inputs = to_inputs(part, self.columns, first_row + start)
+            inputs = to_inputs(part, self.columns, first_row + start, self.max_history)
             outputs = self.module(inputs)
             rows = first_row + np.repeat(np.arange(start, start + len(part)), inputs["candidate_lengths"].numpy())
             scores = {task: outputs[task].numpy() for task in self.tasks}
@@ -79,8 +81,8 @@ def load(path: str | Path) -> Scorer:
         if sha256(folder / name) != digest:
             raise UserError(f"{folder / name} was changed after its export (sha256 differs); export the run again.")
     signature = json.loads((folder / SIGNATURE).read_text())
-    columns = [Column(**{**column, "vocabulary": tuple(column["vocabulary"])}) for column in signature["inputs"]]
-    return Scorer(torch.jit.load(folder / MODULE), columns, signature["tasks"])
+    columns = [Column.from_json(column) for column in signature["inputs"]]
+    return Scorer(torch.jit.load(folder / MODULE), columns, signature["tasks"], signature["max_history"])
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -49,6 +49,7 @@ def export(run_path: Path, out: Path) -> dict[str, Any]:
         raise UserError(f"{run_path} has no {REQUESTS} to check against; let the run finish.")
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    unfinished.chmod(0o755)  # mkdtemp makes it private; whoever serves must read it
     try:
         parity = _write(run, unfinished)
         unfinished.rename(out)
@@ -78,12 +79,15 @@ def _write(run: RunFolder, folder: Path) -> dict[str, Any]:
         folder / SIGNATURE,
         {
             "inputs": [column.to_json() for column in columns],
+            "max_history": run.manifest["config"]["max_history"],
             "lengths": ["history_lengths", "candidate_lengths"],
             "tasks": list(run.schema.tasks),
             "outputs": "task -> float32 probabilities, one per candidate",
         },
     )
-    scorer = Scorer(torch.jit.load(str(folder / MODULE)), columns, run.schema.tasks)
+    scorer = Scorer(
+        torch.jit.load(str(folder / MODULE)), columns, run.schema.tasks, run.manifest["config"]["max_history"]
+    )
     parity = check_parity(scorer, pd.read_parquet(run.path / REQUESTS))
     write_json(
         folder / MANIFEST,

@@ -23,14 +23,16 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
         How many requests and how many candidates.
 
     Raises:
-        UserError: the file is no Parquet, holds no rows or does not fit the signature.
+        UserError: the file is no Parquet, holds no rows or does not fit the signature; `out` is no file of its own.
     """
     if batch_size < 1:
         raise UserError(f"the batch size ({batch_size}) must be at least 1.")
     try:
         source = pyarrow.parquet.ParquetFile(requests)
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowInvalid, OSError) as error:
         raise UserError(f"{requests} can't be read as Parquet; give a Parquet file of requests.") from error
+    if out.is_dir() or out.resolve() == requests.resolve():
+        raise UserError(f"--out ({out}) must be a file of its own, not a folder and not the requests.")
     total = source.metadata.num_rows
     if not total:
         raise UserError("there are no requests to score; give a file with at least one row.")

@@ -30,19 +30,25 @@ class Column:
         name: of the column and of the input.
         dtype: `int64` or `float32`.
         scope: `request` (one value), `history` or `candidate` (a list).
-        vocabulary: names that stand for the codes 1, 2, ...; empty where values are numbers already.
-        width: values of each entry; above 1 for content vectors.
+        vocabulary: names that stand for the codes 1, 2, ...; None where values are numbers already.
+        width: length of each entry's vector; None where an entry is one value.
     """
 
     name: str
     dtype: str
     scope: str
-    vocabulary: tuple[str, ...] = ()
-    width: int = 1
+    vocabulary: tuple[str, ...] | None = None
+    width: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As signature.json lists it."""
-        return {**asdict(self), "vocabulary": list(self.vocabulary)}
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Column":
+        """The inverse of `to_json`."""
+        vocabulary = values["vocabulary"]
+        return cls(**{**values, "vocabulary": None if vocabulary is None else tuple(vocabulary)})
 
 
 def input_columns(schema: InputSchema) -> tuple[Column, ...]:
@@ -53,7 +59,7 @@ def input_columns(schema: InputSchema) -> tuple[Column, ...]:
         Column(name="request_timestamp", dtype="int64", scope="request"),
     ]
     for name in HISTORY:
-        vocabulary = vocabularies.get(name, ())
+        vocabulary = vocabularies.get(name)
         columns.append(Column(name=f"history_{name}", dtype="int64", scope="history", vocabulary=vocabulary))
     for name in ("candidate_item_id", "candidate_created_at"):
         columns.append(Column(name=name, dtype="int64", scope="candidate"))
@@ -66,69 +72,145 @@ def input_columns(schema: InputSchema) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def to_inputs(frame: pd.DataFrame, columns: Sequence[Column], first_row: int = 0) -> dict[str, Tensor]:
+def to_inputs(
+    frame: pd.DataFrame, columns: Sequence[Column], first_row: int = 0, max_history: int | None = None
+) -> dict[str, Tensor]:
     """Turns requests into the artefact's inputs.
 
     Args:
         frame: one row per request.
         columns: the artefact's inputs.
         first_row: number of the frame's first row in the caller's file, for messages.
+        max_history: newest events kept of each history, as in training; None keeps all.
 
     Raises:
-        UserError: a column is missing, has the wrong type, or its lists differ in length from the others'.
+        UserError: a column is missing or stands there twice, has the wrong type or an impossible value, or its lists
+            differ in length from the others'; a history is out of order or not older than its request.
     """
     missing = [column.name for column in columns if column.name not in frame]
     if missing:
         raise UserError(f"the requests lack the column {missing[0]!r}; they need {[c.name for c in columns]}.")
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise UserError(f"the requests have two columns called {twice!r}; rename or drop one.")
     inputs: dict[str, Tensor] = {}
     for column in columns:
         if column.scope == "request":
             # A copy: pandas hands out arrays that are read-only.
             inputs[column.name] = torch.tensor(_convert(frame[column.name].to_numpy(), column))
-    for scope in ("history", "candidate"):
-        inputs |= _list_inputs(frame, [column for column in columns if column.scope == scope], scope, first_row)
+    for scope, newest in (("history", max_history), ("candidate", None)):
+        own = [column for column in columns if column.scope == scope]
+        inputs |= _list_inputs(frame, own, scope, first_row, newest)
+    _require_past(inputs, first_row)
     return inputs
 
 
-def _list_inputs(frame: pd.DataFrame, columns: Sequence[Column], scope: str, first_row: int) -> dict[str, Tensor]:
-    lengths = _lengths(frame, columns[0])
-    inputs = {f"{scope}_lengths": torch.from_numpy(lengths)}
+def _require_past(inputs: dict[str, Tensor], first_row: int) -> None:
+    """Training saw histories that ascend and end before their request; others would be read as what they are not."""
+    owner_T = torch.repeat_interleave(inputs["history_lengths"])
+    time_T = inputs["history_timestamp"]
+    late_T = time_T >= inputs["request_timestamp"][owner_T]
+    falls_T = torch.zeros_like(late_T)
+    falls_T[1:] = (time_T[1:] < time_T[:-1]) & (owner_T[1:] == owner_T[:-1])
+    for bad_T, problem in (
+        (falls_T, "is not in order of time; put the oldest event first"),
+        (late_T, "holds an event that is not older than request_timestamp; both are Unix seconds"),
+    ):
+        if bad_T.any():
+            raise UserError(f"row {first_row + int(owner_T[bad_T][0])}: history_timestamp {problem}.")
+
+
+def _list_inputs(
+    frame: pd.DataFrame, columns: Sequence[Column], scope: str, first_row: int, newest: int | None
+) -> dict[str, Tensor]:
+    cells = {column.name: _cells(frame, column) for column in columns}
+    lengths = _lengths(cells[columns[0].name])
     for column in columns:
-        different = np.flatnonzero(_lengths(frame, column) != lengths)
+        different = np.flatnonzero(_lengths(cells[column.name]) != lengths)
         if len(different):
             row = int(different[0])
             raise UserError(
-                f"row {first_row + row}: {column.name} has {len(frame[column.name].iloc[row])} values, "
+                f"row {first_row + row}: {column.name} has {len(cells[column.name][row])} values, "
                 f"{columns[0].name} has {lengths[row]}; the lists of a request must be equally long."
             )
-        values = [np.asarray(cell) for cell in frame[column.name] if len(cell)]
-        if column.width > 1:
-            values = [_vectors(cell, column) for cell in values]
-        empty = np.zeros((0, column.width) if column.width > 1 else 0, dtype=column.dtype)
-        inputs[column.name] = torch.from_numpy(_convert(np.concatenate(values) if values else empty, column))
+    if newest is not None:
+        cells = {name: [cell[-newest:] for cell in column_cells] for name, column_cells in cells.items()}
+        lengths = np.minimum(lengths, newest)
+    inputs = {f"{scope}_lengths": torch.from_numpy(lengths)}
+    for column in columns:
+        inputs[column.name] = torch.from_numpy(_convert(_joined(cells[column.name], column), column))
     return inputs
 
 
-def _vectors(cell: npt.NDArray[Any], column: Column) -> npt.NDArray[Any]:
-    """(candidates of a request, width)."""
-    if any(np.size(vector) != column.width for vector in cell):
-        raise UserError(f"column {column.name!r} must hold vectors of {column.width} values; see signature.json.")
-    return np.stack([np.asarray(vector, dtype=np.float32) for vector in cell])
-
-
-def _lengths(frame: pd.DataFrame, column: Column) -> npt.NDArray[np.int64]:
+def _cells(frame: pd.DataFrame, column: Column) -> list[npt.NDArray[Any]]:
+    """The lists of a column as arrays."""
+    cells = list(frame[column.name])
+    if not all(isinstance(cell, (list, tuple, np.ndarray, pd.Series)) for cell in cells):
+        raise UserError(f"column {column.name!r} must hold a list in every row.")
     try:
-        return np.fromiter((len(cell) for cell in frame[column.name]), dtype=np.int64, count=len(frame))
-    except TypeError as error:
-        raise UserError(f"column {column.name!r} must hold a list in every row.") from error
+        if column.width is not None:
+            return [_vectors(cell, column.width) for cell in cells]
+        # Signed before they are joined: numpy makes floats of int64 beside uint64.
+        arrays = [_signed(np.asarray(cell), column) for cell in cells]
+        if any(array.ndim != 1 for array in arrays):
+            raise ValueError("a list holds lists")
+    except UserError:
+        raise
+    except (ValueError, TypeError) as error:
+        wanted = "values" if column.width is None else f"vectors of {column.width} values"
+        raise UserError(f"column {column.name!r} must hold lists of {wanted}; see signature.json.") from error
+    return arrays
+
+
+def _signed(values: npt.NDArray[Any], column: Column) -> npt.NDArray[Any]:
+    if values.dtype != np.uint64:
+        return values
+    if values.size and values.max() > np.iinfo(np.int64).max:
+        raise UserError(f"column {column.name!r} holds {values.max()}, which is above 2**63 - 1; ids are int64.")
+    return values.astype(np.int64)
+
+
+def _vectors(cell: Any, width: int) -> npt.NDArray[Any]:
+    """(candidates of a request, width)."""
+    if not len(cell):
+        return np.zeros((0, width), dtype=np.float32)
+    vectors = np.stack([np.asarray(vector, dtype=np.float32) for vector in cell])
+    if vectors.shape[1:] != (width,):
+        raise ValueError("a vector has another length")
+    return vectors
+
+
+def _lengths(cells: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
+    return np.fromiter((len(cell) for cell in cells), dtype=np.int64, count=len(cells))
+
+
+def _joined(cells: Sequence[npt.NDArray[Any]], column: Column) -> npt.NDArray[Any]:
+    filled = [cell for cell in cells if len(cell)]
+    if not filled:
+        return np.zeros((0,) if column.width is None else (0, column.width), dtype=column.dtype)
+    # Joined, numbers beside names would become names.
+    if column.vocabulary is not None and len({_holds_names(cell) for cell in filled}) > 1:
+        raise UserError(f"column {column.name!r} mixes names and codes; give one kind.")
+    return np.concatenate(filled)
+
+
+def _holds_names(values: npt.NDArray[Any]) -> bool:
+    return values.dtype.kind in "OUT"
 
 
 def _convert(values: npt.NDArray[Any], column: Column) -> npt.NDArray[Any]:
-    if column.vocabulary and values.dtype.kind in "OUT":
+    if column.vocabulary is not None and _holds_names(values):
         codes = {name: code for code, name in enumerate(column.vocabulary, start=1)}
-        return np.fromiter((codes.get(str(value), 0) for value in values), dtype=np.int64, count=len(values))
+        if not all(value is None or isinstance(value, str) for value in values):
+            raise UserError(f"column {column.name!r} mixes names and codes; give one kind.")
+        return np.fromiter((codes.get(value, 0) for value in values), dtype=np.int64, count=len(values))
     if values.dtype.kind not in ("iub" if column.dtype == "int64" else "iubf"):
         raise UserError(f"column {column.name!r} has {values.dtype} values, but needs {column.dtype}.")
-    if column.dtype == "int64" and column.vocabulary and ((values < 0) | (values > len(column.vocabulary))).any():
+    values = _signed(values, column)
+    if column.vocabulary is not None and ((values < 0) | (values > len(column.vocabulary))).any():
         raise UserError(f"column {column.name!r} has a code outside 0..{len(column.vocabulary)}; see signature.json.")
-    return np.ascontiguousarray(values, dtype=column.dtype)
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(values, dtype=column.dtype)
+    if column.dtype == "float32" and not np.isfinite(converted).all():
+        raise UserError(f"column {column.name!r} holds a value that is no finite float32; correct it.")
+    return converted

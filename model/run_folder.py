@@ -7,7 +7,8 @@ RUN/checkpoints/step-*/       torch.distributed.checkpoint; names below `model.`
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,16 +60,22 @@ class RunFolder:
             raise UserError(
                 f"{path} is not a run folder: it has no {MANIFEST}; give the --out of `pinfm pretrain` or `finetune`."
             )
-        manifest = json.loads(manifest_path.read_text())
-        return cls(
-            path=Path(path),
-            kind=manifest["kind"],
-            model=model_config_from_json(manifest["config"]),
-            schema=schema_from_json(manifest["schema"]),
-            item_table=IdTable(**manifest["tables"]["item"]),
-            feature_tables=tuple(IdTable(**table) for table in manifest["tables"]["features"]),
-            manifest=manifest,
-        )
+        try:
+            manifest = json.loads(manifest_path.read_text(errors="replace"))
+            return cls(
+                path=Path(path),
+                kind=manifest["kind"],
+                model=model_config_from_json(manifest["config"]),
+                schema=schema_from_json(manifest["schema"]),
+                item_table=IdTable(**manifest["tables"]["item"]),
+                feature_tables=tuple(IdTable(**table) for table in manifest["tables"]["features"]),
+                manifest=manifest,
+            )
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{manifest_path} is not that of a run of this version; "
+                "give the --out of `pinfm pretrain` or `finetune`."
+            ) from error
 
     def has_checkpoint(self) -> bool:
         """Whether one is written."""
@@ -93,11 +100,27 @@ class RunFolder:
 
         Returns:
             A state dict for `module`, on the CPU.
+
+        Raises:
+            UserError: there is no checkpoint, or it can't be read.
         """
         names = module.state_dict()
         wanted = {"model": {prefix + name: torch.empty_like(tensor, device="cpu") for name, tensor in names.items()}}
-        dcp.load(wanted, checkpoint_id=self.latest_checkpoint(), no_dist=True)
+        with readable(self.latest_checkpoint()) as checkpoint:
+            dcp.load(wanted, checkpoint_id=checkpoint, no_dist=True)
         return {name: wanted["model"][prefix + name] for name in names}
+
+
+@contextmanager
+def readable(checkpoint: Path) -> Iterator[Path]:
+    """Turns what torch raises for a torn or foreign checkpoint, which is no Exception, into a UserError."""
+    try:
+        yield checkpoint
+    except (dcp.CheckpointException, OSError, ValueError, RuntimeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"{checkpoint} can't be read ({lines[-1]}); remove it to fall back on an earlier one, or train again."
+        ) from error
 
 
 def model_config_from_json(config: Mapping[str, Any]) -> ModelConfig:

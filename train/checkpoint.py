@@ -11,7 +11,7 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import CombinedOptimizer
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.run_folder import CHECKPOINTS, RunFolder
+from pinfm.model.run_folder import CHECKPOINTS, RunFolder, readable
 from pinfm.train.distributed import is_first_rank
 
 
@@ -53,7 +53,8 @@ def resume(state: TrainState, run: RunFolder) -> None:
     """Continues from the newest checkpoint of a run, at whatever number of ranks wrote it."""
     _initialise_optimizer_state(state)
     values = state.state_dict()
-    dcp.load(values, checkpoint_id=run.latest_checkpoint())
+    with readable(run.latest_checkpoint()) as path:
+        dcp.load(values, checkpoint_id=path)
     state.model.load_state_dict(values["model"])
     state.optimizer.load_state_dict(values["optimizer"])
     state.step = values["step"]
@@ -62,7 +63,8 @@ def resume(state: TrainState, run: RunFolder) -> None:
 def load_model(model: DistributedModelParallel, run: RunFolder) -> None:
     """Loads the weights of a run's newest checkpoint into a module of the same shape."""
     values = {"model": model.state_dict()}
-    dcp.load(values, checkpoint_id=run.latest_checkpoint())
+    with readable(run.latest_checkpoint()) as path:
+        dcp.load(values, checkpoint_id=path)
     model.load_state_dict(values["model"])
 
 
@@ -86,8 +88,11 @@ def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str
         if name.startswith("item_tables.") or (".encoder." in name and ".content." not in name)
     }
     values = {"model": wanted}
+    path = run.latest_checkpoint()
+    if not (path / ".metadata").is_file():
+        raise UserError(f"{path} is not whole (it has no .metadata); remove it, or pretrain again.")
     try:
-        dcp.load(values, checkpoint_id=run.latest_checkpoint())
+        dcp.load(values, checkpoint_id=path)
     except (dcp.CheckpointException, ValueError, RuntimeError) as error:
         raise UserError(
             f"the tower of {run.path} does not fit this config ({_first_line(error)}); "

@@ -186,6 +186,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         require_at_least("", 0, seed=self.seed)
+        if self.seed >= 1 << 32:
+            raise UserError(f"seed ({self.seed}) must be below 2**32.")
         require_at_least(
             "",
             1,

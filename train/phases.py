@@ -68,6 +68,11 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
     with started(config, place) as device:
         schema, tables = dataset.info.schema, pretrain_tables(config)
         items = ItemAttributes(dataset)
+        if not items.num_positive_events:
+            raise UserError(
+                f"{place.data} has none of its positive actions {list(schema.positive_actions)} in training, so there "
+                "is nothing to learn; prepare it with other --positive-actions."
+            )
         feed = Feed(
             SegmentSource(dataset, config.pretrain.segment_length),
             stream_plan(config, config.pretrain.batch_size),
@@ -107,10 +112,12 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         raise UserError(f"{place.data} has no impressions; prepare it with --impressions to fine-tune on it.")
     if config.finetune.freeze_tower and config.use_tower and place.pretrained is None:
         raise UserError("finetune.freeze_tower keeps the tower as it is, which is random; give --pretrained.")
+    if place.pretrained is not None and not config.use_tower:
+        raise UserError("use_tower is false, so nothing would be taken from --pretrained; leave one of them out.")
     with started(config, place) as device:
         schema = dataset.info.schema
         optimizer = config.finetune.optimizer
-        if place.pretrained is None or not config.use_tower:
+        if place.pretrained is None:
             # Nothing is pretrained, so nothing has to be handled gently.
             optimizer = replace(optimizer, pretrained_lr_scale=1.0)
         tables = finetune_tables(config, schema, dataset.info.counts.users)
@@ -122,9 +129,10 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             device,
             config.seed,
         )
-        if place.pretrained is not None and config.use_tower:
+        if place.pretrained is not None:
             pretrained = RunFolder.open(place.pretrained)
             _require_same_codes(pretrained, schema)
+            _require_same_heads(pretrained, config)
             checkpoint.load_pretrained(model, pretrained)
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer))
         begin(place, state, "finetune", config, dataset, tables)
@@ -141,13 +149,14 @@ def request_feed(
     randomization = config.cold_start.candidate_id_randomization if shuffle and config.use_tower else 0.0
     # Without a tower nothing reads histories, so there is none to share and the shuffle can mix all requests.
     group_size = config.finetune.requests_per_user if config.use_tower else 1
+    max_history = min(config.max_history, dataset.info.max_history)
     return Feed(
         RequestSource(
             dataset,
             split,
-            max_history=config.max_history if config.use_tower else 0,
+            max_history=max_history if config.use_tower else 0,
             group_size=group_size,
-            window_step=max(1, config.max_history // 4) if shuffle and group_size > 1 else 1,
+            window_step=max(1, max_history // 4) if shuffle and group_size > 1 else 1,
         ),
         stream_plan(config, config.finetune.batch_size, shuffle),
         RequestReader(schema, items, randomization, share_histories=not config.cold_start.learnable_token),
@@ -214,7 +223,10 @@ def run_loop(
     """
     total_steps = phase.epochs * feed.steps_per_epoch
     if not total_steps:
-        raise UserError("the dataset's train split is empty; prepare it with other split dates.")
+        raise UserError(
+            "the dataset's train split is empty (pretraining needs users with two events); prepare it with more data, "
+            "or with other split dates."
+        )
     loop = LoopConfig(
         total_steps=total_steps,
         examples_per_step=phase.batch_size,
@@ -224,6 +236,13 @@ def run_loop(
         optimizer=phase.optimizer,
     )
     return train(state, feed.batches(state.step, total_steps), out, device, loop)
+
+
+def _require_same_heads(pretrained: RunFolder, config: RunConfig) -> None:
+    """The one setting of the tower that leaves every shape alone and changes what the weights mean."""
+    theirs, ours = pretrained.model.tower.num_heads, config.tower.num_heads
+    if theirs != ours:
+        raise UserError(f"{pretrained.path} was pretrained with tower.num_heads {theirs}, not {ours}; use the same.")
 
 
 def _require_same_codes(pretrained: RunFolder, schema: InputSchema) -> None:

@@ -140,13 +140,47 @@ def with_cell(name, row, change):
         (with_cell("history_surface", 1, lambda cell: [-1] * len(cell)), r"has a code outside 0\.\.3"),
         (
             with_cell("candidate_content", 0, lambda cell: [v[:2] for v in cell]),
-            "'candidate_content' must hold vectors of 4 values",
+            "'candidate_content' must hold lists of vectors of 4 values",
+        ),
+        (with_cell("candidate_content", 0, lambda cell: cell * np.nan), "'candidate_content' .* no finite float32"),
+        (lambda frame: frame.assign(popularity=np.inf), "'popularity' .* no finite float32"),
+        (with_cell("candidate_item_id", 0, lambda cell: [2**64 - 1] * len(cell)), "above 2\\*\\*63 - 1; ids are int64"),
+        (with_cell("history_action", 1, lambda cell: ["click"] * len(cell)), "'history_action' mixes names and codes"),
+        (with_cell("history_item_id", 0, lambda cell: "1234"), "'history_item_id' must hold a list in every row"),
+        (
+            with_cell("history_item_id", 0, lambda cell: [[1]] * len(cell)),
+            "'history_item_id' must hold lists of values",
+        ),
+        (lambda frame: pd.concat([frame, frame[["hour"]]], axis=1), "two columns called 'hour'"),
+        (
+            with_cell("history_timestamp", 1, lambda cell: cell[::-1]),
+            "row 1: history_timestamp is not in order of time",
+        ),
+        (
+            with_cell("history_timestamp", 2, lambda cell: cell * 1000),
+            "row 2: history_timestamp holds an event that is not older than request_timestamp",
         ),
     ],
 )
 def test_a_frame_that_does_not_fit_is_one_sentence(scorer, requests, spoil, sentence):
     with pytest.raises(UserError, match=sentence):
         scorer.score(spoil(requests))
+
+
+def test_the_newest_events_are_read_as_in_training(scorer, requests):
+    """A history longer than the run's max_history scores as its newest events do."""
+    assert scorer.max_history == runs.CONFIG.max_history
+    assert (requests["history_item_id"].map(len) == 8).any()
+    older = {"item_id": [7, 9], "action": [1, 2], "surface": [0, 1], "timestamp": [5, 6]}
+    longer = requests.assign(
+        **{
+            f"history_{name}": [[*values, *cell] for cell in requests[f"history_{name}"]]
+            for name, values in older.items()
+        }
+    )
+    full = requests["history_item_id"].map(len).to_numpy() == 8
+    rows = scorer.score(requests)["request"].map(lambda row: full[row])
+    pd.testing.assert_frame_equal(scorer.score(longer)[rows], scorer.score(requests)[rows], rtol=0, atol=1e-6)
 
 
 def test_another_batch_names_the_row_of_the_file(scorer, requests):

@@ -5,6 +5,7 @@ A verb is a module named under the entry point group `pinfm.verbs`, with `SUMMAR
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
@@ -56,6 +57,9 @@ def main(argv: Sequence[str]) -> int:
     except UserError as error:
         print(f"pinfm: {error}", file=sys.stderr)
         return 2
+    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        print(f"pinfm: {error.filename}: {error.strerror}; give another path.", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -64,10 +68,18 @@ def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
     parser = VerbParser(prog=f"pinfm {name}", description=verb.__doc__)
     parser.add_argument("--report", type=Path | None, default=None, help="write the results to this JSON file")
     verb.configure(parser)
-    args = parser.instantiate(parser.parse_args(list(argv)))
+    try:
+        args = parser.instantiate(parser.parse_args(list(argv)))
+    except (TypeError, AttributeError, UnicodeDecodeError) as error:
+        # What jsonargparse lets through: a part of a config that is null or a list, a file that is no text.
+        raise UserError(f"the flags or the config can't be read ({error}); see `pinfm {name} --help`.") from error
+    if args.report is not None:
+        # Before the work, which may take hours.
+        args.report.parent.mkdir(parents=True, exist_ok=True)
+        if args.report.is_dir() or not os.access(args.report.parent, os.W_OK):
+            raise UserError(f"--report {args.report} can't be written; give a file in a folder that can.")
     report = verb.run(args)
     if args.report is not None:
-        args.report.parent.mkdir(parents=True, exist_ok=True)
         args.report.write_text(json.dumps(report, indent=2) + "\n")
 
 

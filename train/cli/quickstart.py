@@ -21,6 +21,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.cli.quiet import hush_libraries
+from pinfm.train.recipes import recipe_path
 
 SUMMARY = "the whole road on the shipped sample, in minutes"
 
@@ -40,6 +41,7 @@ def run(args: Namespace) -> dict[str, Any]:
         UserError: `--out` holds something else, or what a verb raises.
     """
     out: Path = args.out
+    recipe_path(args.config)  # a name that is none is told before anything is written
     _clear(out, args.overwrite)
     data, fused, no_tower, model = (str(out / name) for name in ("dataset", "fused", "no_tower", "model"))
     training = ["--config", args.config, "--seed", str(args.seed), "--data", data]

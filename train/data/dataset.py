@@ -1,5 +1,7 @@
 """Reading a prepared dataset: bucket by bucket, and the history that a request may see."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,7 @@ class PreparedDataset:
         if not description.is_file():
             raise UserError(f"{folder} is no prepared dataset (it has no dataset.json); make one with `pinfm prepare`")
         try:
-            return cls(folder, DatasetInfo.from_json(description.read_text()))
+            return cls(folder, DatasetInfo.from_json(description.read_text(errors="replace")))
         except UserError as error:
             raise UserError(f"{folder}: {error}") from error
 
@@ -66,14 +68,23 @@ class PreparedDataset:
 
     def num_requests(self, split: str, bucket: int) -> int:
         """Returns how many requests a bucket has in a split, from the file's footer alone."""
-        rows: int = pyarrow.parquet.read_metadata(self.path / f"impressions/{split}/{bucket_file(bucket)}").num_rows
+        with self._readable(f"impressions/{split}/{bucket_file(bucket)}") as path:
+            rows: int = pyarrow.parquet.read_metadata(path).num_rows
         return rows
 
     def _read(self, file: str) -> pyarrow.Table:
+        with self._readable(file) as path:
+            return pyarrow.parquet.read_table(path)
+
+    @contextmanager
+    def _readable(self, file: str) -> Iterator[Path]:
+        path = self.path / file
         try:
-            return pyarrow.parquet.read_table(self.path / file)
+            yield path
         except FileNotFoundError as error:
-            raise UserError(f"{self.path / file} is missing; run `pinfm prepare` again") from error
+            raise UserError(f"{path} is missing; run `pinfm prepare` again") from error
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            raise UserError(f"{path} can't be read as Parquet; run `pinfm prepare` again") from error
 
 
 def history_ranges(

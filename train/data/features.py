@@ -52,7 +52,8 @@ def find_surfaces(connection: duckdb.DuckDBPyConnection, tables: Sequence[str], 
     A surface that first shows up later gets code 0, as it would in production.
     """
     seen = " UNION ".join(
-        f"SELECT surface FROM {name(table)} WHERE timestamp < {before} AND surface IS NOT NULL" for table in tables
+        f"SELECT DISTINCT surface FROM {name(table)} WHERE timestamp < {before} AND surface IS NOT NULL"
+        for table in tables
     )
     rows = connection.execute(
         f"SELECT surface FROM ({seen}) ORDER BY TRY_CAST(surface AS BIGINT) NULLS LAST, surface"

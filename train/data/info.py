@@ -86,6 +86,13 @@ class DatasetInfo:
                 f"dataset.json has format version {version}, this pinfm reads {FORMAT_VERSION}; "
                 "run `pinfm prepare` again with this version"
             )
+        try:
+            return cls._from_fields(fields)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError("dataset.json lacks a part; run `pinfm prepare` again") from error
+
+    @classmethod
+    def _from_fields(cls, fields: dict[str, Any]) -> "DatasetInfo":
         schema: dict[str, Any] = fields.pop("schema")
         features = tuple(Feature(**feature) for feature in schema.pop("features"))
         vocabularies: dict[str, Any] = {

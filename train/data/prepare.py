@@ -45,6 +45,8 @@ class PrepareOptions:
             value = getattr(self, field)
             if value is not None and value <= 0:
                 raise UserError(f"{field} ({value}) must be positive; leave the flag out for the default")
+        if not 0.1 <= self.memory_gib <= 1e6:
+            raise UserError(f"memory_gib ({self.memory_gib}) must lie between 0.1 and 1,000,000")
 
 
 def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any]:
@@ -66,7 +68,10 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         work = folder / "work"
         work.mkdir()
         with connect(work, options.memory_gib) as connection:
-            info = _Preparation(connection, source, options).write(folder, work)
+            try:
+                info = _Preparation(connection, source, options).write(folder, work)
+            except duckdb.OutOfMemoryException as error:
+                raise UserError(f"{options.memory_gib} GiB do not suffice; give more with --memory-gib") from error
         for leftover in sorted(work.rglob("*"), reverse=True):
             leftover.rmdir() if leftover.is_dir() else leftover.unlink()
         work.rmdir()

@@ -1,5 +1,6 @@
 """Files -> DuckDB views in which each row still knows its file and row number."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,18 @@ from pinfm.embeddings.errors import UserError
 # Columns that `read_table` adds; the underscores keep them apart from the user's own.
 FILE, ROW, POSITION = "__file", "__row", "__position"
 
+# What DuckDB raises for a file that is torn or not what its name says.
+UNREADABLE = (
+    duckdb.InvalidInputException,
+    duckdb.ConversionException,
+    duckdb.IOException,
+    duckdb.SerializationException,
+    duckdb.NotSupportedError,
+)
+
 _SUFFIXES = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".dat", ".dat.gz")
+# A folder called `user_id=7` would otherwise become a column.
+_NO_HIVE = "hive_partitioning = false"
 _ROWS_PER_FILE = 1 << 40  # position = file number * this + row, so that files keep their order
 
 
@@ -103,7 +115,12 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError(f"{path} does not exist; give a Parquet or CSV file, or a folder of them")
-    files = sorted(file for file in path.iterdir() if file.name.endswith(_SUFFIXES))
+    # Names that begin so are markers of other tools: _SUCCESS, .part-0.crc.
+    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "_")))
+    files = [entry for entry in entries if entry.is_file() and entry.name.endswith(_SUFFIXES)]
+    if files and len(files) < len(entries):
+        other = next(entry for entry in entries if entry not in files)
+        raise UserError(f"{other} is no file ending in {', '.join(_SUFFIXES)}; move it out of the table's folder")
     if not files:
         raise UserError(f"{path} holds no file ending in {', '.join(_SUFFIXES)}; give the folder of the table's files")
     return files
@@ -125,7 +142,8 @@ def _select(connection: duckdb.DuckDBPyConnection, file: Path, number: int, layo
     if file.name.endswith(".parquet"):
         return (
             f"SELECT * EXCLUDE (file_row_number), {quoted(file)} AS {FILE}, file_row_number + 1 AS {ROW}, "
-            f"{offset} + file_row_number AS {POSITION} FROM read_parquet({quoted(file)}, file_row_number = true)"
+            f"{offset} + file_row_number AS {POSITION} FROM read_parquet({_literal(file)}, {_NO_HIVE}, "
+            "file_row_number = true)"
         )
     header = layout.names is None
     names = _header(connection, file, layout) if layout.names is None else layout.names
@@ -140,10 +158,15 @@ def _select(connection: duckdb.DuckDBPyConnection, file: Path, number: int, layo
     )
 
 
+def _literal(file: Path) -> str:
+    """The path as SQL, with the characters that DuckDB would read as a pattern escaped."""
+    return quoted(re.sub(r"([*?\[])", r"[\1]", str(file)))
+
+
 def _dialect(file: Path, layout: Layout) -> str:
     delimiter = layout.delimiter or ("\t" if ".tsv" in file.name else ",")
     return (
-        f"{quoted(file)}, delim = {quoted(delimiter)}, quote = {quoted(layout.quote)}, "
+        f"{_literal(file)}, {_NO_HIVE}, delim = {quoted(delimiter)}, quote = {quoted(layout.quote)}, "
         f"escape = {quoted(layout.quote)}, encoding = {quoted(layout.encoding)}, skip = 0"
     )
 

@@ -9,7 +9,7 @@ import duckdb
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.columns import Check, Column, checks, typed
-from pinfm.train.data.readers import CSV, FILE, POSITION, ROW, Layout, name, quoted, read_table, unreadable
+from pinfm.train.data.readers import CSV, FILE, POSITION, ROW, UNREADABLE, Layout, name, quoted, read_table, unreadable
 
 
 class Validator:
@@ -88,7 +88,10 @@ class Validator:
             self.connection.execute(f"COPY rejects TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)")
 
     def _create(self, table: str, relation: str, columns: Sequence[Column]) -> list[Check]:
-        described = self.connection.execute(f"DESCRIBE {name(relation)}").fetchall()
+        try:
+            described = self.connection.execute(f"DESCRIBE {name(relation)}").fetchall()
+        except UNREADABLE as error:
+            raise unreadable(error, self._files(relation)) from error
         types = {str(row[0]): str(row[1]) for row in described}
         missing = [column.file_name for column in columns if column.file_name not in types]
         if missing:
@@ -111,16 +114,19 @@ class Validator:
                 f"CREATE TABLE {name(table)} AS SELECT {', '.join(casts)}, {FILE}, {ROW}, {POSITION}, __bad, "
                 f"CASE __bad {values} END AS __value FROM ({inner})"
             )
-        except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as error:
+        except UNREADABLE as error:
             raise unreadable(error, self._files(relation)) from error
         return found
 
     def _vector_length(self, relation: str, column: Column, sql: str) -> int:
         if column.kind != "vector":
             return 0
-        first = self.connection.execute(
-            f"SELECT len({sql}) FROM {name(relation)} WHERE {sql} IS NOT NULL LIMIT 1"
-        ).fetchone()
+        try:
+            first = self.connection.execute(
+                f"SELECT len({sql}) FROM {name(relation)} WHERE {sql} IS NOT NULL LIMIT 1"
+            ).fetchone()
+        except UNREADABLE as error:
+            raise unreadable(error, self._files(relation)) from error
         return int(first[0]) if first else 0
 
     def _mark_repeats(self, table: str, unique: Sequence[str]) -> Check:

@@ -35,12 +35,16 @@ def evaluate(path: Path, config: RunConfig, data: Path, split: str) -> dict[str,
     run, dataset = RunFolder.open(path), PreparedDataset.open(data)
     _require_same_inputs(run, dataset, data)
     if run.kind == "pretrain":
-        return {"retrieval": retrieval_metrics(SequenceTower.from_run(path), dataset, split, config.max_history)}
+        retrieval = retrieval_metrics(SequenceTower.from_run(path), dataset, split, config.max_history)
+        if not retrieval["queries"]:
+            raise UserError(f"nobody with a history has a positive event in the {split} split; evaluate another split.")
+        return {"retrieval": retrieval}
     return {"metrics": _ranking(run, config, dataset, split)}
 
 
 def _ranking(run: RunFolder, config: RunConfig, dataset: PreparedDataset, split: str) -> dict[str, Any]:
-    device = choose_device(config.device)
+    # Where the run was trained does not matter here.
+    device = choose_device("auto")
     tables = Tables(item=run.item_table, features=run.feature_tables)
     with process_group(device) as group:
         if group.size() > 1:

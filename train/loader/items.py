@@ -20,6 +20,7 @@ class ItemAttributes:
         counts = scalar_column(table, "event_count").astype(np.float64)
         # An item without a positive event counts as half a one: its share is small, not zero.
         shares = np.maximum(counts, 0.5) / max(counts.sum(), 1.0)
+        self.num_positive_events = int(counts.sum())
         self._log_share = np.append(np.log(shares), np.log(0.5 / max(counts.sum(), 1.0))).astype(np.float32)
         dim = dataset.info.schema.content_dim
         content = np.zeros((len(self.item_id) + 1, dim), dtype=np.float32)

@@ -1,6 +1,7 @@
 """A user's mistake ends in one sentence on stderr and exit status 2."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -16,11 +17,22 @@ def places(dataset, pretrained, finetuned, exported, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.yaml").write_text("tower: {num_layers: 2")
     (tmp_path / "unknown.yaml").write_text("tower: {colour: red}")
+    (tmp_path / "null.yaml").write_text("cold_start:\n")
+    for name in ("torn", "unwhole"):
+        shutil.copytree(finetuned, tmp_path / name)
+    (tmp_path / "torn" / "manifest.json").write_text("{")
+    (max((tmp_path / "unwhole" / "checkpoints").iterdir()) / ".metadata").unlink()
+    for name in ("half", "quarter"):
+        shutil.copytree(dataset, tmp_path / name)
+    (tmp_path / "half" / "items.parquet").write_bytes(b"PAR1")
+    (tmp_path / "quarter" / "dataset.json").write_text('{"format_version": 1}')
     return {name: str(path) for name, path in named.items()} | {
         "NEW": str(tmp_path / "new"),
         "EMPTY": str(tmp_path / "empty"),
         "BROKEN": str(tmp_path / "broken.yaml"),
         "UNKNOWN": str(tmp_path / "unknown.yaml"),
+        "NULL": str(tmp_path / "null.yaml"),
+        **{name.upper(): str(tmp_path / name) for name in ("torn", "unwhole", "half", "quarter")},
         "CONFIG": str(finetuned / "config.yaml"),
     }
 
@@ -55,6 +67,36 @@ MISTAKES = {
     "not a run to evaluate": ("evaluate EMPTY --data DATA", "is not a run folder"),
     "not a dataset to evaluate": ("evaluate FINETUNED --data EMPTY", "no prepared dataset"),
     "an unknown split": ("evaluate FINETUNED --data DATA --split monday", "split"),
+    "no heads in common with the pretrained tower": (
+        "finetune --config CONFIG --data DATA --out NEW --pretrained PRETRAINED --tower.num_heads 1",
+        "was pretrained with tower.num_heads 2, not 1",
+    ),
+    "a pretrained run for no tower": (
+        "finetune --config CONFIG --data DATA --out NEW --pretrained PRETRAINED --use_tower false",
+        "use_tower is false, so nothing would be taken from --pretrained",
+    ),
+    "a frozen tower that nothing trained": (
+        "finetune --config CONFIG --data DATA --out NEW --finetune.freeze_tower true",
+        "finetune.freeze_tower keeps the tower as it is, which is random; give --pretrained",
+    ),
+    "tables for no memory": (
+        "pretrain --config CONFIG --data DATA --out NEW --item_table.rows 1000000000000",
+        "the id tables do not fit the memory of 1 rank(s)",
+    ),
+    "a seed too large": ("pretrain --config CONFIG --data DATA --out NEW --seed 4294967296", "must be below 2**32"),
+    "a part of a config that is null": ("pretrain --config NULL --data DATA --out NEW", "cold_start"),
+    "a config that is no text": ("pretrain --config REQUESTS --data DATA --out NEW", "can't be read"),
+    "a file for a run folder": ("pretrain --config CONFIG --data DATA --out UNKNOWN", "give another path"),
+    "a model for a run": ("evaluate MODEL --data DATA", "manifest.json is not that of a run"),
+    "a torn manifest": ("evaluate TORN --data DATA", "manifest.json is not that of a run"),
+    "a checkpoint that is not whole": ("evaluate UNWHOLE --data DATA", "can't be read"),
+    "a dataset that is not whole": ("pretrain --config CONFIG --data HALF --out NEW", "items.parquet can't be read"),
+    "a dataset with half a description": ("evaluate FINETUNED --data QUARTER", "dataset.json lacks a part"),
+    "a report where there is a folder": ("evaluate FINETUNED --data DATA --report EMPTY", "can't be written"),
+    "scores over the requests": ("score MODEL REQUESTS --out REQUESTS", "must be a file of its own"),
+    "scores for a folder": ("score MODEL REQUESTS --out EMPTY", "must be a file of its own"),
+    "a quickstart over something else": ("quickstart --out DATA", "is not empty; give another --out"),
+    "a quickstart without a recipe": ("quickstart --out NEW --config atlantis", "neither a file nor a shipped recipe"),
     "not a run to export": ("export EMPTY --out NEW", "is not a run folder"),
     "a run that ranks nothing": ("export PRETRAINED --out NEW", "ranks nothing"),
     "an export that exists": ("export FINETUNED --out EMPTY", "exists already"),
@@ -101,7 +143,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_road(capsys):
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "finetune", "evaluate", "export", "score"])
+@pytest.mark.parametrize("verb", ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score"])
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as end:
         main([verb, "--help"])

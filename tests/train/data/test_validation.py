@@ -8,7 +8,9 @@ import pyarrow.parquet
 import pytest
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
+from pinfm.train.data.sources.events import Events
 
 
 def put(row: int, column: str, value: Any) -> Any:
@@ -95,6 +97,39 @@ def test_a_missing_column_is_an_error(logs):
         UserError, match=r"events\.csv has no column surface; it has user_id, timestamp, action, item_id"
     ):
         logs.prepare()
+
+
+def test_names_are_no_patterns_and_folders_no_columns(logs):
+    """A file called e[1].csv is itself, not e1.csv; a folder called user_id=7 says nothing of its rows."""
+    logs.write()
+    events = pd.read_csv(logs.folder / "events.csv")
+    folder = logs.folder / "user_id=77"
+    folder.mkdir()
+    events.to_csv(folder / "e[1].csv", index=False)
+    events.head(4).to_csv(folder / "e1.csv", index=False)
+    prepare(Events(path=folder / "e[1].csv", actions=["click", "save"]), logs.folder / "out", PrepareOptions())
+    counts = PreparedDataset.open(logs.folder / "out").info.counts
+    assert (counts.events, counts.users) == (10, 2)
+
+
+def test_a_folder_holds_nothing_but_its_files(logs):
+    logs.write()
+    folder = logs.folder / "events"
+    (folder / "deeper").mkdir(parents=True)
+    (logs.folder / "events.csv").rename(folder / "a.csv")
+    (folder / "_SUCCESS").touch()
+    source = Events(path=folder, actions=["click", "save"])
+    with pytest.raises(UserError, match=r"events/deeper is no file ending in .*; move it out of the table's folder"):
+        prepare(source, logs.folder / "out", PrepareOptions())
+    (folder / "deeper").rmdir()
+    prepare(source, logs.folder / "out", PrepareOptions())
+
+
+def test_surfaces_are_listed_once_without_impressions(logs):
+    logs.write()
+    source = Events(path=logs.folder / "events.csv", actions=["click", "save"])
+    prepare(source, logs.folder / "out", PrepareOptions())
+    assert PreparedDataset.open(logs.folder / "out").info.schema.surfaces == ("home",)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

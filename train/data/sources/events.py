@@ -74,6 +74,8 @@ class Events:
         known = [*self.dense_features, *self.categorical_features]
         _need_subset("positive_actions", self.positive_actions or [], "actions", self.actions)
         _need_subset("request_features", self.request_features, "dense_features or categorical_features", known)
+        if self.positive_actions == []:
+            raise UserError("positive_actions is empty; name the actions that count as interest, or leave it out")
         if not self.actions:
             raise UserError("actions is empty; name every action of the log, as in --actions '[click, save]'")
         if self.impressions is not None and not self.tasks:
@@ -82,11 +84,11 @@ class Events:
             raise UserError("tasks and features are columns of impressions; give that table with --impressions")
         if self.items is None and self.item_attributes:
             raise UserError("item_attributes are columns of items; give that table with --items")
-        reserved = {"request_id", "user_id", "timestamp", "surface", "item_id", "created_at", "content", "event_count"}
+        reserved = {*asdict(self.columns), "event_count"}
         taken = [*self.tasks, *known, *self.item_attributes]
         for name in taken:
-            if name in reserved or taken.count(name) > 1:
-                raise UserError(f"the column {name} is named for two purposes; rename one of the columns")
+            if name in reserved or name.startswith("__") or taken.count(name) > 1:
+                raise UserError(f"the column {name} is named for two purposes, or has a reserved name; rename it")
 
     @property
     def name(self) -> str:
