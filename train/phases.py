@@ -160,7 +160,7 @@ def request_feed(
         ),
         stream_plan(config, config.finetune.batch_size, shuffle),
         RequestReader(schema, items, randomization, share_histories=not config.cold_start.learnable_token),
-        RequestCollator(items, IdHasher([tables.item]), IdHasher(tables.features), schema),
+        RequestCollator(IdHasher([tables.item]), IdHasher(tables.features), schema),
     )
 
 

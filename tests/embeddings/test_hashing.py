@@ -1,5 +1,9 @@
 """Hashing against splitmix64 in Python integers, and its statistics over sequential ids."""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -52,6 +56,23 @@ def test_mixer_gives_the_published_stream():
 def test_rows_equal_the_definition_in_python_integers(ids, num_hashes, seed, num_rows):
     rows = hash_rows(torch.tensor(ids), hash_seeds(num_hashes, seed), num_rows)
     assert rows.tolist() == rows_in_python(ids, num_hashes, seed, num_rows)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler (g++) to build a host with")
+@pytest.mark.parametrize(("num_hashes", "seed", "num_rows"), [(8, 0, 80_000_000), (3, 7, 97), (1, 2, 2**40)])
+def test_rows_are_the_same_in_cpp(tmp_path, num_hashes, seed, num_rows):
+    ids = torch.cat([EXTREMES, torch.arange(-500, 500), torch.randint(-(2**63), 2**63 - 1, (1000,))])
+    source = Path(__file__).with_name("hash_rows.cpp")
+    subprocess.run(["g++", "-O1", "-std=c++17", source, "-o", tmp_path / "hash_rows"], check=True)
+    printed = subprocess.run(
+        [tmp_path / "hash_rows", *map(str, (num_hashes, seed, num_rows))],
+        input="\n".join(map(str, ids.tolist())),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    rows = torch.tensor([[int(row) for row in line.split()] for line in printed.splitlines()])
+    assert torch.equal(rows.T, hash_rows(ids, hash_seeds(num_hashes, seed), num_rows))
 
 
 def test_every_int64_is_legal():

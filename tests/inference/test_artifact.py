@@ -143,7 +143,6 @@ def with_cell(name, row, change):
             "'candidate_content' must hold lists of vectors of 4 values",
         ),
         (with_cell("candidate_content", 0, lambda cell: cell * np.nan), "'candidate_content' .* no finite float32"),
-        (lambda frame: frame.assign(popularity=np.inf), "'popularity' .* no finite float32"),
         (with_cell("candidate_item_id", 0, lambda cell: [2**64 - 1] * len(cell)), "above 2\\*\\*63 - 1; ids are int64"),
         (with_cell("history_action", 1, lambda cell: ["click"] * len(cell)), "'history_action' mixes names and codes"),
         (with_cell("history_item_id", 0, lambda cell: "1234"), "'history_item_id' must hold a list in every row"),

@@ -12,6 +12,7 @@ import pinfm.model
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.lookup import MultiHashEmbedding
 from pinfm.model.encoder import build_encoder
+from pinfm.model.inputs import Candidates, History
 from pinfm.model.tower import SequenceTower
 
 
@@ -81,7 +82,7 @@ def test_from_run_gives_a_tower_that_trains(tmp_path):
 
 def test_the_tower_is_the_packages_public_face():
     assert pinfm.model.SequenceTower is SequenceTower
-    assert pinfm.model.History is not pinfm.model.Candidates
+    assert (pinfm.model.History, pinfm.model.Candidates) == (History, Candidates)
 
 
 def test_from_run_needs_a_run_folder(tmp_path):

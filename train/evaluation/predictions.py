@@ -9,11 +9,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.feed import Feed
 from pinfm.train.loader.arrays import RequestArrays
-from pinfm.train.loader.ragged import IntArray, list_column
+from pinfm.train.loader.ragged import IntArray
 from pinfm.train.metrics import item_age_days, ranking_metrics
 from pinfm.train.parity import predict
 
@@ -69,13 +68,6 @@ def predict_split(model: nn.Module, feed: Feed[RequestArrays], device: torch.dev
     for arrays in tqdm(steps, total=feed.steps_per_epoch, unit="batch", disable=None if is_first_rank() else True):
         parts.append(_with_labels(arrays, predict(model, feed.collate(arrays), device)))
     return _join(parts)
-
-
-def seen_items(dataset: PreparedDataset) -> IntArray:
-    """Items that occur among the training split's candidates."""
-    buckets = range(dataset.info.num_buckets)
-    seen = [np.unique(list_column(dataset.requests("train", bucket), "item_id")[0]) for bucket in buckets]
-    return np.unique(np.concatenate(seen)).astype(np.int64)
 
 
 def _with_labels(arrays: RequestArrays, probabilities: npt.NDArray[np.float32]) -> Predictions:

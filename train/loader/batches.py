@@ -75,7 +75,6 @@ class RequestBatch(Batch):
         item_ids: (V,) raw ids, ascending.
         event_item: (T,) each event's item among them.
         candidate_item: (N,) each candidate's item among them, as looked up.
-        log_share: (V,).
         item_rows: hashed ids of the V items.
         feature_rows: hashed user ids and categorical features, each value once per batch.
         request_values: (U, F_r) place of each request-scope value among its feature's values, the user id first.
@@ -83,8 +82,6 @@ class RequestBatch(Batch):
         request_dense: (U, M_r) raw values.
         candidate_dense: (N, M_c) raw values.
         labels: (N, tasks) float32.
-        request_id: (U,).
-        user_id: (U,).
     """
 
     history: History
@@ -95,7 +92,6 @@ class RequestBatch(Batch):
     item_ids: Tensor
     event_item: Tensor
     candidate_item: Tensor
-    log_share: Tensor
     item_rows: KeyedJaggedTensor
     feature_rows: KeyedJaggedTensor
     request_values: Tensor
@@ -103,8 +99,6 @@ class RequestBatch(Batch):
     request_dense: Tensor
     candidate_dense: Tensor
     labels: Tensor
-    request_id: Tensor
-    user_id: Tensor
 
 
 class SegmentCollator:
@@ -152,16 +146,13 @@ class RequestCollator:
     """Turns request arrays into a batch.
 
     Args:
-        items: popularity.
         item_hasher: hashes item ids.
         feature_hasher: hashes user ids and categorical features.
         schema: the dataset's features and actions.
     """
 
-    def __init__(
-        self, items: ItemAttributes, item_hasher: IdHasher, feature_hasher: IdHasher, schema: InputSchema
-    ) -> None:
-        self._items, self._item_hasher, self._feature_hasher = items, item_hasher, feature_hasher
+    def __init__(self, item_hasher: IdHasher, feature_hasher: IdHasher, schema: InputSchema) -> None:
+        self._item_hasher, self._feature_hasher = item_hasher, feature_hasher
         self._positive_codes = schema.positive_codes()
         self._request = schema.of("categorical", "request")
         self._candidate = schema.of("categorical", "candidate")
@@ -190,7 +181,6 @@ class RequestCollator:
             item_ids=torch.from_numpy(item_ids),
             event_item=torch.from_numpy(index[:num_events]),
             candidate_item=torch.from_numpy(index[num_events:]),
-            log_share=torch.from_numpy(self._items.log_share(item_ids)),
             item_rows=_item_rows(self._item_hasher, item_ids),
             feature_rows=self._feature_hasher(values),
             request_values=_stack([places["user_id"], *(places[f.name] for f in self._request)]),
@@ -200,8 +190,6 @@ class RequestCollator:
             request_dense=torch.from_numpy(arrays.request_dense),
             candidate_dense=torch.from_numpy(arrays.candidate_dense),
             labels=torch.from_numpy(arrays.labels),
-            request_id=torch.from_numpy(arrays.request_id),
-            user_id=torch.from_numpy(arrays.user_id),
         )
 
     def _unique_values(self, arrays: RequestArrays) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, IntArray]]:
