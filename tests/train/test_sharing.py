@@ -26,7 +26,7 @@ def test_shared_histories_give_the_same_scores(group, dataset, fusion, max_histo
     schema, tables = data.info.schema, finetune_tables(config, data.info.schema, data.info.counts.users)
     model = shard(build_finetune(config, schema, tables, CPU), config.finetune.optimizer, 32, CPU, 0).eval()
     items = ItemAttributes(data)
-    collate = RequestCollator(items, IdHasher([tables.item]), IdHasher(tables.features), schema)
+    collate = RequestCollator(IdHasher([tables.item]), IdHasher(tables.features), schema)
     bucket = RequestSource(data, "train", max_history=max_history, window_step=2).read(1)
     rows = np.arange(len(bucket.history_start))
     logits, losses, histories = [], [], []
