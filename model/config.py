@@ -19,6 +19,10 @@ class TowerConfig:
         num_heads: attention heads.
         out_dim: width of H, of psi and of the features that a ranker gets.
         dropout: in the blocks.
+        token_dropout: on the blocks' input.
+        mlp: the blocks' pointwise half: GPT-2's, or the gated one of Shazeer (2020).
+        positions: how order enters the attention.
+        time: what a token knows of time: the gap to the event before, or nothing.
         fusion: how candidates meet the history. `early`: the candidate is the last token; `lite_mean` and
             `lite_last`: the history alone, mean or last output.
         temperature: initial temperature of the InfoNCE losses; learnt from there.
@@ -29,6 +33,10 @@ class TowerConfig:
     num_heads: int = 2
     out_dim: int = 64
     dropout: float = 0.1
+    token_dropout: float = 0.0
+    mlp: Literal["gelu", "swiglu"] = "gelu"
+    positions: Literal["rotary", "none"] = "rotary"
+    time: Literal["gap", "none"] = "gap"
     fusion: Literal["early", "lite_mean", "lite_last"] = "early"
     temperature: float = 0.1
 
@@ -39,8 +47,9 @@ class TowerConfig:
                 f"tower.num_heads ({self.num_heads}) must divide tower.dim ({self.dim}) into heads of an even width; "
                 f"try {_heads_that_fit(self.dim)}."
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"tower.dropout ({self.dropout}) must lie in [0, 1).")
+        for name in ("dropout", "token_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UserError(f"tower.{name} ({getattr(self, name)}) must lie in [0, 1).")
         if not self.temperature > MIN_TEMPERATURE:
             raise UserError(f"tower.temperature ({self.temperature}) must be above {MIN_TEMPERATURE}, its lower bound.")
 

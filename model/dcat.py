@@ -5,13 +5,13 @@ candidate, so its keys and values are computed once per request (context); each 
 itself (crossing). Up to rounding the result is the same, at about 1 / (L + 1) of the work per candidate.
 """
 
-from typing import NamedTuple, Optional
+from typing import Literal, NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
 
 from pinfm.model.jagged import layout, pad, positions
-from pinfm.model.transformer import Block, rotary_angles
+from pinfm.model.transformer import Block, NoPositions, RotaryPositions
 
 
 class Context(NamedTuple):
@@ -38,12 +38,23 @@ class DCAT(nn.Module):
         dim: D, the width.
         num_heads: H.
         dropout: in the blocks, while training.
+        mlp: kind of the blocks' pointwise half.
+        positions: `rotary`, or `none` to leave order to causality.
     """
 
-    def __init__(self, *, num_layers: int, dim: int, num_heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        num_layers: int,
+        dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        mlp: Literal["gelu", "swiglu"] = "gelu",
+        positions: Literal["rotary", "none"] = "rotary",
+    ) -> None:
         super().__init__()
-        self.head_dim = dim // num_heads
-        self.blocks = nn.ModuleList([Block(dim, num_heads, dropout) for _ in range(num_layers)])
+        self.positions = (RotaryPositions if positions == "rotary" else NoPositions)(dim // num_heads)
+        self.blocks = nn.ModuleList([Block(dim, num_heads, dropout, mlp) for _ in range(num_layers)])
         self.final_norm = nn.LayerNorm(dim)
 
     def encode_context(self, x_TD: Tensor, lengths_U: Tensor) -> Context:
@@ -54,7 +65,7 @@ class DCAT(nn.Module):
             lengths_U: events of each request, int64; zero is legal.
         """
         where = layout(lengths_U)
-        angles_T = rotary_angles(positions(lengths_U, where.owners), self.head_dim)
+        angles_T = self.positions(positions(lengths_U, where.owners))
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for block in self.blocks:  # a ModuleList forgets the type of its modules
@@ -84,7 +95,7 @@ class DCAT(nn.Module):
         where = layout(lengths_U)
         if visible_N is None:
             visible_N = context.lengths[where.owners]
-        angles_N = rotary_angles(visible_N, self.head_dim)
+        angles_N = self.positions(visible_N)
         visible_UC = pad(visible_N[:, None], where)[:, :, 0]
         hidden_UCL = torch.arange(context.keys[0].size(2), device=x_ND.device) >= visible_UC[:, :, None]
         for i, block in enumerate(self.blocks):

@@ -122,13 +122,22 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         raise UserError(
             "cold_start.content_fusion is on, but the dataset's items have no content vectors; switch it off."
         )
-    dcat = DCAT(num_layers=tower.num_layers, dim=tower.dim, num_heads=tower.num_heads, dropout=tower.dropout)
+    dcat = DCAT(
+        num_layers=tower.num_layers,
+        dim=tower.dim,
+        num_heads=tower.num_heads,
+        dropout=tower.dropout,
+        mlp=tower.mlp,
+        positions=tower.positions,
+    )
     return SequenceEncoder(
         tokens=TokenInput(
             item_dim=item_dim,
             num_actions=len(schema.actions),
             num_surfaces=len(schema.surfaces),
             dim=tower.dim,
+            time=tower.time,
+            dropout=tower.token_dropout,
         ),
         fusion=_fusion(config, dcat),
         content=ContentFusion(schema.content_dim, item_dim) if cold.content_fusion else NoContent(),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,6 +21,33 @@ class MLP(nn.Sequential):
         for width_in, width_out in pairwise(widths[:-1]):
             layers += [nn.Linear(width_in, width_out), nn.GELU(), nn.Dropout(dropout)]
         super().__init__(*layers, nn.Linear(widths[-2], widths[-1]))
+
+
+class SwiGLU(nn.Module):
+    """A gated feed-forward layer (Shazeer, 2020), with about the weights of a plain one of four times the width.
+
+    Args:
+        dim: width of input and output.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        hidden = -(-8 * dim // 24) * 8
+        self.gate_and_value = nn.Linear(dim, 2 * hidden)
+        self.out = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., dim) -> (..., dim)."""
+        gate, value = self.gate_and_value(x).chunk(2, dim=-1)
+        output: Tensor = self.out(F.silu(gate) * value)
+        return output
+
+
+def feed_forward(kind: Literal["gelu", "swiglu"], dim: int) -> nn.Module:
+    """The pointwise half of a transformer block."""
+    if kind == "swiglu":
+        return SwiGLU(dim)
+    return nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
 
 class NormalizedMLP(nn.Module):

@@ -79,7 +79,7 @@ class RunFolder:
 
     def has_checkpoint(self) -> bool:
         """Whether one is written."""
-        return any((self.path / CHECKPOINTS).glob("step-*"))
+        return bool(self.checkpoints())
 
     def latest_checkpoint(self) -> Path:
         """The newest checkpoint.
@@ -89,14 +89,19 @@ class RunFolder:
         """
         if not self.has_checkpoint():
             raise UserError(f"{self.path} has no checkpoint yet; let the run finish, or lower its checkpoint_steps.")
-        return max((self.path / CHECKPOINTS).glob("step-*"))
+        return self.checkpoints()[-1]
 
-    def weights(self, module: nn.Module, prefix: str) -> dict[str, Tensor]:
-        """Reads a module's weights from the newest checkpoint, whatever number of ranks wrote it.
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints, oldest first."""
+        return sorted((self.path / CHECKPOINTS).glob("step-*"))
+
+    def weights(self, module: nn.Module, prefix: str, checkpoint: Path | None = None) -> dict[str, Tensor]:
+        """Reads a module's weights from a checkpoint, whatever number of ranks wrote it.
 
         Args:
             module: its state dict says which names and shapes are wanted; it is left alone.
             prefix: of these names in the training module.
+            checkpoint: which one; the newest where None.
 
         Returns:
             A state dict for `module`, on the CPU.
@@ -106,8 +111,8 @@ class RunFolder:
         """
         names = module.state_dict()
         wanted = {"model": {prefix + name: torch.empty_like(tensor, device="cpu") for name, tensor in names.items()}}
-        with readable(self.latest_checkpoint()) as checkpoint:
-            dcp.load(wanted, checkpoint_id=checkpoint, no_dist=True)
+        with readable(checkpoint or self.latest_checkpoint()) as path:
+            dcp.load(wanted, checkpoint_id=path, no_dist=True)
         return {name: wanted["model"][prefix + name] for name in names}
 
 

@@ -5,6 +5,8 @@ the event BEFORE: causal, so the history's tokens do not depend on when it is re
 minus the newest event) tells how fresh the history is.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -24,18 +26,31 @@ class TokenInput(nn.Module):
         num_actions: size of the action vocabulary.
         num_surfaces: size of the surface vocabulary.
         dim: D, width of the transformer.
+        time: `gap` embeds the time since the event before, `none` nothing.
+        dropout: on the tokens.
     """
 
-    def __init__(self, *, item_dim: int, num_actions: int, num_surfaces: int, dim: int) -> None:
+    def __init__(
+        self,
+        *,
+        item_dim: int,
+        num_actions: int,
+        num_surfaces: int,
+        dim: int,
+        time: Literal["gap", "none"] = "gap",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.candidate_action = num_actions + 1
         self.no_gap = NUM_GAP_BUCKETS
         self.action = nn.Embedding(num_actions + 2, item_dim)
         self.surface = nn.Embedding(num_surfaces + 1, item_dim)
-        self.gap = nn.Embedding(NUM_GAP_BUCKETS + 1, item_dim)
+        self.gap = nn.Embedding(NUM_GAP_BUCKETS + 1, item_dim) if time == "gap" else NoGap()
         self.phi_in = NormalizedMLP(item_dim, dim)
+        self.dropout = nn.Dropout(dropout)
         for embedding in (self.action, self.surface, self.gap):
-            nn.init.normal_(embedding.weight, std=0.5 * item_dim**-0.5)
+            for weight in embedding.parameters():
+                nn.init.normal_(weight, std=0.5 * item_dim**-0.5)
 
     def events(self, history: History, item_TE: Tensor) -> Tensor:
         """Tokens of the history.
@@ -52,7 +67,7 @@ class TokenInput(nn.Module):
         first_T = positions(history.lengths, owner_T) == 0
         gap_T = gap_T.masked_fill(first_T, self.no_gap)
         parts = item_TE + self.action(history.action) + self.surface(history.surface) + self.gap(gap_T)
-        tokens_TD: Tensor = self.phi_in(parts)
+        tokens_TD: Tensor = self.dropout(self.phi_in(parts))
         return tokens_TD
 
     def candidates(self, history: History, reads: Reads, candidates: Candidates, item_NE: Tensor) -> Tensor:
@@ -75,8 +90,16 @@ class TokenInput(nn.Module):
         gap_U = gap_U.masked_fill(reads.visible == 0, self.no_gap)
         owner_N = torch.repeat_interleave(candidates.lengths)
         action_N = torch.full_like(owner_N, self.candidate_action)
-        tokens_ND: Tensor = self.phi_in(item_NE + self.action(action_N) + self.gap(gap_U[owner_N]))
+        tokens_ND: Tensor = self.dropout(self.phi_in(item_NE + self.action(action_N) + self.gap(gap_U[owner_N])))
         return tokens_ND
+
+
+class NoGap(nn.Module):
+    """Time plays no part."""
+
+    def forward(self, buckets_T: Tensor) -> Tensor:
+        """(1,) zero, which adds nothing to any token."""
+        return torch.zeros(1, device=buckets_T.device)
 
 
 def gap_buckets(seconds: Tensor, num_buckets: int = NUM_GAP_BUCKETS) -> Tensor:

@@ -45,11 +45,12 @@ class SequenceTower(nn.Module):
         return self.encoder.cross(context, history, candidates, vectors[num_events:])
 
     @classmethod
-    def from_run(cls, path: str | Path) -> "SequenceTower":
-        """The tower of a pretraining or fine-tuning run, from its newest checkpoint.
+    def from_run(cls, path: str | Path, checkpoint: Path | None = None) -> "SequenceTower":
+        """The tower of a pretraining or fine-tuning run.
 
         Args:
             path: the run folder.
+            checkpoint: one of its `checkpoints/step-*`; the newest where None.
 
         Returns:
             The tower in training mode, on the CPU, with the whole item tables.
@@ -62,6 +63,6 @@ class SequenceTower(nn.Module):
             raise UserError(f"{path} was trained with use_tower: false, so it has no tower; give another run.")
         item_embedding = MultiHashEmbedding(run.item_table)
         encoder = build_encoder(run.model, run.schema, run.item_table.num_hashes * run.item_table.dim)
-        item_embedding.load_state_dict(run.weights(item_embedding, "item_tables."))
-        encoder.load_state_dict(run.weights(encoder, "objective.model.encoder."))
+        item_embedding.load_state_dict(run.weights(item_embedding, "item_tables.", checkpoint))
+        encoder.load_state_dict(run.weights(encoder, "objective.model.encoder.", checkpoint))
         return cls(item_embedding, encoder)

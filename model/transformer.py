@@ -7,11 +7,14 @@ Everything pointwise (norms, projections, MLP) runs on the jagged rows; only att
 Sources: GPT-2 (Radford et al. 2019), rotary positions (Su et al. 2021), DCAT (PinFM, arXiv 2507.12704).
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinfm.model.jagged import Layout, pad, unpad
+from pinfm.model.layers import feed_forward
 
 
 class Block(nn.Module):
@@ -21,16 +24,17 @@ class Block(nn.Module):
         dim: D.
         num_heads: H; divides D into heads of an even width.
         dropout: on the attention output and on the MLP output.
+        mlp: kind of the pointwise half.
     """
 
-    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+    def __init__(self, dim: int, num_heads: int, dropout: float, mlp: Literal["gelu", "swiglu"] = "gelu") -> None:
         super().__init__()
         self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(dim)
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.attention_out = nn.Linear(dim, dim)
         self.mlp_norm = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.mlp = feed_forward(mlp, dim)
         self.dropout = nn.Dropout(dropout)
 
     def context(self, x_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,7 +42,7 @@ class Block(nn.Module):
 
         Args:
             x_TD: event rows.
-            angles_T: (T, 2, d / 2) from `rotary_angles`.
+            angles_T: (T, 2, d / 2) from `RotaryPositions`.
             where: layout of the events in (U, L).
 
         Returns:
@@ -118,20 +122,47 @@ def attend_history_and_self(
     return torch.matmul(weights[..., :max_length], values_UHLd) + weights[..., max_length:] * value_UHCd
 
 
-def rotary_angles(positions_T: Tensor, head_dim: int, base: float = 10_000.0) -> Tensor:
-    """Cosines and sines of rotary positions.
+class RotaryPositions(nn.Module):
+    """Positions as angles: inner products of queries and keys then depend on distances.
 
     Args:
-        positions_T: int64 positions.
         head_dim: d, even.
         base: the longest wavelength is about 2 pi times this.
-
-    Returns:
-        (T, 2, d / 2) float32.
     """
-    steps = torch.arange(0, head_dim, 2, device=positions_T.device, dtype=torch.float32)
-    angles = positions_T[:, None].float() * torch.pow(base, -steps / head_dim)[None, :]
-    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+    def __init__(self, head_dim: int, base: float = 10_000.0) -> None:
+        super().__init__()
+        self.head_dim, self.base = head_dim, base
+
+    def forward(self, positions_T: Tensor) -> Tensor:
+        """Cosines and sines.
+
+        Args:
+            positions_T: int64 positions.
+
+        Returns:
+            (T, 2, d / 2) float32.
+        """
+        steps = torch.arange(0, self.head_dim, 2, device=positions_T.device, dtype=torch.float32)
+        angles = positions_T[:, None].float() * torch.pow(self.base, -steps / self.head_dim)[None, :]
+        return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+class NoPositions(nn.Module):
+    """Angles of zero: order is left to causality alone.
+
+    Args:
+        head_dim: d, even.
+    """
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+
+    def forward(self, positions_T: Tensor) -> Tensor:
+        """(T, 2, d / 2) float32; see `RotaryPositions`."""
+        one_T1 = torch.ones(positions_T.size(0), self.head_dim // 2, device=positions_T.device)
+        return torch.stack([one_T1, torch.zeros_like(one_T1)], dim=1)
 
 
 def rotate(x_TKHd: Tensor, angles_T: Tensor) -> Tensor:

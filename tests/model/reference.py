@@ -11,6 +11,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from pinfm.model.transformer import RotaryPositions
+
 
 def rotary(x_Sd):
     """Position s turns the pair (x[j], x[j + d / 2]), read as a complex number, by s * 10000 ** (-2 j / d)."""
@@ -22,7 +24,7 @@ def rotary(x_Sd):
     return torch.cat([turned.real, turned.imag], dim=1)
 
 
-def causal_attention(block, x_SD):
+def causal_attention(block, x_SD, turn):
     length, dim = x_SD.shape
     head_dim = dim // block.num_heads
     visible_SS = torch.tensor([[k <= q for k in range(length)] for q in range(length)])
@@ -31,15 +33,16 @@ def causal_attention(block, x_SD):
     for h in range(block.num_heads):
         rows = slice(h * head_dim, (h + 1) * head_dim)
         query, key, value = (x_SD @ weight[rows].T + bias[rows] for weight, bias in projections)
-        scores_SS = rotary(query) @ rotary(key).T / math.sqrt(head_dim)
+        scores_SS = turn(query) @ turn(key).T / math.sqrt(head_dim)
         heads.append(torch.softmax(scores_SS.masked_fill(~visible_SS, -math.inf), dim=1) @ value)
     return block.attention_out(torch.cat(heads, dim=1))
 
 
 def causal_transformer(dcat, x_SD):
     """The outputs at all positions of one sequence."""
+    turn = rotary if isinstance(dcat.positions, RotaryPositions) else lambda x_Sd: x_Sd
     for block in dcat.blocks:
-        x_SD = x_SD + causal_attention(block, block.attention_norm(x_SD))
+        x_SD = x_SD + causal_attention(block, block.attention_norm(x_SD), turn)
         x_SD = x_SD + block.mlp(block.mlp_norm(x_SD))
     return dcat.final_norm(x_SD)
 

@@ -22,8 +22,8 @@ CASES = {
 }
 
 
-def make_dcat(num_layers=2, num_heads=2):
-    return roughen(DCAT(num_layers=num_layers, dim=DIM, num_heads=num_heads)).eval()
+def make_dcat(num_layers=2, num_heads=2, **variant):
+    return roughen(DCAT(num_layers=num_layers, dim=DIM, num_heads=num_heads, **variant)).eval()
 
 
 def assert_equals_reference(dcat, requests, tolerance, dtype=torch.float32):
@@ -54,15 +54,23 @@ def test_equals_the_causal_transformer(requests, num_layers, num_heads, seed):
     assert_equals_reference(make_dcat(num_layers, num_heads), requests, tolerance=1e-5)
 
 
+@given(REQUESTS, st.sampled_from([{"mlp": "swiglu"}, {"positions": "none"}]), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=30)
+def test_every_variant_equals_the_causal_transformer(requests, variant, seed):
+    torch.manual_seed(seed)
+    assert_equals_reference(make_dcat(**variant), requests, tolerance=1e-5)
+
+
 @pytest.mark.parametrize("requests", CASES.values(), ids=CASES)
 def test_equals_the_causal_transformer_in_double_precision(monkeypatch, requests):
     # The model's angles are float32 by design. With exact ones only the order of sums is left to differ.
-    def exact_angles(positions_T, head_dim):
+    def exact_angles(self, positions_T):
+        head_dim = self.head_dim
         one = torch.zeros(int(positions_T.max()) + 1 if len(positions_T) else 1, head_dim, dtype=torch.float64)
         one[:, : head_dim // 2] = 1.0
         return rotary(one)[positions_T].view(-1, 2, head_dim // 2)
 
-    monkeypatch.setattr("pinfm.model.dcat.rotary_angles", exact_angles)
+    monkeypatch.setattr("pinfm.model.transformer.RotaryPositions.forward", exact_angles)
     assert_equals_reference(make_dcat().double(), requests, tolerance=1e-11, dtype=torch.float64)
 
 

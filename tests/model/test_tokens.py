@@ -12,8 +12,8 @@ from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.tokens import NUM_GAP_BUCKETS, TokenInput, gap_buckets
 
 
-def make_tokens():
-    return roughen(TokenInput(item_dim=ITEM_DIM, num_actions=3, num_surfaces=2, dim=8))
+def make_tokens(**variant):
+    return roughen(TokenInput(item_dim=ITEM_DIM, num_actions=3, num_surfaces=2, dim=8, **variant))
 
 
 def batch(event_lengths=(4, 0, 1), candidate_lengths=(2, 1, 2)):
@@ -119,3 +119,23 @@ def test_unknown_codes_have_vectors_of_their_own():
     assert tokens.action.num_embeddings == 5
     assert tokens.candidate_action == 4
     assert tokens.surface.num_embeddings == 3
+
+
+def test_without_time_no_token_depends_on_it():
+    tokens = make_tokens(time="none")
+    history, candidates, _, item_TE, item_NE = batch()
+    later = history._replace(timestamp=history.timestamp * 3 + torch.arange(len(history.timestamp)) ** 2)
+    reads = own_histories(history.lengths)
+    assert torch.equal(tokens.events(history, item_TE), tokens.events(later, item_TE))
+    assert torch.equal(
+        tokens.candidates(history, reads, candidates, item_NE), tokens.candidates(later, reads, candidates, item_NE)
+    )
+    assert not torch.equal(make_tokens().events(history, item_TE), make_tokens().events(later, item_TE))
+
+
+def test_tokens_drop_out_in_training_alone():
+    tokens = make_tokens(dropout=0.5)
+    history, _, _, item_TE, _ = batch()
+    zeros = (tokens.train().events(history, item_TE) == 0).float().mean()
+    assert 0.2 < zeros < 0.8
+    assert tokens.eval().events(history, item_TE).all()

@@ -8,7 +8,7 @@ from reference import rotary
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pinfm.model.dcat import DCAT
-from pinfm.model.transformer import attend_history_and_self, rotary_angles, rotate
+from pinfm.model.transformer import RotaryPositions, attend_history_and_self, rotate
 
 
 class LargestTensor(TorchDispatchMode):
@@ -82,7 +82,7 @@ def test_the_whole_crossing_never_copies_the_context():
 @pytest.mark.parametrize("head_dim", [2, 4, 32])
 def test_rotation_follows_its_definition(head_dim):
     x = torch.randn(500, head_dim)
-    rotated = rotate(x[:, None, None, :], rotary_angles(torch.arange(500), head_dim))[:, 0, 0]
+    rotated = rotate(x[:, None, None, :], RotaryPositions(head_dim)(torch.arange(500)))[:, 0, 0]
     torch.testing.assert_close(rotated.double(), rotary(x.double()), rtol=1e-4, atol=1e-4)
 
 
@@ -90,7 +90,7 @@ def test_inner_products_depend_on_distances_alone():
     query, key = torch.randn(2, 16, dtype=torch.float64)
 
     def product(at, other):
-        angles = rotary_angles(torch.tensor([at, other]), 16)
+        angles = RotaryPositions(16)(torch.tensor([at, other]))
         turned = rotate(torch.stack([query, key])[:, None, None, :], angles)
         return (turned[0] * turned[1]).sum().item()
 

@@ -4,7 +4,8 @@ One query a user: the first positive event after the training split is the targe
 the items of that history are no answers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +23,20 @@ from pinfm.train.metrics import RetrievalMetrics
 BATCH = 256
 
 
-@torch.no_grad()
+class Queries(NamedTuple):
+    """Next items to be found, of B users of one bucket.
+
+    Args:
+        events: the bucket's columns.
+        first_B: each user's first event.
+        target_B: the event to be found; its history are the events before it.
+    """
+
+    events: dict[str, IntArray]
+    first_B: IntArray
+    target_B: IntArray
+
+
 def retrieval_metrics(
     tower: SequenceTower, dataset: PreparedDataset, split: str, max_history: int, ks: Sequence[int] = (10, 50, 100)
 ) -> dict[str, float | None]:
@@ -35,26 +49,48 @@ def retrieval_metrics(
         max_history: newest events of the history that the tower reads.
         ks: cut-offs.
     """
-    tower.eval()
     catalogue: IntArray = scalar_column(dataset.items(), "item_id").astype(np.int64)
+    # disable=None: no bar where stderr is no terminal.
+    buckets = tqdm(range(dataset.info.num_buckets), unit="bucket", disable=None)
+    return rank_catalogue(
+        tower, catalogue, (_split_queries(dataset, split, bucket) for bucket in buckets), max_history, ks
+    )
+
+
+@torch.no_grad()
+def rank_catalogue(
+    tower: SequenceTower, catalogue: IntArray, queries: Iterable[Queries], max_history: int, ks: Sequence[int]
+) -> dict[str, float | None]:
+    """HR@k and NDCG@k of queries, over every item of the catalogue but those of the history.
+
+    Args:
+        tower: from a pretraining run.
+        catalogue: item ids, ascending; holds every item of the queries.
+        queries: what is to be found.
+        max_history: newest events of the history that the tower reads.
+        ks: cut-offs.
+    """
+    tower.eval()
     z_VO = tower.encoder.psi(tower.item_embedding(torch.from_numpy(catalogue)))
     metrics = RetrievalMetrics(ks=ks)
-    for bucket in tqdm(range(dataset.info.num_buckets), unit="bucket", disable=None):
-        for events, first, target in _queries(dataset, split, bucket):
-            begin = np.maximum(first, target - max_history)
-            states_BO = _last_states(tower, events, begin, target - begin)
-            seen = [np.searchsorted(catalogue, events["item_id"][a:b]) for a, b in zip(first, target, strict=True)]
-            wanted = torch.from_numpy(np.searchsorted(catalogue, events["item_id"][target]))
-            metrics.update(states_BO @ z_VO.T, wanted, [torch.from_numpy(rows) for rows in seen])
+    for events, first, target in _batches(queries):
+        begin = np.maximum(first, target - max_history)
+        states_BO = _last_states(tower, events, begin, target - begin)
+        seen = [np.searchsorted(catalogue, events["item_id"][a:b]) for a, b in zip(first, target, strict=True)]
+        wanted = torch.from_numpy(np.searchsorted(catalogue, events["item_id"][target]))
+        metrics.update(states_BO @ z_VO.T, wanted, [torch.from_numpy(rows) for rows in seen])
     return metrics.compute()
 
 
-def _queries(
-    dataset: PreparedDataset, split: str, bucket: int
-) -> Iterator[tuple[dict[str, IntArray], IntArray, IntArray]]:
-    """Batches of (events, each user's first event, the target event); users without history or target have none."""
+def bucket_events(dataset: PreparedDataset, bucket: int) -> dict[str, IntArray]:
+    """The columns of a bucket's events."""
     table = dataset.events(bucket)
-    events = {name: scalar_column(table, name).astype(np.int64) for name in (*EVENT_COLUMNS, "user_id")}
+    return {name: scalar_column(table, name).astype(np.int64) for name in (*EVENT_COLUMNS, "user_id")}
+
+
+def _split_queries(dataset: PreparedDataset, split: str, bucket: int) -> Queries:
+    """Each user's first positive event in a split; users without history or target have none."""
+    events = bucket_events(dataset, bucket)
     begin, end = dataset.info.splits[split]
     in_split = (events["timestamp"] >= begin) & (events["timestamp"] < end)
     hits = np.flatnonzero(in_split & np.isin(events["action"], dataset.info.schema.positive_codes()))
@@ -62,8 +98,13 @@ def _queries(
     target = hits[first_hit]
     first = np.searchsorted(events["user_id"], users)
     kept = target > first
-    for start in range(0, int(kept.sum()), BATCH):
-        yield events, first[kept][start : start + BATCH], target[kept][start : start + BATCH]
+    return Queries(events, first[kept], target[kept])
+
+
+def _batches(queries: Iterable[Queries]) -> Iterator[Queries]:
+    for events, first, target in queries:
+        for start in range(0, len(target), BATCH):
+            yield Queries(events, first[start : start + BATCH], target[start : start + BATCH])
 
 
 def _last_states(tower: SequenceTower, events: dict[str, IntArray], start: IntArray, length: IntArray) -> Tensor:

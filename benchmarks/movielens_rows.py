@@ -1,0 +1,62 @@
+"""What benchmarks/movielens.py compares: the published figures, and one row for each setting of ours."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One setting.
+
+    Args:
+        name: in the table and of the run's folder.
+        told: what it is, for the reader of the table.
+        flags: of `pinfm pretrain --config ml1m`.
+        trains_on_validation: train on everything but the test item; the length is then that of another row.
+        max_history: newest events read in evaluation.
+    """
+
+    name: str
+    told: str
+    flags: tuple[str, ...] = ()
+    trains_on_validation: bool = False
+    max_history: int = 200
+
+
+# Leave-one-out on the same 3,416 films with at least five ratings, full catalogue, seen items removed.
+PUBLISHED = (
+    ("SASRec, BCE", 0.2392, 0.1259, "same protocol (gSASRec's re-run)"),
+    ("gSASRec", 0.3003, 0.1726, "same protocol"),
+    ("eSASRec", 0.3133, 0.1772, "same protocol"),
+    ("SASRec, full softmax", 0.3152, 0.1821, "same protocol"),
+    ("FuXi-alpha", 0.3164, 0.1813, "same protocol"),
+    ("HSTU-large (generative-recommenders)", 0.3294, 0.1893, "other sort of equal times; sees the target's time"),
+    ("HSTU-large (RecTools)", 0.3642, 0.2164, "sees the target's time"),
+)
+
+SHORT = ("--pretrain.epochs", "6")
+
+
+def _rows() -> tuple[Row, ...]:
+    def short(name: str, told: str, *flags: str) -> Row:
+        return Row(name=name, told=f"{told}; 6 epochs", flags=(*SHORT, *flags))
+
+    return (
+        Row(name="base", told="the recipe ml1m"),
+        short("short", "the recipe"),
+        short("no_time", "no time feature at all", "--tower.time", "none"),
+        short("no_positions", "no rotary positions", "--tower.positions", "none"),
+        short("gelu", "GPT-2's pointwise half", "--tower.mlp", "gelu"),
+        short("multi_token", "+ multi-token loss", "--pretrain.multi_token_weight", "1"),
+        short(
+            "future_token",
+            "+ multi-token and future-token losses",
+            *("--pretrain.multi_token_weight", "1", "--pretrain.future_token_weight", "1"),
+        ),
+        short("in_batch", "in-batch negatives", "--pretrain.negatives", "in_batch"),
+        short("in_batch_log_q", "in-batch, log-Q", "--pretrain.negatives", "in_batch", "--pretrain.log_q", "true"),
+        short("sampled", "1,024 sampled negatives", "--pretrain.negatives", "sampled"),
+        short("one_row", "one hash of width 128", "--item_table.num_hashes", "1", "--item_table.dim", "128"),
+    )
+
+
+ROWS = {row.name: row for row in _rows()}
