@@ -1,0 +1,114 @@
+"""What the benchmarks share: runs of `pinfm` verbs that are made once, and how their figures are written down."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pinfm.train.manifest import git_revision, hardware, versions
+
+T = TypeVar("T")
+
+
+class Runs:
+    """Run folders below one folder; a run that is finished is not made again, an interrupted one goes on.
+
+    Args:
+        out: the folder.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def folder(self, name: str) -> Path:
+        """Where a run stands."""
+        return self.out / "runs" / name
+
+    def train(self, name: str, verb: str, words: Iterable[object]) -> Path:
+        """Runs `pinfm pretrain` or `pinfm finetune` with one thread, its log in OUT/logs.
+
+        Args:
+            name: of the run.
+            verb: `pretrain` or `finetune`.
+            words: its flags, but for --out and --resume.
+        """
+        run = self.folder(name)
+        if not (run / "finished").exists():
+            resume = ["--resume"] if (run / "manifest.json").exists() else []
+            self._pinfm(name, [verb, *words, "--out", run, *resume])
+            (run / "finished").touch()
+        return run
+
+    def evaluate(self, name: str, data: Path, split: str) -> dict[str, Any]:
+        """What `pinfm evaluate` reports of a run, kept beside it."""
+        report = self.folder(name) / f"{split}.json"
+        if not report.exists():
+            words = ["evaluate", self.folder(name), "--data", data, "--split", split, "--report", report]
+            self._pinfm(name, words)
+        values: dict[str, Any] = json.loads(report.read_text())
+        return values
+
+    def _pinfm(self, name: str, words: Iterable[object]) -> None:
+        log = self.out / "logs" / f"{name}.txt"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            subprocess.run(
+                [sys.executable, "-m", "pinfm.train.cli.main", *map(str, words)],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdout=file,
+                stderr=file,
+                check=True,
+            )
+
+
+def in_parallel(jobs: int, work: Callable[[T], object], items: Sequence[T]) -> None:
+    """Calls `work` for every item, so many at a time; the first that fails stops those that have not begun."""
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """`0.7491 ± 0.0008`: mean and sample standard deviation; the mean alone of a single value."""
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{spread}"
+
+
+def table(heading: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    rows = [heading, ["---"] * len(heading), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def write_results(report: Path, page: Path, section: str, markdown: str, values: Mapping[str, Any]) -> None:
+    """Writes a benchmark's JSON, with what it was made with, and its section of the results page.
+
+    Args:
+        report: the JSON file.
+        page: the Markdown page; holds `<!-- section -->` and, after it, `<!-- end of section -->`.
+        section: the benchmark's name.
+        markdown: what stands between the two.
+        values: the figures.
+
+    Raises:
+        ValueError: the page has no such section.
+    """
+    report.parent.mkdir(parents=True, exist_ok=True)
+    made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions()}
+    report.write_text(json.dumps({**made_with, **values}, indent=2) + "\n")
+    begin, end = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
+    text = page.read_text()
+    if begin not in text or end not in text:
+        raise ValueError(f"{page} has no section between {begin.strip()} and {end}; add the two lines")
+    head, rest = text.split(begin)
+    page.write_text(head + begin + markdown.strip() + "\n" + end + rest.split(end, 1)[1])
