@@ -24,6 +24,9 @@ from pinfm.model.layers import NormalizedMLP
 from pinfm.model.schema import InputSchema
 from pinfm.model.tokens import TokenInput
 
+# Parts of the encoder that only candidates use, so pretraining does not reach them: names in its state dict.
+FINETUNED_ONLY = ("content.", "fusion.token")
+
 
 class SequenceEncoder(nn.Module):
     """Everything of the tower but its id tables.

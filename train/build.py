@@ -19,7 +19,7 @@ from pinfm.embeddings.collections import embedding_collection
 from pinfm.embeddings.init import fill_uniform
 from pinfm.embeddings.plan import sharding_plan
 from pinfm.embeddings.specs import IdTable, feature_table, item_table
-from pinfm.model.encoder import SequenceEncoder, build_encoder
+from pinfm.model.encoder import FINETUNED_ONLY, SequenceEncoder, build_encoder
 from pinfm.model.joint import FusedRanker, build_model
 from pinfm.model.schema import InputSchema
 from pinfm.train.config import OptimizerConfig, RunConfig
@@ -27,8 +27,6 @@ from pinfm.train.loader.batches import RequestBatch, SegmentBatch
 from pinfm.train.objectives import JointObjective, Losses, PretrainObjective, RankingObjective
 
 META = torch.device("meta")
-# Parts of the encoder that pretraining does not reach.
-FINETUNED_ONLY = ("content.", "fusion.token")
 
 
 @dataclass(frozen=True, kw_only=True)

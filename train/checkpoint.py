@@ -11,6 +11,7 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import CombinedOptimizer
 
 from pinfm.embeddings.errors import UserError
+from pinfm.model.encoder import FINETUNED_ONLY
 from pinfm.model.run_folder import CHECKPOINTS, RunFolder, readable
 from pinfm.train.distributed import is_first_rank
 
@@ -82,11 +83,7 @@ def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str
         UserError: the shapes differ.
     """
     state = model.state_dict()
-    wanted = {
-        name: tensor
-        for name, tensor in state.items()
-        if name.startswith("item_tables.") or (".encoder." in name and ".content." not in name)
-    }
+    wanted = {name: tensor for name, tensor in state.items() if name.startswith("item_tables.") or _is_pretrained(name)}
     values = {"model": wanted}
     path = run.latest_checkpoint()
     if not (path / ".metadata").is_file():
@@ -101,6 +98,11 @@ def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str
     # Sharded collections take a whole state dict only.
     model.load_state_dict({**state, **values["model"]})
     return sorted(wanted)
+
+
+def _is_pretrained(name: str) -> bool:
+    _, encoder, part = name.partition(".encoder.")
+    return bool(encoder) and not part.startswith(FINETUNED_ONLY)
 
 
 def _initialise_optimizer_state(state: TrainState) -> None:

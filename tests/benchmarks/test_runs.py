@@ -1,0 +1,86 @@
+"""Runs are made once and go on where they stopped; a section of the results page is replaced and nothing else."""
+
+import json
+import time
+
+import pytest
+
+from benchmarks.runs import Runs, in_parallel, mean_and_spread, table, write_results
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """The commands that would have been run; they write what a run leaves behind."""
+    commands = []
+
+    def pinfm(self, name, words):
+        words = [str(word) for word in words]
+        commands.append(words)
+        if "--report" in words:
+            report = words[words.index("--report") + 1]
+            with open(report, "w") as file:
+                json.dump({"auc": 0.5}, file)
+            return
+        self.folder(name).mkdir(parents=True, exist_ok=True)
+        (self.folder(name) / "manifest.json").touch()
+        if "fails" in words:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(Runs, "_pinfm", pinfm)
+    return commands
+
+
+def test_a_finished_run_is_not_made_again_and_an_interrupted_one_goes_on(tmp_path, called):
+    runs = Runs(tmp_path)
+    with pytest.raises(RuntimeError, match="killed"):
+        runs.train("a", "pretrain", ["--seed", 0, "fails"])
+    assert runs.train("a", "pretrain", ["--seed", 0]) == tmp_path / "runs" / "a"
+    runs.train("a", "pretrain", ["--seed", 0])
+    run = str(tmp_path / "runs" / "a")
+    assert called == [
+        ["pretrain", "--seed", "0", "fails", "--out", run],
+        ["pretrain", "--seed", "0", "--out", run, "--resume"],
+    ]
+
+
+def test_an_evaluation_is_kept(tmp_path, called):
+    runs = Runs(tmp_path)
+    runs.train("a", "finetune", [])
+    assert (
+        runs.evaluate("a", tmp_path / "data", "test") == runs.evaluate("a", tmp_path / "data", "test") == {"auc": 0.5}
+    )
+    assert len(called) == 2
+
+
+def test_a_failure_stops_what_has_not_begun(tmp_path):
+    done = []
+
+    def work(item):
+        done.append(item)
+        if item == 1:
+            raise ValueError("one")
+        time.sleep(0.01)
+
+    with pytest.raises(ValueError, match="one"):
+        in_parallel(1, work, list(range(100)))
+    assert len(done) < 100
+
+
+def test_spread_is_the_sample_standard_deviation():
+    assert mean_and_spread([0.5]) == "0.5000"
+    assert mean_and_spread([0.1, 0.3]) == "0.2000 ± 0.1414"
+
+
+def test_a_section_is_replaced_and_nothing_else(tmp_path):
+    page = tmp_path / "results.md"
+    page.write_text("before\n<!-- b -->\nold\n<!-- end of b -->\nafter\n<!-- c -->\nkept\n<!-- end of c -->\n")
+    new = table(["x"], [["1"]])
+    for _ in range(2):
+        write_results(tmp_path / "deep" / "b.json", page, "b", new, {"rows": 3})
+    expected = f"before\n<!-- b -->\n{new}\n<!-- end of b -->\nafter\n<!-- c -->\nkept\n<!-- end of c -->\n"
+    assert page.read_text() == expected
+    written = json.loads((tmp_path / "deep" / "b.json").read_text())
+    assert written["rows"] == 3
+    assert written["versions"]["torchrec"] == "1.8.0"
+    with pytest.raises(ValueError, match="has no section between <!-- d --> and <!-- end of d -->; add the two lines"):
+        write_results(tmp_path / "d.json", page, "d", new, {})
