@@ -89,6 +89,8 @@ class PretrainConfig:
             multi_token_weight=self.multi_token_weight,
             future_token_weight=self.future_token_weight,
         )
+        if not self.next_token_weight + self.multi_token_weight + self.future_token_weight:
+            raise UserError("pretrain's three losses all have weight 0; give one of them a weight, such as 1.")
         if self.log_q and self.negatives != "in_batch":
             raise UserError(
                 f"pretrain.log_q corrects in-batch negatives, but pretrain.negatives is {self.negatives!r}; "

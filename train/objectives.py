@@ -38,7 +38,7 @@ Losses = dict[str, Tensor]
 
 
 class PretrainObjective(nn.Module):
-    """L_ntl + L_mtl + L_ftl over a batch of segments.
+    """L_ntl + L_mtl + L_ftl over a batch of segments; a loss of weight 0 is not computed.
 
     Args:
         encoder: the tower's dense part.
@@ -59,28 +59,29 @@ class PretrainObjective(nn.Module):
         sequences = Sequences(batch.history.lengths, batch.user, batch.item_index, batch.positive)
         states_TO = encoder.states(encoder.encode_context(batch.history, item_VE[batch.item_index]))
         z_VO = encoder.psi(item_VE)
-        next_token, multi_token, future_token = contrastive_losses(
+        pairs = {
+            "next_token_loss": lambda: next_token_pairs(sequences),
+            "multi_token_loss": lambda: multi_token_pairs(sequences, batch.ahead),
+            "future_token_loss": lambda: future_token_pairs(sequences, config.future_anchor_length, config.window),
+        }
+        weights = {
+            "next_token_loss": config.next_token_weight,
+            "multi_token_loss": config.multi_token_weight,
+            "future_token_loss": config.future_token_weight,
+        }
+        used = [name for name, weight in weights.items() if weight]
+        losses = contrastive_losses(
             encoder.temperature(),
             states_TO,
             z_VO,
             sequences,
             self._negatives(z_VO, sequences, batch),
-            [
-                next_token_pairs(sequences),
-                multi_token_pairs(sequences, batch.ahead),
-                future_token_pairs(sequences, config.future_anchor_length, config.window),
-            ],
+            [pairs[name]() for name in used],
         )
-        total = (
-            config.next_token_weight * next_token
-            + config.multi_token_weight * multi_token
-            + config.future_token_weight * future_token
-        )
+        total = torch.stack([weights[name] * loss for name, loss in zip(used, losses, strict=True)]).sum()
         return total, {
             "loss": total,
-            "next_token_loss": next_token,
-            "multi_token_loss": multi_token,
-            "future_token_loss": future_token,
+            **dict(zip(used, losses, strict=True)),
             "temperature": encoder.temperature(),
         }
 

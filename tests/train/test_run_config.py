@@ -87,6 +87,10 @@ def test_every_recipe_says_what_it_means(name):
         (lambda: PretrainConfig(pairs_per_anchor=0), r"^pretrain\.pairs_per_anchor \(0\) must be at least 1\.$"),
         (lambda: PretrainConfig(epochs=0), r"^pretrain\.epochs \(0\) must be at least 1\.$"),
         (lambda: PretrainConfig(next_token_weight=-1.0), r"^pretrain\.next_token_weight \(-1\.0\) must be at least 0"),
+        (
+            lambda: PretrainConfig(next_token_weight=0.0, multi_token_weight=0.0, future_token_weight=0.0),
+            "pretrain's three losses all have weight 0; give one of them a weight",
+        ),
         (lambda: PretrainConfig(log_q=True, negatives="catalogue"), "negatives is 'catalogue'; switch log_q off"),
         (lambda: FinetuneConfig(epochs=-1), r"^finetune\.epochs \(-1\) must be at least 1\.$"),
         (lambda: FinetuneConfig(requests_per_user=0), r"^finetune\.requests_per_user \(0\) must be at least 1\.$"),

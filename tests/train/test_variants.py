@@ -60,6 +60,7 @@ PRETRAINING = [
     {"pretrain": {"log_q": False}},
     {"pretrain": {"negatives": "sampled", "num_sampled": 64, "log_q": False}},
     {"pretrain": {"negatives": "catalogue", "log_q": False}},
+    {"pretrain": {"multi_token_weight": 0.0, "future_token_weight": 0.0}},
 ]
 
 
