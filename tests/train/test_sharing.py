@@ -29,16 +29,22 @@ def test_shared_histories_give_the_same_scores(group, dataset, fusion, max_histo
     collate = RequestCollator(IdHasher([tables.item]), IdHasher(tables.features), schema)
     bucket = RequestSource(data, "train", max_history=max_history, window_step=2).read(1)
     rows = np.arange(len(bucket.history_start))
-    logits, losses, histories = [], [], []
+    logits, losses, histories, gradients = [], [], [], []
     for share in (True, False):
         arrays = RequestReader(schema, items, 0.0, share)(Draw(bucket=bucket, rows=rows, rng=np.random.default_rng(0)))
         batch = collate(arrays)
-        with torch.no_grad():
-            loss, parts = model(batch)
-        logits.append(parts["logits"])
-        losses.append(loss)
+        loss, parts = model(batch)
+        logits.append(parts["logits"].detach())
+        losses.append(loss.detach())
+        dense = {name: weight for name, weight in model.named_parameters() if name.startswith("objective.")}
+        found = torch.autograd.grad(loss, list(dense.values()), allow_unused=True)
+        gradients.append(dict(zip(dense, found, strict=True)))
         histories.append(len(batch.history.lengths))
     assert histories[0] < histories[1] == len(rows)
     assert logits[0].std() > 1e-3
     torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-5)
     torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=1e-5)
+    learnt = {name for name, gradient in gradients[1].items() if gradient is not None}
+    assert any(".encoder.fusion." in name for name in learnt)
+    for name in learnt:
+        torch.testing.assert_close(gradients[0][name], gradients[1][name], rtol=1e-3, atol=1e-5, msg=name)

@@ -72,6 +72,13 @@ def test_pretraining_variants_train(dataset, tmp_path, fields):
     assert steps["loss"].iloc[-1] < steps["loss"].iloc[0]
 
 
+def test_bf16_rounds_and_fp32_does_not(dataset, pretrained, tmp_path):
+    pretrain(changed(precision="bf16"), Place(data=dataset, out=tmp_path / "run"))
+    low, full = (runs.losses(run)["loss"].iloc[0] for run in (tmp_path / "run", pretrained))
+    assert low != full
+    assert low == pytest.approx(full, rel=0.02)
+
+
 def tower_of(run):
     return {name: value for name, value in SequenceTower.from_run(run).state_dict().items() if ".content." not in name}
 

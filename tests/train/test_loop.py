@@ -1,0 +1,67 @@
+"""The schedule, the clipping, and a loss that is no number."""
+
+from dataclasses import replace
+
+import pytest
+import runs
+import torch
+
+from pinfm.embeddings.errors import UserError
+from pinfm.train.build import build_optimizer, build_pretrain, pretrain_tables, shard
+from pinfm.train.config import OptimizerConfig
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.loop import LoopConfig, learning_rate_factor
+from pinfm.train.phases import Place, pretrain
+
+CPU = torch.device("cpu")
+
+
+def schedule(decay, warmup_steps=4, total_steps=24):
+    optimizer = OptimizerConfig(warmup_steps=warmup_steps, decay=decay)
+    config = LoopConfig(
+        total_steps=total_steps,
+        examples_per_step=1,
+        log_steps=1,
+        checkpoint_steps=1,
+        precision="fp32",
+        optimizer=optimizer,
+    )
+    return [learning_rate_factor(config)(step) for step in range(total_steps + 1)]
+
+
+def test_rates_rise_linearly_and_then_stay():
+    assert schedule("constant")[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert set(schedule("constant")[4:]) == {1.0}
+
+
+def test_rates_fall_on_half_a_cosine_to_a_tenth():
+    factors = schedule("cosine")
+    assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert factors[14] == pytest.approx(0.55)
+    assert factors[24] == pytest.approx(0.1)
+    assert factors[4:] == sorted(factors[4:], reverse=True)
+
+
+def test_without_warmup_the_first_step_has_the_full_rate():
+    assert schedule("constant", warmup_steps=0)[0] == 1.0
+
+
+def test_the_dense_gradient_is_clipped(group, dataset):
+    data = PreparedDataset.open(dataset)
+    module = build_pretrain(runs.CONFIG, data.info.schema, pretrain_tables(runs.CONFIG), CPU)
+    config = replace(runs.CONFIG.pretrain.optimizer, gradient_clip_norm=0.25)
+    model = shard(module, config, 16, CPU, 0)
+    optimizer = build_optimizer(model, config)
+    dense = [parameter for name, parameter in model.named_parameters() if name.startswith("objective.")]
+    for parameter in dense:
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    norm = torch.stack([parameter.grad.norm() for parameter in dense]).norm()
+    assert norm.item() == pytest.approx(0.25, rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path):
+    wild = replace(runs.CONFIG.pretrain.optimizer, dense_lr=1e30, table_lr=1e30, warmup_steps=0)
+    config = replace(runs.CONFIG, pretrain=replace(runs.CONFIG.pretrain, optimizer=wild))
+    with pytest.raises(UserError, match=r"the loss is nan at step \d+; lower optimizer.dense_lr or table_lr"):
+        pretrain(config, Place(data=dataset, out=tmp_path / "run"))
