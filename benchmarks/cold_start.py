@@ -72,7 +72,11 @@ def run(runs: Runs, data: Path | None, rows: list[str], seeds: list[int], split:
     """
     dataset = runs.out / "dataset"
     if not (dataset / "dataset.json").exists():
-        prepare(Simulate(num_users=10_000) if data is None else MovieTweetings(path=data), dataset, PrepareOptions())
+        prepare(
+            Simulate(num_users=10_000) if data is None else MovieTweetings(path=data, sampled_candidates=20),
+            dataset,
+            PrepareOptions(),
+        )
 
     def common(seed: int) -> list[object]:
         return ["--config", RECIPE, "--data", dataset, "--seed", seed]

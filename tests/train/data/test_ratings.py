@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pinfm.embeddings.errors import UserError
@@ -108,3 +109,34 @@ def test_the_real_sets_have_their_published_counts(shared_data, tmp_path):
         report = prepare(source(path=shared_data / folder), tmp_path / folder, PrepareOptions(num_buckets=1))
         assert report["counts"]["source"] | counts == report["counts"]["source"]
         assert sum(report["counts"]["impressions"].values()) == counts["ratings"]
+
+
+def test_sampled_candidates_are_what_others_rated_before(tmp_path):
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.integers(0, 90 * 86_400, 400))
+    rows = list(zip(rng.integers(1, 20, 400), rng.integers(100, 160, 400), rng.integers(1, 6, 400), times, strict=True))
+    rows = [row for i, row in enumerate(rows) if (row[0], row[1]) not in {(r[0], r[1]) for r in rows[:i]}]
+    (tmp_path / "ratings.csv").write_text(lines(rows, ",", "userId,movieId,rating,timestamp"))
+    (tmp_path / "movies.csv").write_text(
+        lines([(i, f"Film {i}", "Drama") for i in range(100, 160)], ",", "movieId,title,genres")
+    )
+    dataset = prepared(MovieLens(path=tmp_path, sampled_candidates=8), tmp_path)
+    assert dataset.info.schema.tasks == ("rate", "like")
+    found = [row for split in dataset.info.splits for row in dataset.requests(split, 0).to_pylist()]
+    assert len(found) == len(rows)
+    by_key = {(user, time, item): rating for user, item, rating, time in rows}
+    for request in found:
+        user, time, items = request["user_id"], request["timestamp"], request["item_id"]
+        (chosen,) = [item for item, rated in zip(items, request["label_rate"], strict=True) if rated]
+        assert request["label_like"] == [item == chosen and by_key[user, time, item] >= 4 for item in items]
+        assert items == sorted(set(items))
+        recent = {item for _, item, _, t in rows if time - 30 * 86_400 <= t <= time}
+        known = {item for u, item, _, t in rows if u == user and t < time}
+        assert set(items) - {chosen} <= recent - known
+    assert np.mean([len(request["item_id"]) for request in found]) > 5
+
+
+def test_a_negative_number_of_candidates_is_an_error(tmp_path):
+    for source in (MovieLens, MovieTweetings):
+        with pytest.raises(UserError, match=r"sampled_candidates \(-1\) must be at least 0"):
+            source(path=tmp_path, sampled_candidates=-1)

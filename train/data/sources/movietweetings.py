@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinfm.embeddings.errors import require_at_least
 from pinfm.train.data.columns import Column
 from pinfm.train.data.readers import need_table
 from pinfm.train.data.sources.movielens import MOVIES, double_colon
@@ -27,6 +28,8 @@ class MovieTweetings:
         path: the folder.
         like_from: a rating from here on is a `like`, a lower one a `rate`.
         request_gap_minutes: a pause this long between two ratings of a user starts a new request.
+        sampled_candidates: above 0, each rating is a request of its own, among so many items drawn from what others
+            rated in the 30 days before; the tasks are then `rate` and `like`.
         validation_start: first day of validation, YYYY-MM-DD in UTC; by default 80 % of the ratings lie before it.
         test_start: first day of test, YYYY-MM-DD in UTC; by default 90 % of the ratings lie before it.
     """
@@ -34,8 +37,12 @@ class MovieTweetings:
     path: Path
     like_from: float = 8.0
     request_gap_minutes: int = 30
+    sampled_candidates: int = 0
     validation_start: str | None = None
     test_start: str | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least("", 0, sampled_candidates=self.sampled_candidates)
 
     @property
     def name(self) -> str:
@@ -52,6 +59,7 @@ class MovieTweetings:
         return Ratings(
             like_from=self.like_from,
             request_gap_minutes=self.request_gap_minutes,
+            sampled_candidates=self.sampled_candidates,
             splits=SplitRule.from_dates(self.validation_start, self.test_start),
             notes=("MovieTweetings, Dooms et al., CrowdRec 2013, MIT licence.",),
         ).tables(validator.connection)

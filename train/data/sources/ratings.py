@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import duckdb
 
 from pinfm.model.schema import Feature
-from pinfm.train.data.readers import FILE, POSITION, ROW, quoted
+from pinfm.train.data.readers import FILE, POSITION, ROW, name, quoted
+from pinfm.train.data.sources.candidates import draw_candidates
 from pinfm.train.data.sources.sessions import number_requests
 from pinfm.train.data.tables import RawTables, SplitRule
 
@@ -20,6 +21,7 @@ class Ratings:
     Args:
         like_from: a rating from here on is a `like`, a lower one a `rate`.
         request_gap_minutes: a pause this long between two ratings of a user starts a new request.
+        sampled_candidates: above 0, each rating is a request of its own, among so many drawn items.
         splits: where validation and test begin.
         notes: sentences for the reader of the dataset.
         user_features: categorical columns of the table `users`, which is joined when there are some.
@@ -28,6 +30,7 @@ class Ratings:
 
     like_from: float
     request_gap_minutes: int
+    sampled_candidates: int
     splits: SplitRule
     notes: tuple[str, ...] = ()
     user_features: tuple[str, ...] = ()
@@ -36,7 +39,6 @@ class Ratings:
 
     def tables(self, connection: duckdb.DuckDBPyConnection) -> RawTables:
         """Makes the three tables of `ratings` (user_id, item_id, rating, timestamp) and `movies` (title, genres)."""
-        number_requests(connection, "ratings", self.request_gap_minutes * 60)
         liked = f"rating >= {self.like_from}"
         tags = ""
         if self.has_tags:
@@ -47,13 +49,7 @@ class Ratings:
             f"CREATE VIEW rating_events AS SELECT user_id, timestamp, CASE WHEN {liked} THEN 'like' ELSE 'rate' END "
             f"AS action, NULL::VARCHAR AS surface, item_id, {FILE}, {ROW}, {POSITION} FROM ratings{tags}"
         )
-        users = "".join(f", u.{column}" for column in self.user_features)
-        join = " LEFT JOIN users AS u USING (user_id)" if self.user_features else ""
-        place = ", ".join(f"r.{column} AS {column}" for column in (FILE, ROW, POSITION))
-        connection.execute(
-            f"CREATE VIEW rating_impressions AS SELECT request_id, user_id, r.timestamp, NULL::VARCHAR AS surface, "
-            f'item_id, {liked} AS "like"{users}, {place} FROM ratings_requests AS r{join}'
-        )
+        tasks = self._create_impressions(connection, liked)
         _movie_items(connection)
         tag = ("tag",) if self.has_tags else ()
         return RawTables(
@@ -62,7 +58,7 @@ class Ratings:
             impressions="rating_impressions",
             actions=("rate", "like", *tag),
             positive_actions=("like", *tag),
-            tasks=("like",),
+            tasks=tasks,
             features=tuple(Feature(name=n, kind="categorical", scope="request") for n in self.user_features),
             item_attributes=ATTRIBUTES,
             has_content=True,
@@ -70,6 +66,24 @@ class Ratings:
             notes=self.notes,
             counts=self.counts | _counts(connection, ("ratings", "movies", *(("tags",) if self.has_tags else ()))),
         )
+
+    def _create_impressions(self, connection: duckdb.DuckDBPyConnection, liked: str) -> tuple[str, ...]:
+        """Creates `rating_impressions` and returns its tasks."""
+        if self.sampled_candidates:
+            draw_candidates(connection, self.sampled_candidates)
+            table, labels = "ratings_drawn", {"rate": "rated", "like": f"rated AND {liked}"}
+        else:
+            number_requests(connection, "ratings", self.request_gap_minutes * 60)
+            table, labels = "ratings_requests", {"like": liked}
+        columns = [f"{sql} AS {name(task)}" for task, sql in labels.items()]
+        columns += [f"u.{column}" for column in self.user_features]
+        columns += [f"r.{column} AS {column}" for column in (FILE, ROW, POSITION)]
+        join = " LEFT JOIN users AS u USING (user_id)" if self.user_features else ""
+        connection.execute(
+            "CREATE VIEW rating_impressions AS SELECT request_id, user_id, r.timestamp, NULL::VARCHAR AS surface, "
+            f"item_id, {', '.join(columns)} FROM {table} AS r{join}"
+        )
+        return tuple(labels)
 
 
 def _movie_items(connection: duckdb.DuckDBPyConnection) -> None:
