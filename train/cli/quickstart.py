@@ -95,10 +95,11 @@ class Stages:
 
         The two halve the threads; steps this small hardly use more than one core each.
         """
-        threads = max(1, torch.get_num_threads() // 2)
-        torch.set_num_threads(threads)
+        threads = torch.get_num_threads()
+        half = max(1, threads // 2)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,)) as second:
+        with ProcessPoolExecutor(1, context, torch.set_num_threads, (half,)) as second:
+            torch.set_num_threads(half)
             started = second.submit(_run_verbs, self._out, commands)
             try:
                 yield
@@ -106,6 +107,8 @@ class Stages:
                 for process in multiprocessing.active_children():
                     process.terminate()
                 raise
+            finally:
+                torch.set_num_threads(threads)
             self.seconds |= started.result()
 
     def report(self, stage: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.cli import quickstart
@@ -30,8 +31,11 @@ def test_a_stage_is_a_command_with_its_log_report_and_seconds(out, tmp_path, cap
 def test_a_second_process_works_meanwhile(out, tmp_path):
     stages = Stages(out)
     small = ["prepare", "simulate", "--num-users", "20", "--out"]
+    threads = torch.get_num_threads()
     with stages.meanwhile({"other": [*small, str(tmp_path / "other")]}):
+        assert torch.get_num_threads() == max(1, threads // 2)
         stages.run("own", [*small, str(tmp_path / "own")])
+    assert torch.get_num_threads() == threads
     assert stages.seconds.keys() == {"own", "other"}
     assert stages.report("other")["counts"] == stages.report("own")["counts"]
 
