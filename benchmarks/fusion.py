@@ -8,40 +8,21 @@ finished are not made again.
 """
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks.runs import Runs, in_parallel, mean_and_spread, table, write_results
+from benchmarks.rankers import Plan, Results, Row, add_flags, train_rankers
+from benchmarks.runs import Runs, mean_and_spread, table, write_results
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.sources.kuairand import KuaiRand
 from pinfm.train.data.sources.movielens import MovieLens
 from pinfm.train.data.tables import Source
 
 METRICS = ("auc", "gauc", "ne", "hit3", "hit3_hard")
-Results = dict[str, dict[int, dict[str, Any]]]
 
 NEXT_TOKEN_ONLY = ("--pretrain.multi_token_weight", "0", "--pretrain.future_token_weight", "0")
 NO_FUTURE_TOKEN = ("--pretrain.future_token_weight", "0")
 # Pretraining runs that the rows start from, by name.
 PRETRAINED = {"all_losses": (), "next_token": NEXT_TOKEN_ONLY, "no_future_token": NO_FUTURE_TOKEN}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One way to train a ranker.
-
-    Args:
-        name: in the table and of the run's folder.
-        told: what it is, for the reader of the table.
-        pretrained: the pretraining run it starts from; None for none.
-        flags: of `pinfm finetune`.
-    """
-
-    name: str
-    told: str
-    pretrained: str | None = "all_losses"
-    flags: tuple[str, ...] = ()
 
 
 ROWS = (
@@ -74,17 +55,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=["kuairand", "ml1m_ranking"], default="kuairand")
     parser.add_argument("--data", type=Path, help="the folder of ML-1M; KuaiRand's sample is in the package")
-    parser.add_argument("--out", type=Path, default=Path("runs/fusion"))
-    parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS], help="default: all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--split", choices=["validation", "test"], default="test", help="choose on validation")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--write", action="store_true", help="write docs/results/ and docs/results.md")
+    add_flags(parser, ROWS, Path("runs/fusion"))
     args = parser.parse_args()
-    if args.dataset == "ml1m_ranking" and args.data is None:
-        parser.error("--dataset ml1m_ranking needs --data, the folder of ML-1M")
-    rows = [row for row in ROWS if args.rows is None or row.name in args.rows]
-    results = run(Runs(args.out / args.dataset), args.dataset, args.data, rows, args.seeds, args.split, args.jobs)
+    if (args.dataset == "ml1m_ranking") != (args.data is not None):
+        parser.error("--data, the folder of ML-1M, goes with --dataset ml1m_ranking and with no other")
+    runs, rows = Runs(args.out / args.dataset), [row for row in ROWS if row.name in args.rows]
+    dataset = prepared(args.data, runs.out / "dataset")
+    plan = Plan(recipe=args.dataset, pretrained=PRETRAINED, seeds=args.seeds, split=args.split, jobs=args.jobs)
+    results = train_rankers(runs, dataset, rows, plan)
     markdown = as_tables(results)
     print(markdown)
     if args.write:
@@ -93,52 +71,12 @@ def main() -> None:
         write_results(report, docs / "results.md", section, markdown, {"split": args.split, "rows": results})
 
 
-def run(
-    runs: Runs, recipe: str, data: Path | None, rows: list[Row], seeds: list[int], split: str, jobs: int
-) -> Results:
-    """Trains and evaluates every row under every seed.
-
-    Args:
-        runs: where.
-        recipe: `kuairand` or `ml1m_ranking`, which is also the dataset's name.
-        data: the raw data; None for the shipped sample.
-        rows: which ones.
-        seeds: which ones.
-        split: evaluated on.
-        jobs: runs at a time.
-
-    Returns:
-        Row -> seed -> task -> metrics.
-    """
-    dataset = runs.out / "dataset"
-    if not (dataset / "dataset.json").exists():
-        source: Source = KuaiRand() if recipe == "kuairand" or data is None else MovieLens(path=data)
-        prepare(source, dataset, PrepareOptions())
-
-    def common(seed: int) -> list[object]:
-        return ["--config", recipe, "--data", dataset, "--seed", seed]
-
-    def pretrain(item: tuple[str, int]) -> None:
-        name, seed = item
-        runs.train(f"pretrained-{name}-{seed}", "pretrain", [*common(seed), *PRETRAINED[name]])
-
-    def finetune(item: tuple[Row, int]) -> None:
-        row, seed = item
-        words = [*common(seed), *row.flags]
-        if row.pretrained is not None:
-            words += ["--pretrained", runs.folder(f"pretrained-{row.pretrained}-{seed}")]
-        runs.train(f"{row.name}-{seed}", "finetune", words)
-        runs.evaluate(f"{row.name}-{seed}", dataset, split)
-
-    needed = sorted({row.pretrained for row in rows if row.pretrained is not None})
-    in_parallel(jobs, pretrain, [(name, seed) for seed in seeds for name in needed])
-    wanted = [(row, seed) for seed in seeds for row in rows]
-    in_parallel(jobs, finetune, wanted)
-    results: Results = {}
-    for row, seed in wanted:
-        report = runs.evaluate(f"{row.name}-{seed}", dataset, split)
-        results.setdefault(row.name, {})[seed] = report["metrics"]["model"]
-    return results
+def prepared(data: Path | None, out: Path) -> Path:
+    """ML-1M from its folder, or the shipped sample of KuaiRand; prepared once."""
+    if not (out / "dataset.json").exists():
+        source: Source = KuaiRand() if data is None else MovieLens(path=data)
+        prepare(source, out, PrepareOptions())
+    return out
 
 
 def as_tables(results: Results) -> str:

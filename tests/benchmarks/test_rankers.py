@@ -6,6 +6,7 @@ import pytest
 import runs as tiny
 
 from benchmarks import cold_start, fusion
+from benchmarks.rankers import Plan, train_rankers
 from benchmarks.runs import Runs
 from pinfm.train.cli.main import main
 
@@ -22,10 +23,16 @@ def runs(dataset, tmp_path, monkeypatch):
     return Runs(tmp_path)
 
 
-def test_fusion_makes_a_table_a_task(runs, tmp_path):
+def results_of(runs, benchmark, names, tmp_path):
+    """The rows of these names, trained with the tiny recipe."""
     config = tiny.write_config(tiny.CONFIG, tmp_path / "config.yaml")
-    rows = [row for row in fusion.ROWS if row.name in ("no_tower", "frozen")]
-    results = fusion.run(runs, str(config), None, rows, [3], "test", jobs=1)
+    plan = Plan(recipe=str(config), pretrained=benchmark.PRETRAINED, seeds=[3], split="test", jobs=1)
+    rows = [row for row in benchmark.ROWS if row.name in names]
+    return train_rankers(runs, benchmark.prepared(None, runs.out / "dataset"), rows, plan)
+
+
+def test_fusion_makes_a_table_a_task(runs, tmp_path):
+    results = results_of(runs, fusion, ("no_tower", "frozen"), tmp_path)
     assert list(results) == ["no_tower", "frozen"]
     assert 0.0 < results["frozen"][3]["click"]["auc"] < 1.0
     tables = fusion.as_tables(results)
@@ -34,10 +41,8 @@ def test_fusion_makes_a_table_a_task(runs, tmp_path):
     assert runs.folder("pretrained-all_losses-3").is_dir()
 
 
-def test_cold_start_tells_items_apart_by_age(runs, tmp_path, monkeypatch):
-    config = tiny.write_config(tiny.CONFIG, tmp_path / "config.yaml")
-    monkeypatch.setattr(cold_start, "RECIPE", str(config))
-    results = cold_start.run(runs, None, ["none", "full"], [3], "test", jobs=1)
+def test_cold_start_tells_items_apart_by_age(runs, tmp_path):
+    results = results_of(runs, cold_start, ("none", "full"), tmp_path)
     by_age = results["full"][3]["click"]["by_age"]
     assert sum(by_age[age]["impressions"] for age in ("<7d", "7-28d", ">=28d")) > 0
     header = cold_start.as_tables(results).splitlines()[2]
@@ -50,14 +55,16 @@ def test_every_row_has_flags_that_the_verbs_take():
 
     from benchmarks.movielens_rows import ROWS
     from pinfm.train.cli.run_flags import add_run_flags, run_config
+    from pinfm.train.config import RunConfig
 
     flags = [
         *(("ml1m", row.flags) for row in ROWS.values()),
         *(("kuairand", flags) for flags in fusion.PRETRAINED.values()),
         *(("ml1m_ranking", row.flags) for row in fusion.ROWS),
-        *(("cold_start", flags) for flags in cold_start.ROWS.values()),
+        *(("cold_start", row.flags) for row in cold_start.ROWS),
     ]
     for recipe, row in flags:
         parser = ArgumentParser(exit_on_error=False)
         add_run_flags(parser)
-        run_config(parser.instantiate(parser.parse_args(["--config", recipe, *row, "--data", "d", "--out", "o"])))
+        words = ["--config", recipe, *row, "--data", "d", "--out", "o"]
+        assert run_config(parser.instantiate(parser.parse_args(words))) != RunConfig(), words

@@ -1,0 +1,95 @@
+"""Ways to train a ranker, compared under several seeds: what the benchmarks of fusion and of cold start share."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.runs import Runs, in_parallel
+
+# Row -> seed -> task -> metrics.
+Results = dict[str, dict[int, dict[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One way to train a ranker.
+
+    Args:
+        name: in the table and of the run's folder.
+        told: what it is, for the reader of the table.
+        pretrained: the pretraining run it starts from; None for none.
+        flags: of `pinfm finetune`.
+    """
+
+    name: str
+    told: str
+    pretrained: str | None = "all_losses"
+    flags: tuple[str, ...] = ()
+
+
+def add_flags(parser: argparse.ArgumentParser, rows: Sequence[Row], out: Path) -> None:
+    """Adds the flags that say what to run and where."""
+    names = [row.name for row in rows]
+    parser.add_argument("--out", type=Path, default=out)
+    parser.add_argument("--rows", nargs="+", choices=names, default=names, help="default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--split", choices=["validation", "test"], default="test", help="choose on validation")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+    parser.add_argument("--write", action="store_true", help="write docs/results/ and docs/results.md")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to run.
+
+    Args:
+        recipe: of all runs.
+        pretrained: flags of `pinfm pretrain` by the name of the pretraining run.
+        seeds: which ones.
+        split: evaluated on.
+        jobs: runs at a time.
+    """
+
+    recipe: str
+    pretrained: Mapping[str, tuple[str, ...]]
+    seeds: Sequence[int]
+    split: str
+    jobs: int
+
+
+def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> Results:
+    """Trains and evaluates every row under every seed; the rows of a seed share their pretraining runs.
+
+    Args:
+        runs: where.
+        dataset: a prepared dataset.
+        rows: which ones.
+        plan: how.
+    """
+
+    def common(seed: int) -> list[object]:
+        return ["--config", plan.recipe, "--data", dataset, "--seed", seed]
+
+    def pretrain(item: tuple[str, int]) -> None:
+        name, seed = item
+        runs.train(f"pretrained-{name}-{seed}", "pretrain", [*common(seed), *plan.pretrained[name]])
+
+    def finetune(item: tuple[Row, int]) -> None:
+        row, seed = item
+        words = [*common(seed), *row.flags]
+        if row.pretrained is not None:
+            words += ["--pretrained", runs.folder(f"pretrained-{row.pretrained}-{seed}")]
+        runs.train(f"{row.name}-{seed}", "finetune", words)
+        runs.evaluate(f"{row.name}-{seed}", dataset, plan.split)
+
+    needed = sorted({row.pretrained for row in rows if row.pretrained is not None})
+    in_parallel(plan.jobs, pretrain, [(name, seed) for seed in plan.seeds for name in needed])
+    wanted = [(row, seed) for seed in plan.seeds for row in rows]
+    in_parallel(plan.jobs, finetune, wanted)
+    results: Results = {}
+    for row, seed in wanted:
+        report = runs.evaluate(f"{row.name}-{seed}", dataset, plan.split)
+        results.setdefault(row.name, {})[seed] = report["metrics"]["model"]
+    return results
