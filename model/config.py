@@ -23,6 +23,7 @@ class TowerConfig:
         mlp: the blocks' pointwise half: GPT-2's, or the gated one of Shazeer (2020).
         positions: how order enters the attention.
         time: what a token knows of time: the gap to the event before, or nothing.
+        request_time: tell the states H when the request is made; for retrieval at a known time.
         fusion: how candidates meet the history. `early`: the candidate is the last token; `lite_mean` and
             `lite_last`: the history alone, mean or last output.
         temperature: initial temperature of the InfoNCE losses; learnt from there.
@@ -37,6 +38,7 @@ class TowerConfig:
     mlp: Literal["gelu", "swiglu"] = "gelu"
     positions: Literal["rotary", "none"] = "rotary"
     time: Literal["gap", "none"] = "gap"
+    request_time: bool = False
     fusion: Literal["early", "lite_mean", "lite_last"] = "early"
     temperature: float = 0.1
 
@@ -93,6 +95,7 @@ class RankerConfig:
         cross_rank: rank of each DCNv2 layer.
         over_hidden: hidden widths of OverArch.
         dropout: in OverArch.
+        history_counts: dense features of the request counted in its history; see `model/history_counts.py`.
     """
 
     interaction: Literal["dot", "dcn_v2"] = "dcn_v2"
@@ -101,6 +104,7 @@ class RankerConfig:
     cross_rank: int = 64
     over_hidden: tuple[int, ...] = (256, 128)
     dropout: float = 0.1
+    history_counts: bool = False
 
     def __post_init__(self) -> None:
         if not self.over_hidden:

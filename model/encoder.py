@@ -1,9 +1,9 @@
 """The dense part of the sequence tower: item vectors in, H out.
 
 events ─┐
-        ├─ E + A + S + time ─ phi_in ─ DCAT ─┬─ phi_out ─ H_TO     the state after each event
-candidates ──────────────────────────────────┴─ phi_out ─ F_NO     one feature vector per candidate
-item vectors ─ psi ─ z_VO                                          what H is compared with
+        ├─ E + A + S + time ─ phi_in ─ DCAT ─┬─ request time ─ phi_out ─ H_TO     the state after each event
+candidates ──────────────────────────────────┴─ phi_out ─ F_NO                    one feature vector per candidate
+item vectors ─ psi ─ z_VO                                                         what H is compared with
 
 T events   N candidates   V items   E width of an item vector   D width of the transformer   O out_dim
 """
@@ -22,7 +22,7 @@ from pinfm.model.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, Lite
 from pinfm.model.inputs import Candidates, History, Reads, own_histories
 from pinfm.model.layers import NormalizedMLP
 from pinfm.model.schema import InputSchema
-from pinfm.model.tokens import TokenInput
+from pinfm.model.tokens import NoRequestTime, RequestTime, TokenInput
 
 # Parts of the encoder that only candidates use, so pretraining does not reach them: names in its state dict.
 FINETUNED_ONLY = ("content.", "fusion.token")
@@ -36,6 +36,7 @@ class SequenceEncoder(nn.Module):
         fusion: holds the transformer and says how candidates meet the history.
         content: adds content vectors to candidates.
         age_dropout: on the candidates' features.
+        request_time: RequestTime or NoRequestTime, on the states.
         heads: phi_out and psi, in this order.
         temperature: initial temperature of the InfoNCE losses.
     """
@@ -47,6 +48,7 @@ class SequenceEncoder(nn.Module):
         fusion: nn.Module,
         content: nn.Module,
         age_dropout: ItemAgeDropout,
+        request_time: nn.Module,
         heads: tuple[NormalizedMLP, NormalizedMLP],
         temperature: float,
     ) -> None:
@@ -55,6 +57,7 @@ class SequenceEncoder(nn.Module):
         self.fusion = fusion
         self.content = content
         self.age_dropout = age_dropout
+        self.request_time = request_time
         self.phi_out, self.psi = heads
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
@@ -99,9 +102,18 @@ class SequenceEncoder(nn.Module):
         kept_NO: Tensor = self.age_dropout(features_NO, age_N)
         return kept_NO
 
-    def states(self, context: Context) -> Tensor:
-        """H: (T, O), the tower's state after each event, each of length 1."""
-        states_TO: Tensor = self.phi_out(context.outputs)
+    def states(self, context: Context, gap_T: Tensor) -> Tensor:
+        """H, the tower's state after each event.
+
+        Args:
+            context: from `encode_context`.
+            gap_T: bucket of the time from each event to the request, as from `gaps_to_next`; not read unless the tower
+                is told the request's time.
+
+        Returns:
+            (T, O), each of length 1.
+        """
+        states_TO: Tensor = self.phi_out(self.request_time(context.outputs, gap_T))
         return states_TO
 
     def temperature(self) -> Tensor:
@@ -145,6 +157,7 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         fusion=_fusion(config, dcat),
         content=ContentFusion(schema.content_dim, item_dim) if cold.content_fusion else NoContent(),
         age_dropout=ItemAgeDropout(cold.dropout_under_7_days, cold.dropout_7_to_28_days),
+        request_time=RequestTime(tower.dim) if tower.request_time else NoRequestTime(),
         heads=(NormalizedMLP(tower.dim, tower.out_dim), NormalizedMLP(item_dim, tower.out_dim)),
         temperature=tower.temperature,
     )

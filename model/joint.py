@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from pinfm.model.config import ModelConfig
 from pinfm.model.encoder import SequenceEncoder, build_encoder
-from pinfm.model.inputs import Candidates, History, Reads
+from pinfm.model.history_counts import HistoryCounts, NoHistoryCounts
+from pinfm.model.inputs import Candidates, History, Reads, own_histories
 from pinfm.model.layers import MLP
-from pinfm.model.ranker import Ranker, RankerFeatures, build_ranker
+from pinfm.model.ranker import Ranker, RankerFeatures, add_request_dense, build_ranker
 from pinfm.model.schema import InputSchema
+from pinfm.model.tokens import gaps_to_next
 
 
 class RankingOutput(NamedTuple):
@@ -35,13 +37,17 @@ class FusedRanker(nn.Module):
 
     Args:
         encoder: the tower.
+        history_counts: HistoryCounts or NoHistoryCounts.
         ranker: reads [id vector, tower output].
         tower_heads: predictions from the tower's output alone.
     """
 
-    def __init__(self, encoder: SequenceEncoder, ranker: Ranker, tower_heads: nn.Module) -> None:
+    def __init__(
+        self, encoder: SequenceEncoder, history_counts: nn.Module, ranker: Ranker, tower_heads: nn.Module
+    ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.history_counts = history_counts
         self.ranker = ranker
         self.tower_heads = tower_heads
 
@@ -64,21 +70,27 @@ class FusedRanker(nn.Module):
             features: the ranker's own features.
             reads: where requests share histories; None where each has its own.
         """
+        if reads is None:
+            reads = own_histories(history.lengths)
         context = self.encoder.encode_context(history, item_TE)
         tower_NO = self.encoder.cross(context, history, candidates, item_NE, reads)
+        features = add_request_dense(features, self.history_counts(history, reads, candidates.request_timestamp))
         logits_NK = self.ranker(features, candidates.lengths, [item_NE, tower_NO])
-        return RankingOutput(logits_NK, self.tower_heads(tower_NO), self.encoder.states(context))
+        states_TO = self.encoder.states(context, gaps_to_next(history))
+        return RankingOutput(logits_NK, self.tower_heads(tower_NO), states_TO)
 
 
 class PlainRanker(nn.Module):
     """The same ranker without the tower: the baseline that the tower has to beat.
 
     Args:
+        history_counts: HistoryCounts or NoHistoryCounts.
         ranker: reads [id vector].
     """
 
-    def __init__(self, ranker: Ranker) -> None:
+    def __init__(self, history_counts: nn.Module, ranker: Ranker) -> None:
         super().__init__()
+        self.history_counts = history_counts
         self.ranker = ranker
 
     def forward(
@@ -90,7 +102,10 @@ class PlainRanker(nn.Module):
         features: RankerFeatures,
         reads: Optional[Reads] = None,  # noqa: UP045
     ) -> RankingOutput:
-        """Scores candidates; the history is not read."""
+        """Scores candidates; of the history nothing is read but what can be counted."""
+        if reads is None:
+            reads = own_histories(history.lengths)
+        features = add_request_dense(features, self.history_counts(history, reads, candidates.request_timestamp))
         logits_NK = self.ranker(features, candidates.lengths, [item_NE])
         return RankingOutput(logits_NK, logits_NK[:, :0], item_TE[:, :0])
 
@@ -104,11 +119,13 @@ def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature
         item_dim: E, width of an item's vector.
         feature_dim: D, width of the vector of a categorical feature.
     """
+    history_counts = HistoryCounts(len(schema.actions)) if config.ranker.history_counts else NoHistoryCounts()
     if not config.use_tower:
-        return PlainRanker(build_ranker(config.ranker, schema, [item_dim], feature_dim))
+        return PlainRanker(history_counts, build_ranker(config.ranker, schema, [item_dim], feature_dim))
     out_dim = config.tower.out_dim
     return FusedRanker(
         encoder=build_encoder(config, schema, item_dim),
+        history_counts=history_counts,
         ranker=build_ranker(config.ranker, schema, [item_dim, out_dim], feature_dim),
         tower_heads=MLP([out_dim, out_dim, len(schema.tasks)]),
     )

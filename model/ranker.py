@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pinfm.model.config import RankerConfig
+from pinfm.model.history_counts import count_features
 from pinfm.model.interactions import CrossInteraction, DotInteraction
 from pinfm.model.layers import MLP
 from pinfm.model.schema import Feature, InputSchema
@@ -34,6 +35,12 @@ class RankerFeatures(NamedTuple):
     candidate_vectors: Tensor
     request_dense: Tensor
     candidate_dense: Tensor
+
+
+def add_request_dense(features: RankerFeatures, more_UM: Tensor) -> RankerFeatures:
+    """The features with more dense ones after those of the request."""
+    request_dense = torch.cat([features.request_dense, more_UM], dim=1)
+    return RankerFeatures(features.request_vectors, features.candidate_vectors, request_dense, features.candidate_dense)
 
 
 class DenseArch(nn.Module):
@@ -175,7 +182,8 @@ def build_ranker(config: RankerConfig, schema: InputSchema, embedding_dims: Sequ
         embedding_dims: widths of the embedding features.
         dim: D, the width of a feature's vector.
     """
-    dense = schema.of("dense", "request") + schema.of("dense", "candidate")
+    counts = count_features(schema.actions) if config.history_counts else ()
+    dense = schema.of("dense", "request") + counts + schema.of("dense", "candidate")
     num_categorical = 1 + sum(feature.kind == "categorical" for feature in schema.features)
     num_vectors = num_categorical + len(embedding_dims) + (1 if dense else 0)
     interaction_arch = (

@@ -94,12 +94,48 @@ class TokenInput(nn.Module):
         return tokens_ND
 
 
+class RequestTime(nn.Module):
+    """Tells the state after an event how long after it the user comes back: x + an embedding of the gap.
+
+    It acts on the transformer's output, so a history is still encoded once, whenever it is read.
+
+    Args:
+        dim: D.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gap = nn.Embedding(NUM_GAP_BUCKETS + 1, dim)
+        nn.init.zeros_(self.gap.weight)
+
+    def forward(self, x_TD: Tensor, gap_T: Tensor) -> Tensor:
+        """(T, D) outputs and (T,) buckets, `NUM_GAP_BUCKETS` for an unknown gap -> (T, D)."""
+        told_TD: Tensor = x_TD + self.gap(gap_T)
+        return told_TD
+
+
+class NoRequestTime(nn.Module):
+    """States do not know when they are asked."""
+
+    def forward(self, x_TD: Tensor, gap_T: Tensor) -> Tensor:
+        """The outputs as they are."""
+        return x_TD
+
+
 class NoGap(nn.Module):
     """Time plays no part."""
 
     def forward(self, buckets_T: Tensor) -> Tensor:
         """(1,) zero, which adds nothing to any token."""
         return torch.zeros(1, device=buckets_T.device)
+
+
+def gaps_to_next(history: History, unknown: int = NUM_GAP_BUCKETS) -> Tensor:
+    """(T,) bucket of the gap from each event to the one after it; `unknown` after the newest event of a history."""
+    gap_T = gap_buckets(torch.roll(history.timestamp, -1) - history.timestamp)
+    owner_T = torch.repeat_interleave(history.lengths)
+    newest_T = positions(history.lengths, owner_T) == history.lengths[owner_T] - 1
+    return gap_T.masked_fill(newest_T, unknown)
 
 
 def gap_buckets(seconds: Tensor, num_buckets: int = NUM_GAP_BUCKETS) -> Tensor:

@@ -125,6 +125,7 @@ def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, devic
         if not config.finetune.next_token_weight:
             # Data-parallel training waits for the gradient of every weight that asks for one; these get none.
             model.encoder.psi.requires_grad_(False)
+            model.encoder.request_time.requires_grad_(False)
             model.encoder.log_temperature.requires_grad_(False)
         objective = JointObjective(
             model, schema, tables.item, tables.features, config.finetune, config.cold_start.alignment_weight

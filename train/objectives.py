@@ -28,6 +28,7 @@ from pinfm.model.losses import (
 )
 from pinfm.model.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
+from pinfm.model.tokens import gaps_to_next
 from pinfm.train.config import FinetuneConfig, PretrainConfig
 from pinfm.train.contrastive import contrastive_losses, log_expected, negatives_of_all_ranks
 from pinfm.train.distributed import mean_over_ranks
@@ -57,7 +58,8 @@ class PretrainObjective(nn.Module):
         assert isinstance(encoder, SequenceEncoder)
         item_VE = concatenate_sub_tables(items, self.item_table)
         sequences = Sequences(batch.history.lengths, batch.user, batch.item_index, batch.positive)
-        states_TO = encoder.states(encoder.encode_context(batch.history, item_VE[batch.item_index]))
+        context = encoder.encode_context(batch.history, item_VE[batch.item_index])
+        states_TO = encoder.states(context, gaps_to_next(batch.history))
         z_VO = encoder.psi(item_VE)
         pairs = {
             "next_token_loss": lambda: next_token_pairs(sequences),

@@ -92,12 +92,27 @@ def random_requests(event_lengths, candidate_lengths, item_VE, content_dim=0):
     ]
 
 
-def config(fusion="early", interaction="dcn_v2", token=False, content=False, use_tower=True):
+def config(
+    fusion="early",
+    interaction="dcn_v2",
+    token=False,
+    content=False,
+    use_tower=True,
+    history_counts=False,
+    request_time=False,
+):
     return ModelConfig(
-        tower=TowerConfig(num_layers=2, dim=8, num_heads=2, out_dim=5, dropout=0.1, fusion=fusion),
+        tower=TowerConfig(
+            num_layers=2, dim=8, num_heads=2, out_dim=5, dropout=0.1, fusion=fusion, request_time=request_time
+        ),
         cold_start=ColdStartConfig(learnable_token=token, content_fusion=content),
         ranker=RankerConfig(
-            interaction=interaction, dense_hidden=(5,), cross_layers=2, cross_rank=3, over_hidden=(7, 6)
+            interaction=interaction,
+            dense_hidden=(5,),
+            cross_layers=2,
+            cross_rank=3,
+            over_hidden=(7, 6),
+            history_counts=history_counts,
         ),
         use_tower=use_tower,
     )

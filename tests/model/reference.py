@@ -6,11 +6,13 @@ of the module under test and none of its jagged or split code.
     S  tokens of one sequence     D  width     d  width of a head     E  width of an item's vector
 """
 
+import itertools
 import math
 
 import torch
 import torch.nn.functional as F
 
+from pinfm.model.tokens import NUM_GAP_BUCKETS, RequestTime, gap_buckets
 from pinfm.model.transformer import RotaryPositions
 
 
@@ -131,4 +133,17 @@ def encoder_outputs(encoder, history, candidates, item_TE, item_NE, reads=None):
         getattr(encoder.fusion, "token_D", None),
         reads,
     )
+    if isinstance(encoder.request_time, RequestTime):
+        states = states + encoder.request_time.gap.weight[next_gaps(history)]
     return phi(encoder.phi_out, states), phi(encoder.phi_out, crossed)
+
+
+def next_gaps(history):
+    """Bucket of the gap to the event after each; the bucket after all others where there is none."""
+    gaps, first = [], 0
+    for length in history.lengths.tolist():
+        times = history.timestamp[first : first + length].tolist()
+        gaps += [int(gap_buckets(torch.tensor(b - a))) for a, b in itertools.pairwise(times)]
+        gaps += [NUM_GAP_BUCKETS] * bool(length)
+        first += length
+    return gaps

@@ -24,6 +24,7 @@ from pinfm.model.cold_start import ContentFusion, NoContent
 from pinfm.model.encoder import build_encoder
 from pinfm.model.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
 from pinfm.model.inputs import History, Reads
+from pinfm.model.tokens import gaps_to_next
 
 REQUESTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=4)
 
@@ -39,7 +40,7 @@ def assert_equals_reference(encoder, lengths, content_dim, tolerance, dtype=torc
         random_requests(*zip(*lengths, strict=True), item_VE, content_dim)
     )
     context = encoder.encode_context(history, item_TE)
-    actual = encoder.states(context), encoder.cross(context, history, candidates, item_NE)
+    actual = encoder.states(context, gaps_to_next(history)), encoder.cross(context, history, candidates, item_NE)
     expected = encoder_outputs(encoder, history, candidates, item_TE, item_NE)
     weights = [torch.randn_like(output) / 8 for output in actual]
     tensors = {"items": item_VE, **dict(encoder.named_parameters())}
@@ -53,14 +54,17 @@ def assert_equals_reference(encoder, lengths, content_dim, tolerance, dtype=torc
 
 
 @pytest.mark.parametrize("content", [False, True], ids=["ids", "content"])
-@pytest.mark.parametrize("token", [False, True], ids=["plain", "token"])
+@pytest.mark.parametrize(
+    "options", [{}, {"token": True}, {"request_time": True}], ids=["plain", "token", "request time"]
+)
 @given(lengths=REQUESTS, seed=st.integers(0, 2**32))
 @example(lengths=[(0, 2), (0, 1)], seed=0)
 @example(lengths=[(3, 0)], seed=0)
 @settings(deadline=None, max_examples=8)
-def test_equals_the_obvious_tower(token, content, lengths, seed):
+def test_equals_the_obvious_tower(options, content, lengths, seed):
     torch.manual_seed(seed)
-    assert_equals_reference(make_encoder(token=token, content=content), lengths, 3 if content else 0, tolerance=1e-5)
+    encoder = make_encoder(content=content, **options)
+    assert_equals_reference(encoder, lengths, 3 if content else 0, tolerance=1e-5)
 
 
 def test_equals_the_obvious_tower_in_double_precision():
@@ -123,7 +127,7 @@ def test_item_age_drops_features_while_training():
 def test_states_and_psi_have_length_one():
     encoder = make_encoder()
     history, _, _, item_TE, _ = collate(random_requests([3, 2], [1, 1], torch.randn(NUM_ITEMS, ITEM_DIM)))
-    states = encoder.states(encoder.encode_context(history, item_TE))
+    states = encoder.states(encoder.encode_context(history, item_TE), gaps_to_next(history))
     assert states.shape == encoder.psi(item_TE).shape == (5, 5)
     torch.testing.assert_close(states.norm(dim=1), torch.ones(5))
     torch.testing.assert_close(encoder.psi(item_TE).norm(dim=1), torch.ones(5))

@@ -29,6 +29,8 @@ VARIANTS = {
     "lite_mean": {"fusion": "lite_mean"},
     "lite_last": {"fusion": "lite_last"},
     "no tower": {"use_tower": False},
+    "counts": {"history_counts": True},
+    "counts, no tower": {"history_counts": True, "use_tower": False},
 }
 REQUESTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=4)
 

@@ -1,7 +1,7 @@
 """Next-item retrieval over the full catalogue, for a pretrained tower.
 
 One query a user: the first positive event after the training split is the target, the events before it the history, and
-the items of that history are no answers.
+the items of that history are no answers. A tower with `request_time` is told the target's time, others nothing of it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pinfm.model.jagged import starts
+from pinfm.model.tokens import gap_buckets, gaps_to_next
 from pinfm.model.tower import SequenceTower
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.loader.batches import history_tensors
@@ -111,4 +112,7 @@ def _last_states(tower: SequenceTower, events: dict[str, IntArray], start: IntAr
     history = history_tensors(gather_history(events, start, length))
     context = tower.encoder.encode_context(history, tower.item_embedding(history.item_id))
     last_B = starts(history.lengths) + history.lengths - 1
-    return tower.encoder.states(context)[last_B]
+    asked_at_B = torch.from_numpy(events["timestamp"][start + length])
+    gap_T = gaps_to_next(history)
+    gap_T[last_B] = gap_buckets(asked_at_B - history.timestamp[last_B])
+    return tower.encoder.states(context, gap_T)[last_B]

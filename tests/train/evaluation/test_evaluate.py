@@ -15,6 +15,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
 from pinfm.model.inputs import History
+from pinfm.model.tokens import gaps_to_next
 from pinfm.model.tower import SequenceTower
 from pinfm.train.cli.main import main
 from pinfm.train.data.dataset import PreparedDataset
@@ -89,7 +90,8 @@ def test_retrieval_equals_brute_force(pretrained, dataset, tmp_path, capsys):
         )
         with torch.no_grad():
             context = tower.encoder.encode_context(history, tower.item_embedding(history.item_id))
-            scores = tower.encoder.states(context)[-1] @ tower.encoder.psi(tower.item_embedding(catalogue)).T
+            state = tower.encoder.states(context, gaps_to_next(history))[-1]
+            scores = state @ tower.encoder.psi(tower.item_embedding(catalogue)).T
         seen = {e["item_id"] for e in before} - {target["item_id"]}
         own = scores[catalogue == target["item_id"]]
         rivals = [s for s, item in zip(scores, catalogue.tolist(), strict=True) if item not in seen]
