@@ -1,0 +1,56 @@
+r"""Why grouped AUC falls where a ranker reads histories: the share of clicks in the history, as the only score.
+
+    uv run --extra cpu python -m benchmarks.grouped_auc --data quickstart/dataset --task click
+
+A user's history so far holds the outcomes before an impression and not those after it. Within one user the two are
+complements, so a score that follows the history goes against the outcomes there, however well it tells users apart.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.loader.requests import RequestSource
+from pinfm.train.metrics.ranking import auc, grouped_auc
+
+
+def main() -> None:
+    """Prints AUC and grouped AUC of the history's own rate, on both held-out splits."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
+    parser.add_argument("--task", default="click", help="an action that is also a task")
+    parser.add_argument("--max-history", type=int, default=64)
+    args = parser.parse_args()
+    dataset = PreparedDataset.open(args.data)
+    for split in ("validation", "test"):
+        rate_N, label_N, user_N = history_rates(dataset, split, args.task, args.max_history)
+        grouped = grouped_auc(rate_N, label_N, user_N)
+        print(
+            f"{split}: AUC {auc(rate_N, label_N):.4f}, grouped AUC {grouped['gauc']:.4f} over "
+            f"{grouped['gauc_impressions']} impressions of {grouped['gauc_users']} users"
+        )
+
+
+def history_rates(
+    dataset: PreparedDataset, split: str, task: str, max_history: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Each candidate's score, label and user: (k + 1) / (n + 2) after n events of which k were the task's action."""
+    source = RequestSource(dataset, split, max_history=max_history)
+    code = dataset.info.schema.actions.index(task) + 1
+    rates, labels, users = [], [], []
+    for bucket in map(source.read, range(source.num_buckets)):
+        before = np.concatenate([[0], np.cumsum(bucket.events["action"] == code)])
+        acted = before[bucket.history_start + bucket.history_length] - before[bucket.history_start]
+        rate = (acted + 1) / (bucket.history_length + 2)
+        rates.append(np.repeat(rate, bucket.candidate_length))
+        labels.append(bucket.lists[f"label_{task}"].astype(bool))
+        users.append(np.repeat(bucket.scalars["user_id"], bucket.candidate_length))
+    rate_N, label_N, user_N = (torch.from_numpy(np.concatenate(parts)) for parts in (rates, labels, users))
+    return rate_N, label_N, user_N
+
+
+if __name__ == "__main__":
+    main()
