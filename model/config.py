@@ -21,6 +21,7 @@ class TowerConfig:
         dropout: in the blocks.
         token_dropout: on the blocks' input.
         mlp: the blocks' pointwise half: GPT-2's, or the gated one of Shazeer (2020).
+        attention_gate: the blocks gate their attention's output, as HSTU does.
         positions: how order enters the attention.
         time: what a token knows of time: the gap to the event before, or nothing.
         request_time: tell the states H when the request is made; for retrieval at a known time.
@@ -36,6 +37,7 @@ class TowerConfig:
     dropout: float = 0.1
     token_dropout: float = 0.0
     mlp: Literal["gelu", "swiglu"] = "gelu"
+    attention_gate: bool = False
     positions: Literal["rotary", "none"] = "rotary"
     time: Literal["gap", "none"] = "gap"
     request_time: bool = False

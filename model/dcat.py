@@ -39,6 +39,7 @@ class DCAT(nn.Module):
         num_heads: H.
         dropout: in the blocks, while training.
         mlp: kind of the blocks' pointwise half.
+        attention_gate: whether the blocks gate their attention.
         positions: `rotary`, or `none` to leave order to causality.
     """
 
@@ -50,11 +51,12 @@ class DCAT(nn.Module):
         num_heads: int,
         dropout: float = 0.0,
         mlp: Literal["gelu", "swiglu"] = "gelu",
+        attention_gate: bool = False,
         positions: Literal["rotary", "none"] = "rotary",
     ) -> None:
         super().__init__()
         self.positions = (RotaryPositions if positions == "rotary" else NoPositions)(dim // num_heads)
-        self.blocks = nn.ModuleList([Block(dim, num_heads, dropout, mlp) for _ in range(num_layers)])
+        self.blocks = nn.ModuleList([Block(dim, num_heads, dropout, mlp, attention_gate) for _ in range(num_layers)])
         self.final_norm = nn.LayerNorm(dim)
 
     def encode_context(self, x_TD: Tensor, lengths_U: Tensor) -> Context:

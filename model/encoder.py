@@ -143,6 +143,7 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         num_heads=tower.num_heads,
         dropout=tower.dropout,
         mlp=tower.mlp,
+        attention_gate=tower.attention_gate,
         positions=tower.positions,
     )
     return SequenceEncoder(

@@ -47,6 +47,8 @@ class TokenInput(nn.Module):
         self.surface = nn.Embedding(num_surfaces + 1, item_dim)
         self.gap = nn.Embedding(NUM_GAP_BUCKETS + 1, item_dim) if time == "gap" else NoGap()
         self.phi_in = NormalizedMLP(item_dim, dim)
+        # phi_in's rows have length 1; the first block would drown them in outputs of length sqrt(D).
+        self.scale = float(dim) ** 0.5
         self.dropout = nn.Dropout(dropout)
         for embedding in (self.action, self.surface, self.gap):
             for weight in embedding.parameters():
@@ -67,7 +69,7 @@ class TokenInput(nn.Module):
         first_T = positions(history.lengths, owner_T) == 0
         gap_T = gap_T.masked_fill(first_T, self.no_gap)
         parts = item_TE + self.action(history.action) + self.surface(history.surface) + self.gap(gap_T)
-        tokens_TD: Tensor = self.dropout(self.phi_in(parts))
+        tokens_TD: Tensor = self.dropout(self._project(parts))
         return tokens_TD
 
     def candidates(self, history: History, reads: Reads, candidates: Candidates, item_NE: Tensor) -> Tensor:
@@ -90,8 +92,12 @@ class TokenInput(nn.Module):
         gap_U = gap_U.masked_fill(reads.visible == 0, self.no_gap)
         owner_N = torch.repeat_interleave(candidates.lengths)
         action_N = torch.full_like(owner_N, self.candidate_action)
-        tokens_ND: Tensor = self.dropout(self.phi_in(item_NE + self.action(action_N) + self.gap(gap_U[owner_N])))
+        tokens_ND: Tensor = self.dropout(self._project(item_NE + self.action(action_N) + self.gap(gap_U[owner_N])))
         return tokens_ND
+
+    def _project(self, parts: Tensor) -> Tensor:
+        scaled: Tensor = self.scale * self.phi_in(parts)
+        return scaled
 
 
 class RequestTime(nn.Module):

@@ -25,13 +25,22 @@ class Block(nn.Module):
         num_heads: H; divides D into heads of an even width.
         dropout: on the attention output and on the MLP output.
         mlp: kind of the pointwise half.
+        attention_gate: multiply what attention returns by a gate that reads the row itself.
     """
 
-    def __init__(self, dim: int, num_heads: int, dropout: float, mlp: Literal["gelu", "swiglu"] = "gelu") -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        dropout: float,
+        mlp: Literal["gelu", "swiglu"] = "gelu",
+        attention_gate: bool = False,
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(dim)
         self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.attention_gate = SiluGate(dim) if attention_gate else NoGate()
         self.attention_out = nn.Linear(dim, dim)
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp = feed_forward(mlp, dim)
@@ -48,10 +57,11 @@ class Block(nn.Module):
         Returns:
             The block's output (T, D), then its keys and its values (U, H, L, d).
         """
-        query, key, value = self._project(x_TD, angles_T, where)
+        normed_TD = self.attention_norm(x_TD)
+        query, key, value = self._project(normed_TD, angles_T, where)
         # Padding stands after the real rows, where causal attention never looks.
         attended_UHLd = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self._finish(x_TD, attended_UHLd, where), key, value
+        return self._finish(x_TD, normed_TD, attended_UHLd, where), key, value
 
     def cross(
         self,
@@ -75,26 +85,51 @@ class Block(nn.Module):
         Returns:
             (N, D).
         """
-        query, key, value = self._project(x_ND, angles_N, where)
+        normed_ND = self.attention_norm(x_ND)
+        query, key, value = self._project(normed_ND, angles_N, where)
         attended_UHCd = attend_history_and_self(query, key, value, keys_UHLd, values_UHLd, hidden_UCL)
-        return self._finish(x_ND, attended_UHCd, where)
+        return self._finish(x_ND, normed_ND, attended_UHCd, where)
 
-    def _project(self, x_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor, Tensor]:
-        query_key_value = self.query_key_value(self.attention_norm(x_TD))
-        heads_T3Hd = query_key_value.view(x_TD.size(0), 3, self.num_heads, x_TD.size(1) // self.num_heads)
+    def _project(self, normed_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        # Every width is spelt out: a batch of no sequences leaves nothing to infer one from.
+        head_dim = normed_TD.size(1) // self.num_heads
+        heads_T3Hd = self.query_key_value(normed_TD).view(normed_TD.size(0), 3, self.num_heads, head_dim)
         rotated = rotate(heads_T3Hd[:, :2], angles_T)
         rows = torch.cat([rotated, heads_T3Hd[:, 2:]], dim=1).flatten(1)
-        # Every width is spelt out: a batch of no sequences leaves nothing to infer one from.
-        head_dim = x_TD.size(1) // self.num_heads
         block = pad(rows, where).view(where.num_sequences, where.max_length, 3, self.num_heads, head_dim)
         query, key, value = block.permute(2, 0, 3, 1, 4).unbind(0)
         return query, key, value
 
-    def _finish(self, x_TD: Tensor, attended_UHLd: Tensor, where: Layout) -> Tensor:
-        attended_TD = unpad(attended_UHLd.transpose(1, 2).flatten(2), where)
+    def _finish(self, x_TD: Tensor, normed_TD: Tensor, attended_UHLd: Tensor, where: Layout) -> Tensor:
+        attended_TD = self.attention_gate(unpad(attended_UHLd.transpose(1, 2).flatten(2), where), normed_TD)
         x_TD = x_TD + self.dropout(self.attention_out(attended_TD))
         output_TD: Tensor = x_TD + self.dropout(self.mlp(self.mlp_norm(x_TD)))
         return output_TD
+
+
+class SiluGate(nn.Module):
+    """attended * silu(W x): the gate of HSTU (Zhai et al. 2024, arXiv 2402.17152) on softmax attention.
+
+    Args:
+        dim: D.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, dim)
+
+    def forward(self, attended_TD: Tensor, normed_TD: Tensor) -> Tensor:
+        """What attention returned for each row, and the normed row itself -> (T, D)."""
+        gated_TD: Tensor = attended_TD * F.silu(self.gate(normed_TD))
+        return gated_TD
+
+
+class NoGate(nn.Module):
+    """Everything passes."""
+
+    def forward(self, attended_TD: Tensor, normed_TD: Tensor) -> Tensor:
+        """See `SiluGate`."""
+        return attended_TD
 
 
 def attend_history_and_self(

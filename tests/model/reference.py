@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from pinfm.model.tokens import NUM_GAP_BUCKETS, RequestTime, gap_buckets
-from pinfm.model.transformer import RotaryPositions
+from pinfm.model.transformer import RotaryPositions, SiluGate
 
 
 def rotary(x_Sd):
@@ -37,7 +37,10 @@ def causal_attention(block, x_SD, turn):
         query, key, value = (x_SD @ weight[rows].T + bias[rows] for weight, bias in projections)
         scores_SS = turn(query) @ turn(key).T / math.sqrt(head_dim)
         heads.append(torch.softmax(scores_SS.masked_fill(~visible_SS, -math.inf), dim=1) @ value)
-    return block.attention_out(torch.cat(heads, dim=1))
+    attended = torch.cat(heads, dim=1)
+    if isinstance(block.attention_gate, SiluGate):
+        attended = attended * F.silu(block.attention_gate.gate(x_SD))
+    return block.attention_out(attended)
 
 
 def causal_transformer(dcat, x_SD):
@@ -85,6 +88,12 @@ def phi(head, x):
     return y / y.norm(dim=-1, keepdim=True)
 
 
+def token(tokens, parts):
+    """phi_in, its components about 1 each."""
+    projected = phi(tokens.phi_in, parts)
+    return projected * math.sqrt(len(projected))
+
+
 def gap_vector(tokens, seconds):
     """The embedding of a gap in half-octaves; None where there is no event before."""
     bucket = 64 if seconds is None else min(63, math.floor(2 * math.log2(1 + max(seconds, 0))))
@@ -100,7 +109,7 @@ def event_tokens(tokens, history, item_TE):
         for i in range(len(times)):
             gap = None if i == 0 else int(times[i] - times[i - 1])
             parts = items[i] + tokens.action.weight[actions[i]] + tokens.surface.weight[surfaces[i]]
-            rows.append(phi(tokens.phi_in, parts + gap_vector(tokens, gap)))
+            rows.append(token(tokens, parts + gap_vector(tokens, gap)))
     return torch.stack(rows) if rows else item_TE.new_zeros(0, tokens.phi_in.mlp[-1].out_features)
 
 
@@ -114,7 +123,7 @@ def candidate_tokens(tokens, history, candidates, item_NE, reads=None):
     ):
         for item in items:
             gap = int(now - times[-1]) if len(times) else None
-            rows.append(phi(tokens.phi_in, item + tokens.action.weight[-1] + gap_vector(tokens, gap)))
+            rows.append(token(tokens, item + tokens.action.weight[-1] + gap_vector(tokens, gap)))
     return torch.stack(rows) if rows else item_NE.new_zeros(0, tokens.phi_in.mlp[-1].out_features)
 
 

@@ -54,7 +54,11 @@ def test_equals_the_causal_transformer(requests, num_layers, num_heads, seed):
     assert_equals_reference(make_dcat(num_layers, num_heads), requests, tolerance=1e-5)
 
 
-@given(REQUESTS, st.sampled_from([{"mlp": "swiglu"}, {"positions": "none"}]), st.integers(0, 2**32))
+@given(
+    REQUESTS,
+    st.sampled_from([{"mlp": "swiglu"}, {"positions": "none"}, {"attention_gate": True}]),
+    st.integers(0, 2**32),
+)
 @settings(deadline=None, max_examples=30)
 def test_every_variant_equals_the_causal_transformer(requests, variant, seed):
     torch.manual_seed(seed)
