@@ -74,7 +74,8 @@ def main() -> None:
 def prepared(data: Path | None, out: Path) -> Path:
     """ML-1M from its folder, or the shipped sample of KuaiRand; prepared once."""
     if not (out / "dataset.json").exists():
-        source: Source = KuaiRand() if data is None else MovieLens(path=data)
+        # Most users rate all their films in one sitting; a longer pause would leave them one request and no history.
+        source: Source = KuaiRand() if data is None else MovieLens(path=data, request_gap_minutes=1)
         prepare(source, out, PrepareOptions())
     return out
 

@@ -90,11 +90,12 @@ def evaluate(run: Path, everything: PreparedDataset, catalogue: IntArray, max_hi
 
 
 def chosen(evaluations: dict[str, Any], row: Row) -> dict[str, Any]:
-    """The checkpoint that validation chooses; the last one where validation was trained on."""
+    """The checkpoint that validation chooses, the last one where validation was trained on, and the way there."""
     name = max(evaluations)
     if not row.trains_on_validation:
         name = max(evaluations, key=lambda step: evaluations[step]["validation"]["ndcg@10"])
-    return {"checkpoint": name, **evaluations[name]}
+    curve = {step.removeprefix("step-"): found["validation"]["ndcg@10"] for step, found in evaluations.items()}
+    return {"checkpoint": name, **evaluations[name], "curve": curve}
 
 
 def as_table(results: Results) -> str:

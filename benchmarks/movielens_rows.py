@@ -42,10 +42,16 @@ def _rows() -> tuple[Row, ...]:
 
     return (
         Row(name="base", told="the recipe ml1m"),
+        Row(
+            name="request_time",
+            told="the recipe, told the target's time",
+            flags=("--tower.request_time", "true"),
+        ),
         short("short", "the recipe"),
         short("no_time", "no time feature at all", "--tower.time", "none"),
         short("no_positions", "no rotary positions", "--tower.positions", "none"),
         short("gelu", "GPT-2's pointwise half", "--tower.mlp", "gelu"),
+        short("attention_gate", "attention gated as in HSTU", "--tower.attention_gate", "true"),
         short("multi_token", "+ multi-token loss", "--pretrain.multi_token_weight", "1"),
         short(
             "future_token",
