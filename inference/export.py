@@ -15,7 +15,7 @@ from pinfm.embeddings.lookup import MultiHashEmbedding
 from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, Scorer, load, sha256, write_json
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.requests import input_columns
-from pinfm.model.joint import build_model
+from pinfm.model.ranking.joint import build_model
 from pinfm.model.run_folder import RunFolder
 
 REQUESTS = "requests.parquet"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pinfm.embeddings.lookup import MultiHashEmbedding
 from pinfm.model.inputs import Candidates, History
-from pinfm.model.ranker import RankerFeatures
+from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
 
 

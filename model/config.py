@@ -97,7 +97,7 @@ class RankerConfig:
         cross_rank: rank of each DCNv2 layer.
         over_hidden: hidden widths of OverArch.
         dropout: in OverArch.
-        history_counts: dense features of the request counted in its history; see `model/history_counts.py`.
+        history_counts: dense features of the request counted in its history; see `model/ranking/history_counts.py`.
     """
 
     interaction: Literal["dot", "dcn_v2"] = "dcn_v2"

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple, Optional
 import torch
 from torch import Tensor, nn
 
-from pinfm.model.jagged import layout, pad, positions
-from pinfm.model.transformer import Block, NoPositions, RotaryPositions
+from pinfm.model.layers.jagged import layout, pad, positions
+from pinfm.model.layers.transformer import Block, NoPositions, RotaryPositions
 
 
 class Context(NamedTuple):

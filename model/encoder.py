@@ -18,11 +18,11 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent
 from pinfm.model.config import MIN_TEMPERATURE, ModelConfig
 from pinfm.model.dcat import DCAT, Context
-from pinfm.model.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
 from pinfm.model.inputs import Candidates, History, Reads, own_histories
-from pinfm.model.layers import NormalizedMLP
+from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
+from pinfm.model.layers.mlp import NormalizedMLP
+from pinfm.model.layers.tokens import NoRequestTime, RequestTime, TokenInput
 from pinfm.model.schema import InputSchema
-from pinfm.model.tokens import NoRequestTime, RequestTime, TokenInput
 
 # Parts of the encoder that only candidates use, so pretraining does not reach them: names in its state dict.
 FINETUNED_ONLY = ("content.", "fusion.token")

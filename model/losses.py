@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pinfm.model.jagged import positions
-from pinfm.model.logsumexp import NEVER, log_sum_exp
+from pinfm.model.layers.jagged import positions
+from pinfm.model.layers.logsumexp import NEVER, log_sum_exp
 
 
 class Sequences(NamedTuple):

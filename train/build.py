@@ -20,7 +20,7 @@ from pinfm.embeddings.init import fill_uniform
 from pinfm.embeddings.plan import sharding_plan
 from pinfm.embeddings.specs import IdTable, feature_table, item_table
 from pinfm.model.encoder import FINETUNED_ONLY, SequenceEncoder, build_encoder
-from pinfm.model.joint import FusedRanker, build_model
+from pinfm.model.ranking.joint import FusedRanker, build_model
 from pinfm.model.schema import InputSchema
 from pinfm.train.config import OptimizerConfig, RunConfig
 from pinfm.train.loader.batches import RequestBatch, SegmentBatch

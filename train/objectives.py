@@ -16,7 +16,7 @@ from torchrec.sparse.jagged_tensor import JaggedTensor
 from pinfm.embeddings.collections import concatenate_sub_tables
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.encoder import SequenceEncoder
-from pinfm.model.joint import FusedRanker, PlainRanker
+from pinfm.model.layers.tokens import gaps_to_next
 from pinfm.model.losses import (
     Negatives,
     Sequences,
@@ -26,9 +26,9 @@ from pinfm.model.losses import (
     multi_token_pairs,
     next_token_pairs,
 )
-from pinfm.model.ranker import RankerFeatures
+from pinfm.model.ranking.joint import FusedRanker, PlainRanker
+from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
-from pinfm.model.tokens import gaps_to_next
 from pinfm.train.config import FinetuneConfig, PretrainConfig
 from pinfm.train.contrastive import contrastive_losses, log_expected, negatives_of_all_ranks
 from pinfm.train.distributed import mean_over_ranks

@@ -10,8 +10,8 @@ from pinfm.embeddings.specs import IdTable
 from pinfm.inference.module import ScoringModule
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.inputs import Candidates, History
-from pinfm.model.joint import build_model
-from pinfm.model.ranker import RankerFeatures
+from pinfm.model.ranking.joint import build_model
+from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import Feature, InputSchema
 
 FEATURES = (

@@ -6,8 +6,8 @@ import torch
 
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.inputs import Candidates, History
-from pinfm.model.joint import build_model
-from pinfm.model.ranker import RankerFeatures
+from pinfm.model.ranking.joint import build_model
+from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import Feature, InputSchema
 
 ITEM_DIM, FEATURE_DIM, NUM_ITEMS = 6, 4, 12

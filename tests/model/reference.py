@@ -12,8 +12,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from pinfm.model.tokens import NUM_GAP_BUCKETS, RequestTime, gap_buckets
-from pinfm.model.transformer import RotaryPositions, SiluGate
+from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, RequestTime, gap_buckets
+from pinfm.model.layers.transformer import RotaryPositions, SiluGate
 
 
 def rotary(x_Sd):

@@ -8,8 +8,8 @@ from model_fakes import assert_same_gradients, gradients, roughen
 from reference import dcat_outputs, rotary
 
 from pinfm.model.dcat import DCAT
-from pinfm.model.fusion import EarlyFusionWithToken
 from pinfm.model.inputs import own_histories
+from pinfm.model.layers.fusion import EarlyFusionWithToken
 
 DIM = 8
 REQUESTS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 4)), min_size=1, max_size=4)
@@ -74,7 +74,7 @@ def test_equals_the_causal_transformer_in_double_precision(monkeypatch, requests
         one[:, : head_dim // 2] = 1.0
         return rotary(one)[positions_T].view(-1, 2, head_dim // 2)
 
-    monkeypatch.setattr("pinfm.model.transformer.RotaryPositions.forward", exact_angles)
+    monkeypatch.setattr("pinfm.model.layers.transformer.RotaryPositions.forward", exact_angles)
     assert_equals_reference(make_dcat().double(), requests, tolerance=1e-11, dtype=torch.float64)
 
 

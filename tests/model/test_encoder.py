@@ -22,9 +22,9 @@ from reference import encoder_outputs, parts_read
 from pinfm.embeddings.errors import UserError
 from pinfm.model.cold_start import ContentFusion, NoContent
 from pinfm.model.encoder import build_encoder
-from pinfm.model.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
 from pinfm.model.inputs import History, Reads
-from pinfm.model.tokens import gaps_to_next
+from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
+from pinfm.model.layers.tokens import gaps_to_next
 
 REQUESTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=4)
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pinfm.model.jagged import starts
-from pinfm.model.tokens import gap_buckets, gaps_to_next
+from pinfm.model.layers.jagged import starts
+from pinfm.model.layers.tokens import gap_buckets, gaps_to_next
 from pinfm.model.tower import SequenceTower
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.loader.batches import history_tensors

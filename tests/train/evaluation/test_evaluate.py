@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
 from pinfm.model.inputs import History
-from pinfm.model.tokens import gaps_to_next
+from pinfm.model.layers.tokens import gaps_to_next
 from pinfm.model.tower import SequenceTower
 from pinfm.train.cli.main import main
 from pinfm.train.data.dataset import PreparedDataset

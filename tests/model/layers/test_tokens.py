@@ -9,7 +9,7 @@ from model_fakes import ITEM_DIM, NUM_ITEMS, collate, random_requests, roughen
 from reference import candidate_tokens, event_tokens
 
 from pinfm.model.inputs import Reads, own_histories
-from pinfm.model.tokens import NUM_GAP_BUCKETS, TokenInput, gap_buckets
+from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, TokenInput, gap_buckets
 
 
 def make_tokens(**variant):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from pinfm.model.inputs import Candidates, History, Reads
-from pinfm.model.jagged import positions, starts
-from pinfm.model.layers import NormalizedMLP
+from pinfm.model.layers.jagged import positions, starts
+from pinfm.model.layers.mlp import NormalizedMLP
 
 # Half-octaves of 1 + gap: bucket 63 starts at 2**31.5 seconds. The one after them says that there is no event before.
 NUM_GAP_BUCKETS = 64

@@ -17,8 +17,8 @@ from model_fakes import (
 )
 
 from pinfm.model.inputs import History, Reads
-from pinfm.model.joint import FusedRanker, PlainRanker, build_model
-from pinfm.model.ranker import RankerFeatures
+from pinfm.model.ranking.joint import FusedRanker, PlainRanker, build_model
+from pinfm.model.ranking.ranker import RankerFeatures
 
 VARIANTS = {
     "early": {},

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pinfm.model.inputs import History, Reads
-from pinfm.model.jagged import starts
+from pinfm.model.layers.jagged import starts
 from pinfm.model.schema import Feature
 
 # The newest events say how the user feels now; all of the history says how the user is.

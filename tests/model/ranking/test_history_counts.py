@@ -3,8 +3,8 @@
 import torch
 from model_fakes import random_requests, schema
 
-from pinfm.model.history_counts import NEWEST, HistoryCounts, count_features
 from pinfm.model.inputs import History, Reads, own_histories
+from pinfm.model.ranking.history_counts import NEWEST, HistoryCounts, count_features
 
 ACTIONS = schema().actions
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from pinfm.model.config import ModelConfig
 from pinfm.model.encoder import SequenceEncoder, build_encoder
-from pinfm.model.history_counts import HistoryCounts, NoHistoryCounts
 from pinfm.model.inputs import Candidates, History, Reads, own_histories
-from pinfm.model.layers import MLP
-from pinfm.model.ranker import Ranker, RankerFeatures, add_request_dense, build_ranker
+from pinfm.model.layers.mlp import MLP
+from pinfm.model.layers.tokens import gaps_to_next
+from pinfm.model.ranking.history_counts import HistoryCounts, NoHistoryCounts
+from pinfm.model.ranking.ranker import Ranker, RankerFeatures, add_request_dense, build_ranker
 from pinfm.model.schema import InputSchema
-from pinfm.model.tokens import gaps_to_next
 
 
 class RankingOutput(NamedTuple):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pinfm.model.config import RankerConfig
-from pinfm.model.history_counts import count_features
-from pinfm.model.interactions import CrossInteraction, DotInteraction
-from pinfm.model.layers import MLP
+from pinfm.model.layers.mlp import MLP
+from pinfm.model.ranking.history_counts import count_features
+from pinfm.model.ranking.interactions import CrossInteraction, DotInteraction
 from pinfm.model.schema import Feature, InputSchema
 
 # Normalised dense features beyond this many standard deviations are clipped.

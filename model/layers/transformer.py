@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pinfm.model.jagged import Layout, pad, unpad
-from pinfm.model.layers import feed_forward
+from pinfm.model.layers.jagged import Layout, pad, unpad
+from pinfm.model.layers.mlp import feed_forward
 
 
 class Block(nn.Module):

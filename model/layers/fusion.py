@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pinfm.model.dcat import DCAT, Context
 from pinfm.model.inputs import Reads
-from pinfm.model.jagged import layout, pad, starts
+from pinfm.model.layers.jagged import layout, pad, starts
 
 
 class EarlyFusion(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinfm.model.jagged import layout, pad, positions, starts, unpad
+from pinfm.model.layers.jagged import layout, pad, positions, starts, unpad
 
 LENGTHS = st.lists(st.integers(0, 6), min_size=1, max_size=6)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from model_fakes import roughen
 
-from pinfm.model.interactions import CrossInteraction, CrossLayer, DotInteraction
+from pinfm.model.ranking.interactions import CrossInteraction, CrossLayer, DotInteraction
 
 
 @pytest.mark.parametrize("num_features", [1, 2, 5])

@@ -7,8 +7,8 @@ import torch
 from model_fakes import FEATURE_DIM, config, roughen, schema
 from torch import nn
 
-from pinfm.model.interactions import CrossInteraction, DotInteraction
-from pinfm.model.ranker import DenseArch, NoDense, OverArch, Ranker, RankerFeatures, SparseArch, build_ranker
+from pinfm.model.ranking.interactions import CrossInteraction, DotInteraction
+from pinfm.model.ranking.ranker import DenseArch, NoDense, OverArch, Ranker, RankerFeatures, SparseArch, build_ranker
 from pinfm.model.schema import Feature, InputSchema
 
 DENSE = (

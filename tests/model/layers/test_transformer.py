@@ -8,7 +8,7 @@ from reference import rotary
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pinfm.model.dcat import DCAT
-from pinfm.model.transformer import RotaryPositions, attend_history_and_self, rotate
+from pinfm.model.layers.transformer import RotaryPositions, attend_history_and_self, rotate
 
 
 class LargestTensor(TorchDispatchMode):

@@ -8,8 +8,8 @@ from model_fakes import roughen
 from reference import causal_transformer, dcat_outputs, parts_read
 
 from pinfm.model.dcat import DCAT
-from pinfm.model.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
 from pinfm.model.inputs import Reads, own_histories
+from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
 
 DIM = 8
 EVENTS = st.lists(st.integers(0, 6), min_size=1, max_size=4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pinfm.model.layers import MLP, NormalizedMLP, SwiGLU, feed_forward
+from pinfm.model.layers.mlp import MLP, NormalizedMLP, SwiGLU, feed_forward
 
 
 @pytest.mark.parametrize("widths", [[3, 2], [3, 5, 2], [3, 5, 7, 2]])

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinfm.model import logsumexp
-from pinfm.model.logsumexp import NEVER, log_sum_exp
+from pinfm.model.layers import logsumexp
+from pinfm.model.layers.logsumexp import NEVER, log_sum_exp
 
 
 def plain(query_AO, z_KO, log_weight_K, hidden_SK, mask_row_A):

@@ -1,0 +1,1 @@
+"""The multi-task ranker, its interactions, and the tower fused into it."""
