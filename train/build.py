@@ -24,7 +24,8 @@ from pinfm.model.ranking.joint import FusedRanker, build_model
 from pinfm.model.schema import InputSchema
 from pinfm.train.config import OptimizerConfig, RunConfig
 from pinfm.train.loader.batches import RequestBatch, SegmentBatch
-from pinfm.train.objectives import JointObjective, Losses, PretrainObjective, RankingObjective
+from pinfm.train.objectives.finetune import JointObjective, RankingObjective
+from pinfm.train.objectives.pretrain import Losses, PretrainObjective
 
 META = torch.device("meta")
 

@@ -1,0 +1,96 @@
+"""What a step of pretraining minimises: dense tower and batch in, one loss and its parts out.
+
+Sums are divided by the count over all ranks (`mean_over_ranks`) and negatives are gathered from all ranks, so the loss
+does not depend on how the batch is spread.
+
+    T  events     V  unique items     E  width of an item's vector     O  width of H
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torchrec.sparse.jagged_tensor import JaggedTensor
+
+from pinfm.embeddings.collections import concatenate_sub_tables
+from pinfm.embeddings.specs import IdTable
+from pinfm.model.encoder import SequenceEncoder
+from pinfm.model.layers.tokens import gaps_to_next
+from pinfm.model.losses import (
+    Negatives,
+    Sequences,
+    future_token_pairs,
+    in_batch_counts,
+    log_weights,
+    multi_token_pairs,
+    next_token_pairs,
+)
+from pinfm.train.config import PretrainConfig
+from pinfm.train.loader.batches import SegmentBatch
+from pinfm.train.objectives.contrastive import contrastive_losses, log_expected, negatives_of_all_ranks
+
+Vectors = Mapping[str, JaggedTensor]
+Losses = dict[str, Tensor]
+
+
+class PretrainObjective(nn.Module):
+    """L_ntl + L_mtl + L_ftl over a batch of segments; a loss of weight 0 is not computed.
+
+    Args:
+        encoder: the tower's dense part.
+        item_table: the item id table.
+        config: weights and windows.
+    """
+
+    def __init__(self, encoder: SequenceEncoder, item_table: IdTable, config: PretrainConfig) -> None:
+        super().__init__()
+        self.model = nn.ModuleDict({"encoder": encoder})
+        self.item_table, self.config = item_table, config
+
+    def forward(self, batch: SegmentBatch, items: Vectors) -> tuple[Tensor, Losses]:
+        """The weighted loss and its parts."""
+        config, encoder = self.config, self.model["encoder"]
+        assert isinstance(encoder, SequenceEncoder)
+        item_VE = concatenate_sub_tables(items, self.item_table)
+        sequences = Sequences(batch.history.lengths, batch.user, batch.item_index, batch.positive)
+        context = encoder.encode_context(batch.history, item_VE[batch.item_index])
+        states_TO = encoder.states(context, gaps_to_next(batch.history))
+        z_VO = encoder.psi(item_VE)
+        pairs = {
+            "next_token_loss": lambda: next_token_pairs(sequences),
+            "multi_token_loss": lambda: multi_token_pairs(sequences, batch.ahead),
+            "future_token_loss": lambda: future_token_pairs(sequences, config.future_anchor_length, config.window),
+        }
+        weights = {
+            "next_token_loss": config.next_token_weight,
+            "multi_token_loss": config.multi_token_weight,
+            "future_token_loss": config.future_token_weight,
+        }
+        used = [name for name, weight in weights.items() if weight]
+        losses = contrastive_losses(
+            encoder.temperature(),
+            states_TO,
+            z_VO,
+            sequences,
+            self._negatives(z_VO, sequences, batch),
+            [pairs[name]() for name in used],
+        )
+        total = torch.stack([weights[name] * loss for name, loss in zip(used, losses, strict=True)]).sum()
+        return total, {
+            "loss": total,
+            **dict(zip(used, losses, strict=True)),
+            "temperature": encoder.temperature(),
+        }
+
+    def _negatives(self, z_VO: Tensor, sequences: Sequences, batch: SegmentBatch) -> Negatives:
+        if self.config.negatives == "catalogue":
+            # Every rank compares with the whole catalogue already.
+            nobody_SV = torch.zeros(0, z_VO.size(0), dtype=torch.bool, device=z_VO.device)
+            return Negatives(z_VO, log_weights(batch.drawn, None), nobody_SV)
+        if self.config.negatives == "sampled":
+            log_weight_V = log_weights(batch.drawn, log_expected(batch.drawn, batch.log_share))
+        else:
+            counts_V = in_batch_counts(sequences, z_VO.size(0))
+            log_q_V = log_expected(counts_V, batch.log_share) if self.config.log_q else None
+            log_weight_V = log_weights(counts_V, log_q_V)
+        return negatives_of_all_ranks(z_VO, sequences, batch.item_ids, log_weight_V)
