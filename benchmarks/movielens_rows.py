@@ -47,6 +47,11 @@ def _rows() -> tuple[Row, ...]:
             told="the recipe, told the target's time",
             flags=("--tower.request_time", "true"),
         ),
+        Row(
+            name="with_validation",
+            told="the recipe, trained on the validation items too; the last checkpoint",
+            trains_on_validation=True,
+        ),
         short("short", "the recipe"),
         short("no_time", "no time feature at all", "--tower.time", "none"),
         short("no_positions", "no rotary positions", "--tower.positions", "none"),

@@ -147,14 +147,14 @@ def request_feed(
     """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation."""
     items, schema = ItemAttributes(dataset), dataset.info.schema
     randomization = config.cold_start.candidate_id_randomization if shuffle and config.use_tower else 0.0
-    # Without a tower nothing reads histories, so there is none to share and the shuffle can mix all requests.
+    # Without a tower there is no encoding to share, so the shuffle can mix all requests.
     group_size = config.finetune.requests_per_user if config.use_tower else 1
     max_history = min(config.max_history, dataset.info.max_history)
     return Feed(
         RequestSource(
             dataset,
             split,
-            max_history=max_history if config.use_tower else 0,
+            max_history=max_history if config.use_tower or config.ranker.history_counts else 0,
             group_size=group_size,
             window_step=max(1, max_history // 4) if shuffle and group_size > 1 else 1,
         ),

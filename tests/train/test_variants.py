@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import runs
 import torch
@@ -30,6 +31,8 @@ VARIANTS = {
     "lite_last": changed(tower={"fusion": "lite_last"}),
     "dot": changed(ranker={"interaction": "dot"}),
     "no tower": changed(use_tower=False),
+    "no tower, counts": changed(use_tower=False, ranker={"history_counts": True}),
+    "request time": changed(tower={"request_time": True}),
     "content": changed(cold_start={"content_fusion": True}),
     "token": changed(cold_start={"learnable_token": True}),
     "dropouts": changed(
@@ -50,7 +53,9 @@ def test_a_variant_trains_and_is_exported(dataset, tmp_path, name):
     assert len(steps) >= 2
     assert np.isfinite(steps.to_numpy()).all()
     assert metrics["loss"] < steps["loss"].iloc[0]
-    if name in ("no tower", "no next-token loss"):
+    if name == "no tower, counts":
+        assert pd.read_parquet(tmp_path / "run" / "requests.parquet")["history_item_id"].map(len).max() > 0
+    if name in ("no tower", "no tower, counts", "no next-token loss"):
         assert "next_token_loss" not in steps or not steps["next_token_loss"].any()
     assert export(tmp_path / "run", tmp_path / "model")["max_abs_diff"] <= 1e-5
 
