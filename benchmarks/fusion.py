@@ -17,15 +17,22 @@ from pinfm.train.data.sources.kuairand import KuaiRand
 from pinfm.train.data.sources.movielens import MovieLens
 from pinfm.train.data.tables import Source
 
-METRICS = ("auc", "gauc", "ne", "hit3", "hit3_hard")
+METRICS = ("auc", "request_auc", "gauc", "ne", "hit3", "hit3_hard")
 
 NEXT_TOKEN_ONLY = ("--pretrain.multi_token_weight", "0", "--pretrain.future_token_weight", "0")
 NO_FUTURE_TOKEN = ("--pretrain.future_token_weight", "0")
 # Pretraining runs that the rows start from, by name.
 PRETRAINED = {"all_losses": (), "next_token": NEXT_TOKEN_ONLY, "no_future_token": NO_FUTURE_TOKEN}
 
-
+# All rows count the histories: a tower has to know more than how many clicks there were.
+COUNTS = ("--ranker.history_counts", "true")
 ROWS = (
+    Row(
+        name="no_counts",
+        told="no tower, histories not even counted",
+        pretrained=None,
+        flags=("--use_tower", "false", "--ranker.history_counts", "false"),
+    ),
     Row(name="no_tower", told="no tower", pretrained=None, flags=("--use_tower", "false")),
     Row(name="scratch", told="tower from scratch", pretrained=None),
     Row(name="frozen", told="pretrained, frozen", flags=("--finetune.freeze_tower", "true")),
@@ -61,7 +68,14 @@ def main() -> None:
         parser.error("--data, the folder of ML-1M, goes with --dataset ml1m_ranking and with no other")
     runs, rows = Runs(args.out / args.dataset), [row for row in ROWS if row.name in args.rows]
     dataset = prepared(args.data, runs.out / "dataset")
-    plan = Plan(recipe=args.dataset, pretrained=PRETRAINED, seeds=args.seeds, split=args.split, jobs=args.jobs)
+    plan = Plan(
+        recipe=args.dataset,
+        pretrained=PRETRAINED,
+        finetune=COUNTS,
+        seeds=args.seeds,
+        split=args.split,
+        jobs=args.jobs,
+    )
     results = train_rankers(runs, dataset, rows, plan)
     markdown = as_tables(results)
     print(markdown)

@@ -47,6 +47,7 @@ class Plan:
     Args:
         recipe: of all runs.
         pretrained: flags of `pinfm pretrain` by the name of the pretraining run.
+        finetune: flags of every `pinfm finetune`; a row's own come after them.
         seeds: which ones.
         split: evaluated on.
         jobs: runs at a time.
@@ -57,6 +58,7 @@ class Plan:
     seeds: Sequence[int]
     split: str
     jobs: int
+    finetune: tuple[str, ...] = ()
 
 
 def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> Results:
@@ -78,7 +80,7 @@ def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) ->
 
     def finetune(item: tuple[Row, int]) -> None:
         row, seed = item
-        words = [*common(seed), *row.flags]
+        words = [*common(seed), *plan.finetune, *row.flags]
         if row.pretrained is not None:
             words += ["--pretrained", runs.folder(f"pretrained-{row.pretrained}-{seed}")]
         runs.train(f"{row.name}-{seed}", "finetune", words)

@@ -33,9 +33,10 @@ def ranking_metrics(
         unseen: `[N]`, bool, the item never occurs in the training split.
 
     Returns:
-        Task -> `impressions`, `positives`, `auc`, the values of `grouped_auc`, `entropy_metrics` and
-        `hit_metrics`, `impressions_age_unknown`, and `by_age`: slice name -> the same metrics of its rows
-        (HIT@3 as `hit_metrics` defines it for a slice). An undefined metric is None, which JSON writes as null.
+        Task -> `impressions`, `positives`, `auc`, the values of `grouped_auc` by user, the AUC by request as
+        `request_auc`, the values of `entropy_metrics` and `hit_metrics`, `impressions_age_unknown`, and `by_age`:
+        slice name -> the same metrics of its rows (HIT@3 as `hit_metrics` defines it for a slice). An undefined
+        metric is None, which JSON writes as null.
 
     Raises:
         UserError: a probability is NaN or outside [0, 1].
@@ -76,6 +77,7 @@ def _slice_report(
         "positives": int(y_S.sum()),
         "auc": auc(p_S, y_S),
         **grouped_auc(p_S, y_S, rows.user_id_N[slice_N]),
+        "request_auc": grouped_auc(p_S, y_S, rows.request_N[slice_N])["gauc"],
         **entropy_metrics(p_S, y_S),
         **hit_metrics(runs, y_N, slice_N),
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-METRIC_COLUMNS = ("auc", "gauc", "ne", "logloss", "hit3", "hit3_hard")
+METRIC_COLUMNS = ("auc", "gauc", "request_auc", "ne", "logloss", "hit3", "hit3_hard")
 
 
 def metrics_table(report: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
@@ -17,9 +17,9 @@ def metrics_table(report: Mapping[str, Mapping[str, Mapping[str, object]]]) -> s
 
     Example:
         >>> print(metrics_table({"fused": {"click": {"auc": 0.75, "ne": None}}}))
-        task   ranker     auc  gauc  ne  logloss  hit3  hit3_hard
-        -----  ------  ------  ----  --  -------  ----  ---------
-        click  fused   0.7500     -   -        -     -          -
+        task   ranker     auc  gauc  request_auc  ne  logloss  hit3  hit3_hard
+        -----  ------  ------  ----  -----------  --  -------  ----  ---------
+        click  fused   0.7500     -            -   -        -     -          -
     """
     tasks = dict.fromkeys(task for by_task in report.values() for task in by_task)
     rows = [

@@ -15,16 +15,16 @@ REPORT = {
 
 def test_rankers_of_a_task_stand_under_each_other_in_aligned_columns():
     assert metrics_table(REPORT).split("\n") == [
-        "task   ranker         auc    gauc      ne  logloss    hit3  hit3_hard",
-        "-----  ----------  ------  ------  ------  -------  ------  ---------",
-        "click  fused       0.7476  0.7000  0.9000  10.5000  1.0000          -",
-        "click  popularity  0.5000       -       -        -       -          -",
-        "like   popularity       -       -       -        -       -     0.2500",
+        "task   ranker         auc    gauc  request_auc      ne  logloss    hit3  hit3_hard",
+        "-----  ----------  ------  ------  -----------  ------  -------  ------  ---------",
+        "click  fused       0.7476  0.7000            -  0.9000  10.5000  1.0000          -",
+        "click  popularity  0.5000       -            -       -        -       -          -",
+        "like   popularity       -       -            -       -        -       -     0.2500",
     ]
 
 
 def test_an_empty_report_is_a_heading():
-    assert metrics_table({}).split("\n")[0] == "task  ranker  auc  gauc  ne  logloss  hit3  hit3_hard"
+    assert metrics_table({}).split("\n")[0] == "task  ranker  auc  gauc  request_auc  ne  logloss  hit3  hit3_hard"
     assert len(metrics_table({}).split("\n")) == 2
 
 

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.metrics import AGE_SLICES, age_slices, auc, entropy_metrics, item_age_days, ranking_metrics
+from pinfm.train.metrics import (
+    AGE_SLICES,
+    age_slices,
+    auc,
+    entropy_metrics,
+    grouped_auc,
+    item_age_days,
+    ranking_metrics,
+)
 
 ROWS = 400
 
@@ -43,6 +51,8 @@ def test_each_slice_holds_the_metrics_of_its_rows(world):
         assert got["auc"] == auc(p_S, y_S)
         assert got["logloss"] == entropy_metrics(p_S, y_S)["logloss"]
         assert got["requests"] == len(np.unique(world["request_index"][mask]))
+        for name, groups in (("gauc", "user_id"), ("request_auc", "request_index")):
+            assert got[name] == grouped_auc(p_S, y_S, torch.as_tensor(world[groups][mask]))["gauc"]
 
 
 def test_every_impression_is_in_one_age_or_counted_as_unknown(world):
