@@ -26,6 +26,7 @@ from pinfm.train.loader.ragged import IntArray
 
 LEAST_RATINGS = 5
 METRICS = ("hr@10", "ndcg@10")
+TOLD = " + time"  # of the lines and figures where the tower is told the target's time
 Results = dict[str, dict[int, dict[str, Any]]]
 
 
@@ -57,11 +58,12 @@ def main() -> None:
     results: Results = {}
     for row, seed in wanted:
         evaluations = evaluate(runs.folder(f"{row.name}-{seed}"), everything, catalogue, row.max_history)
-        results.setdefault(row.name, {})[seed] = chosen(evaluations, row)
+        for name, told in told_or_not(row).items():
+            results.setdefault(name, {})[seed] = chosen(evaluations, told, row.trains_on_validation)
     markdown = as_table(results)
     print(markdown)
     if args.write:
-        rows = {name: {"flags": list(ROWS[name].flags), "seeds": seeds} for name, seeds in results.items()}
+        rows = {name: {"flags": list(row_of(name).flags), "seeds": seeds} for name, seeds in results.items()}
         docs = Path("docs")
         write_results(docs / "results" / "movielens.json", docs / "results.md", "movielens", markdown, {"rows": rows})
 
@@ -74,7 +76,7 @@ def prepared(data: Path, out: Path) -> PreparedDataset:
 
 
 def evaluate(run: Path, everything: PreparedDataset, catalogue: IntArray, max_history: int) -> dict[str, Any]:
-    """Validation and test figures of every checkpoint, kept in RUN/evaluation.json."""
+    """Figures of every checkpoint, kept in RUN/evaluation.json: both splits, with the target's time told and not."""
     file = run / "evaluation.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     for checkpoint in RunFolder.open(run).checkpoints():
@@ -82,20 +84,33 @@ def evaluate(run: Path, everything: PreparedDataset, catalogue: IntArray, max_hi
             continue
         tower = SequenceTower.from_run(run, checkpoint)
         found[checkpoint.name] = {
-            split: rank_catalogue(tower, catalogue, last_items(everything, catalogue, place), max_history, ks=(10,))
+            f"{split}{suffix}": rank_catalogue(
+                tower, catalogue, last_items(everything, catalogue, place), max_history, (10,), tell_time=suffix == TOLD
+            )
             for split, place in (("validation", VALIDATION), ("test", TEST))
+            for suffix in (("", TOLD) if RunFolder.open(run).model.tower.request_time else ("",))
         }
         file.write_text(json.dumps(found, indent=2) + "\n")
     return found
 
 
-def chosen(evaluations: dict[str, Any], row: Row) -> dict[str, Any]:
+def told_or_not(row: Row) -> dict[str, str]:
+    """The lines that a row's runs give: one without the target's time, and one with it where the tower can be told."""
+    told = {f"{row.name}{TOLD}": TOLD} if row.request_time else {}
+    return {row.name: "", **told}
+
+
+def row_of(name: str) -> Row:
+    """The row that a line of the table comes from."""
+    return ROWS[name.removesuffix(TOLD)]
+
+
+def chosen(evaluations: dict[str, Any], told: str, trains_on_validation: bool) -> dict[str, Any]:
     """The checkpoint that validation chooses, the last one where validation was trained on, and the way there."""
-    name = max(evaluations)
-    if not row.trains_on_validation:
-        name = max(evaluations, key=lambda step: evaluations[step]["validation"]["ndcg@10"])
-    curve = {step.removeprefix("step-"): found["validation"]["ndcg@10"] for step, found in evaluations.items()}
-    return {"checkpoint": name, **evaluations[name], "curve": curve}
+    curve = {step: found[f"validation{told}"]["ndcg@10"] for step, found in evaluations.items()}
+    name = max(curve) if trains_on_validation else max(curve, key=lambda step: curve[step])
+    figures = {split: evaluations[name][f"{split}{told}"] for split in ("validation", "test")}
+    return {"checkpoint": name, **figures, "curve": {step.removeprefix("step-"): v for step, v in curve.items()}}
 
 
 def as_table(results: Results) -> str:
@@ -108,7 +123,8 @@ def as_table(results: Results) -> str:
             for split in ("test", "validation")
             for metric in METRICS
         ]
-        lines.append([name, *columns, str(len(seeds)), ROWS[name].told])
+        time = "; told the target's time" if name.endswith(TOLD) else ""
+        lines.append([name, *columns, str(len(seeds)), row_of(name).told + time])
     return table(heading, lines)
 
 

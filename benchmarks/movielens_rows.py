@@ -12,6 +12,7 @@ class Row:
         told: what it is, for the reader of the table.
         flags: of `pinfm pretrain --config ml1m`.
         trains_on_validation: train on everything but the test item; the length is then that of another row.
+        request_time: whether its tower can be told the target's time.
         max_history: newest events read in evaluation.
     """
 
@@ -19,6 +20,7 @@ class Row:
     told: str
     flags: tuple[str, ...] = ()
     trains_on_validation: bool = False
+    request_time: bool = True
     max_history: int = 200
 
 
@@ -37,16 +39,11 @@ SHORT = ("--pretrain.epochs", "6")
 
 
 def _rows() -> tuple[Row, ...]:
-    def short(name: str, told: str, *flags: str) -> Row:
-        return Row(name=name, told=f"{told}; 6 epochs", flags=(*SHORT, *flags))
+    def short(name: str, told: str, *flags: str, request_time: bool = True) -> Row:
+        return Row(name=name, told=f"{told}; 6 epochs", flags=(*SHORT, *flags), request_time=request_time)
 
     return (
         Row(name="base", told="the recipe ml1m"),
-        Row(
-            name="request_time",
-            told="the recipe, told the target's time",
-            flags=("--tower.request_time", "true"),
-        ),
         Row(
             name="with_validation",
             told="the recipe, trained on the validation items too; the last checkpoint",
@@ -55,6 +52,7 @@ def _rows() -> tuple[Row, ...]:
         short("short", "the recipe"),
         short("no_time", "no time feature at all", "--tower.time", "none"),
         short("no_positions", "no rotary positions", "--tower.positions", "none"),
+        short("no_request_time", "never told the target's time", "--tower.request_time", "false", request_time=False),
         short("gelu", "GPT-2's pointwise half", "--tower.mlp", "gelu"),
         short("attention_gate", "attention gated as in HSTU", "--tower.attention_gate", "true"),
         short("multi_token", "+ multi-token loss", "--pretrain.multi_token_weight", "1"),

@@ -24,7 +24,7 @@ class TowerConfig:
         attention_gate: the blocks gate their attention's output, as HSTU does.
         positions: how order enters the attention.
         time: what a token knows of time: the gap to the event before, or nothing.
-        request_time: tell the states H when the request is made; for retrieval at a known time.
+        request_time: the states H can be told when the request is made; for retrieval at a known time.
         fusion: how candidates meet the history. `early`: the candidate is the last token; `lite_mean` and
             `lite_last`: the history alone, mean or last output.
         temperature: initial temperature of the InfoNCE losses; learnt from there.

@@ -103,7 +103,8 @@ class TokenInput(nn.Module):
 class RequestTime(nn.Module):
     """Tells the state after an event how long after it the user comes back: x + an embedding of the gap.
 
-    It acts on the transformer's output, so a history is still encoded once, whenever it is read.
+    It acts on the transformer's output, so a history is still encoded once, whenever it is read. In training half of
+    the gaps are hidden, so that one tower answers with and without a known time.
 
     Args:
         dim: D.
@@ -111,11 +112,15 @@ class RequestTime(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
+        self.unknown = NUM_GAP_BUCKETS
         self.gap = nn.Embedding(NUM_GAP_BUCKETS + 1, dim)
         nn.init.zeros_(self.gap.weight)
 
     def forward(self, x_TD: Tensor, gap_T: Tensor) -> Tensor:
         """(T, D) outputs and (T,) buckets, `NUM_GAP_BUCKETS` for an unknown gap -> (T, D)."""
+        if self.training:
+            hidden_T = torch.rand(gap_T.size(0), device=gap_T.device) < 0.5
+            gap_T = gap_T.masked_fill(hidden_T, self.unknown)
         told_TD: Tensor = x_TD + self.gap(gap_T)
         return told_TD
 

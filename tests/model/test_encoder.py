@@ -24,7 +24,7 @@ from pinfm.model.cold_start import ContentFusion, NoContent
 from pinfm.model.encoder import build_encoder
 from pinfm.model.inputs import History, Reads
 from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
-from pinfm.model.layers.tokens import gaps_to_next
+from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, RequestTime, gaps_to_next
 
 REQUESTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=4)
 
@@ -122,6 +122,15 @@ def test_item_age_drops_features_while_training():
     dropped = (encoder.cross(context, history, candidates, item_NE) == 0).float()
     assert dropped[:200].mean() == pytest.approx(0.7, abs=0.06)
     assert dropped[200:].mean() == 0
+
+
+def test_half_of_the_gaps_are_hidden_in_training():
+    request_time = RequestTime(1).train()
+    with torch.no_grad():
+        request_time.gap.weight.copy_(torch.arange(NUM_GAP_BUCKETS + 1.0)[:, None])
+    told = request_time(torch.zeros(4000, 1), torch.full((4000,), 7))
+    assert set(told.unique().tolist()) == {7.0, float(NUM_GAP_BUCKETS)}
+    assert (told == 7.0).float().mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_states_and_psi_have_length_one():

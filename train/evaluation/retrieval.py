@@ -1,7 +1,7 @@
 """Next-item retrieval over the full catalogue, for a pretrained tower.
 
 One query a user: the first positive event after the training split is the target, the events before it the history, and
-the items of that history are no answers. A tower with `request_time` is told the target's time, others nothing of it.
+the items of that history are no answers. A tower with `request_time` may be told the target's time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +60,12 @@ def retrieval_metrics(
 
 @torch.no_grad()
 def rank_catalogue(
-    tower: SequenceTower, catalogue: IntArray, queries: Iterable[Queries], max_history: int, ks: Sequence[int]
+    tower: SequenceTower,
+    catalogue: IntArray,
+    queries: Iterable[Queries],
+    max_history: int,
+    ks: Sequence[int],
+    tell_time: bool = True,
 ) -> dict[str, float | None]:
     """HR@k and NDCG@k of queries, over every item of the catalogue but those of the history.
 
@@ -70,13 +75,14 @@ def rank_catalogue(
         queries: what is to be found.
         max_history: newest events of the history that the tower reads.
         ks: cut-offs.
+        tell_time: tell the target's time to a tower with `request_time`, as a server would.
     """
     tower.eval()
     z_VO = tower.encoder.psi(tower.item_embedding(torch.from_numpy(catalogue)))
     metrics = RetrievalMetrics(ks=ks)
     for events, first, target in _batches(queries):
         begin = np.maximum(first, target - max_history)
-        states_BO = _last_states(tower, events, begin, target - begin)
+        states_BO = _last_states(tower, events, begin, target - begin, tell_time)
         seen = [np.searchsorted(catalogue, events["item_id"][a:b]) for a, b in zip(first, target, strict=True)]
         wanted = torch.from_numpy(np.searchsorted(catalogue, events["item_id"][target]))
         metrics.update(states_BO @ z_VO.T, wanted, [torch.from_numpy(rows) for rows in seen])
@@ -108,11 +114,14 @@ def _batches(queries: Iterable[Queries]) -> Iterator[Queries]:
             yield Queries(events, first[start : start + BATCH], target[start : start + BATCH])
 
 
-def _last_states(tower: SequenceTower, events: dict[str, IntArray], start: IntArray, length: IntArray) -> Tensor:
+def _last_states(
+    tower: SequenceTower, events: dict[str, IntArray], start: IntArray, length: IntArray, tell_time: bool
+) -> Tensor:
     history = history_tensors(gather_history(events, start, length))
     context = tower.encoder.encode_context(history, tower.item_embedding(history.item_id))
     last_B = starts(history.lengths) + history.lengths - 1
-    asked_at_B = torch.from_numpy(events["timestamp"][start + length])
     gap_T = gaps_to_next(history)
-    gap_T[last_B] = gap_buckets(asked_at_B - history.timestamp[last_B])
+    if tell_time:
+        target_time_B = torch.from_numpy(events["timestamp"][start + length])
+        gap_T[last_B] = gap_buckets(target_time_B - history.timestamp[last_B])
     return tower.encoder.states(context, gap_T)[last_B]
