@@ -110,6 +110,8 @@ class FinetuneConfig:
     Args:
         epochs: passes over the training requests.
         batch_size: requests a step, over all ranks.
+        newest_days: only the training requests of the newest so many days are read; three weeks in the paper. Histories
+            reach back as far as ever, and pretraining reads everything.
         requests_per_user: so many successive requests of a user stay together in the shuffle and share one encoding
             of their history; more is faster, and less mixed.
         freeze_tower: train the ranker alone; tower and item tables keep their pretrained values.
@@ -122,6 +124,7 @@ class FinetuneConfig:
 
     epochs: int = 1
     batch_size: int = 256
+    newest_days: int = 36_500
     requests_per_user: int = 8
     freeze_tower: bool = False
     tower_prediction_weight: float = 0.5
@@ -135,6 +138,7 @@ class FinetuneConfig:
             "finetune",
             1,
             epochs=self.epochs,
+            newest_days=self.newest_days,
             requests_per_user=self.requests_per_user,
             next_token_newest=self.next_token_newest,
         )

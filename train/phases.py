@@ -35,6 +35,7 @@ from pinfm.train.loader.segments import SegmentReader, SegmentSource
 from pinfm.train.loader.streams import StreamPlan
 from pinfm.train.loop import LoopConfig, train
 from pinfm.train.manifest import require_same_run, write_manifest
+from pinfm.train.metrics.slices import SECONDS_PER_DAY
 from pinfm.train.parity import write_parity_requests
 
 
@@ -150,6 +151,7 @@ def request_feed(
     # Without a tower there is no encoding to share, so the shuffle can mix all requests.
     group_size = config.finetune.requests_per_user if config.use_tower else 1
     max_history = min(config.max_history, dataset.info.max_history)
+    begin, end = dataset.info.splits[split]
     return Feed(
         RequestSource(
             dataset,
@@ -157,6 +159,7 @@ def request_feed(
             max_history=max_history if config.use_tower or config.ranker.history_counts else 0,
             group_size=group_size,
             window_step=max(1, max_history // 4) if shuffle and group_size > 1 else 1,
+            since=max(begin, end - config.finetune.newest_days * SECONDS_PER_DAY) if split == "train" else begin,
         ),
         stream_plan(config, config.finetune.batch_size, shuffle),
         RequestReader(schema, items, randomization, share_histories=not config.cold_start.learnable_token),

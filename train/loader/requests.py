@@ -1,10 +1,12 @@
 """Requests of a prepared dataset: each with its history, stored once per user, and its candidates."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from pinfm.model.cold_start import candidate_id_randomization
@@ -52,23 +54,37 @@ class RequestSource:
         max_history: newest events kept of each history.
         group_size: so many successive requests of a user stay together in the shuffle.
         window_step: full windows start at every so many events of a user, so that successive requests share them.
+        since: requests before this time (Unix seconds) are left out.
     """
 
     def __init__(
-        self, dataset: PreparedDataset, split: str, *, max_history: int, group_size: int = 1, window_step: int = 1
+        self,
+        dataset: PreparedDataset,
+        split: str,
+        *,
+        max_history: int,
+        group_size: int = 1,
+        window_step: int = 1,
+        since: int = 0,
     ) -> None:
-        self._dataset, self._split = dataset, split
+        self._dataset, self._split, self._since = dataset, split, since
         self._max_history, self._group_size, self._window_step = max_history, group_size, window_step
         self.num_buckets = dataset.info.num_buckets
+        self.size = cache(self._size)
 
-    def size(self, bucket: int) -> int:
-        """The number of requests."""
-        return self._dataset.num_requests(self._split, bucket)
+    def _size(self, bucket: int) -> int:
+        if self._since <= self._dataset.info.splits[self._split][0]:
+            return self._dataset.num_requests(self._split, bucket)
+        return len(self._requests(bucket))
+
+    def _requests(self, bucket: int) -> pa.Table:
+        requests = self._dataset.requests(self._split, bucket)
+        return requests.filter(pc.greater_equal(requests["timestamp"], self._since))
 
     def read(self, bucket: int) -> RequestBucket:
         """The requests of a bucket with the ranges of their histories."""
         events = self._dataset.events(bucket)
-        requests = self._dataset.requests(self._split, bucket)
+        requests = self._requests(bucket)
         start, end = history_ranges(events, requests, self._max_history)
         start = align_starts(start, end, scalar_column(events, "user_id"), self._window_step)
         lists, lengths = {}, np.zeros(0, dtype=np.int64)

@@ -66,6 +66,15 @@ def expected_events(data, split, max_history):
     return seen
 
 
+def test_requests_before_a_time_are_left_out(data, items):
+    requests = loops.requests_of(data, "train")
+    since = sorted(request["timestamp"] for request in requests)[len(requests) // 3]
+    expected = {request["request_id"] for request in requests if request["timestamp"] >= since}
+    kept = [arrays.request_id for arrays in read_all(data, items, since=since)]
+    assert sorted(np.concatenate(kept)) == sorted(expected)
+    assert len(expected) < len(requests)
+
+
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("max_history", [1, 5, 1000])
 def test_each_request_sees_its_users_newest_events_before_it(data, items, share, max_history):
