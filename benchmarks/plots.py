@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-matplotlib.use("svg")
 # Text stays text, and the same figures give the same file.
-matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "pinfm", "axes.spines.top": False})
-matplotlib.rcParams.update({"axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 9})
-
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "pinfm", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
+STYLE |= {"axes.spines.top": False, "axes.spines.right": False}
 
 Report = dict[str, Any]
 
@@ -35,10 +33,11 @@ def main() -> None:
         if not report.exists():
             print(f"{report} does not exist yet; no figure of it")
             continue
-        figure = Figure(figsize=(7.0, 3.2), layout="constrained")
-        draw(figure.add_subplot(), json.loads(report.read_text()))
         path = report.with_suffix(".svg")
-        figure.savefig(path, metadata={"Date": None})
+        with matplotlib.rc_context(STYLE):
+            figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+            draw(figure.add_subplot(), json.loads(report.read_text()))
+            figure.savefig(path, metadata={"Date": None})
         print(f"wrote {path}")
 
 
