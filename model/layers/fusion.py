@@ -47,7 +47,8 @@ class EarlyFusionWithToken(nn.Module):
     def __init__(self, dcat: DCAT, dim: int) -> None:
         super().__init__()
         self.dcat = dcat
-        self.token_D = nn.Parameter(torch.randn(dim) * dim**-0.5)
+        # Components of about 1, as the other tokens have.
+        self.token_D = nn.Parameter(torch.randn(dim))
 
     def encode(self, x_TD: Tensor, lengths_U: Tensor) -> Context:
         """Encodes the events of each request and the token after them; `outputs` holds the events' rows."""
