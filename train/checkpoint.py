@@ -72,6 +72,9 @@ def load_model(model: DistributedModelParallel, run: RunFolder) -> None:
 def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str]:
     """Copies item tables and tower from a pretraining run into a fine-tuning module.
 
+    The sums of Adagrad come with the tables: from sums of zero, the first step would move every row that it touches by
+    about the whole learning rate in each component, which is more than there is in a pretrained row.
+
     Args:
         model: the sharded fine-tuning module.
         run: the pretraining run.
@@ -84,7 +87,9 @@ def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str
     """
     state = model.state_dict()
     wanted = {name: tensor for name, tensor in state.items() if name.startswith("item_tables.") or _is_pretrained(name)}
-    values = {"model": wanted}
+    fused = model.fused_optimizer.state_dict()
+    sums = {f"tables.{name}": part for name, part in fused["state"].items() if name.startswith("item_tables.")}
+    values = {"model": wanted, "optimizer": {"state": sums}}
     path = run.latest_checkpoint()
     if not (path / ".metadata").is_file():
         raise UserError(f"{path} is not whole (it has no .metadata); remove it, or pretrain again.")
@@ -96,7 +101,8 @@ def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str
             "use the same tower, item_table and dataset vocabulary as the pretraining run."
         ) from error
     # Sharded collections take a whole state dict only.
-    model.load_state_dict({**state, **values["model"]})
+    model.load_state_dict({**state, **wanted})
+    model.fused_optimizer.load_state_dict(fused)
     return sorted(wanted)
 
 
