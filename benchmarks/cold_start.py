@@ -44,7 +44,15 @@ def main() -> None:
         parser.error("--data, the folder of MovieTweetings, goes with --dataset movietweetings and with no other")
     runs, rows = Runs(args.out / args.dataset), [row for row in ROWS if row.name in args.rows]
     dataset = prepared(args.data, runs.out / "dataset")
-    plan = Plan(recipe="cold_start", pretrained=PRETRAINED, seeds=args.seeds, split=args.split, jobs=args.jobs)
+    plan = Plan(
+        recipe="cold_start",
+        pretrained=PRETRAINED,
+        metrics=METRICS,
+        by_age=True,
+        seeds=args.seeds,
+        split=args.split,
+        jobs=args.jobs,
+    )
     results = train_rankers(runs, dataset, rows, plan)
     markdown = as_tables(results)
     print(markdown)
@@ -75,7 +83,7 @@ def as_tables(results: Results) -> str:
         lines = []
         for name, seeds in results.items():
             values = [
-                [(run[task] if age is None else run[task]["by_age"][age]).get(metric) for run in seeds.values()]
+                [(run[task] if age is None else run[task]["by_age"][age])[metric] for run in seeds.values()]
                 for age in slices
                 for metric in METRICS
             ]

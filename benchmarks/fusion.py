@@ -71,6 +71,7 @@ def main() -> None:
     plan = Plan(
         recipe=args.dataset,
         pretrained=PRETRAINED,
+        metrics=METRICS,
         finetune=COUNTS,
         seeds=args.seeds,
         split=args.split,

@@ -47,6 +47,8 @@ class Plan:
     Args:
         recipe: of all runs.
         pretrained: flags of `pinfm pretrain` by the name of the pretraining run.
+        metrics: to keep of each task.
+        by_age: keep them by item age too.
         finetune: flags of every `pinfm finetune`; a row's own come after them.
         seeds: which ones.
         split: evaluated on.
@@ -55,10 +57,12 @@ class Plan:
 
     recipe: str
     pretrained: Mapping[str, tuple[str, ...]]
+    metrics: Sequence[str]
     seeds: Sequence[int]
     split: str
     jobs: int
     finetune: tuple[str, ...] = ()
+    by_age: bool = False
 
 
 def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> Results:
@@ -93,5 +97,13 @@ def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) ->
     results: Results = {}
     for row, seed in wanted:
         report = runs.evaluate(f"{row.name}-{seed}", dataset, plan.split)
-        results.setdefault(row.name, {})[seed] = report["metrics"]["model"]
+        tasks = report["metrics"]["model"]
+        results.setdefault(row.name, {})[seed] = {task: _kept(metrics, plan) for task, metrics in tasks.items()}
     return results
+
+
+def _kept(metrics: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    kept = {name: metrics[name] for name in plan.metrics}
+    if plan.by_age:
+        kept["by_age"] = {age: {name: of[name] for name in plan.metrics} for age, of in metrics["by_age"].items()}
+    return kept

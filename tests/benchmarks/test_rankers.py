@@ -26,7 +26,15 @@ def runs(dataset, tmp_path, monkeypatch):
 def results_of(runs, benchmark, names, tmp_path):
     """The rows of these names, trained with the tiny recipe."""
     config = tiny.write_config(tiny.CONFIG, tmp_path / "config.yaml")
-    plan = Plan(recipe=str(config), pretrained=benchmark.PRETRAINED, seeds=[3], split="test", jobs=1)
+    plan = Plan(
+        recipe=str(config),
+        pretrained=benchmark.PRETRAINED,
+        metrics=benchmark.METRICS,
+        by_age=benchmark is cold_start,
+        seeds=[3],
+        split="test",
+        jobs=1,
+    )
     rows = [row for row in benchmark.ROWS if row.name in names]
     return train_rankers(runs, benchmark.prepared(None, runs.out / "dataset"), rows, plan)
 
@@ -44,7 +52,8 @@ def test_fusion_makes_a_table_a_task(runs, tmp_path):
 def test_cold_start_tells_items_apart_by_age(runs, tmp_path):
     results = results_of(runs, cold_start, ("none", "full"), tmp_path)
     by_age = results["full"][3]["click"]["by_age"]
-    assert sum(by_age[age]["impressions"] for age in ("<7d", "7-28d", ">=28d")) > 0
+    assert list(by_age) == ["<7d", "7-28d", ">=28d", "unseen"]
+    assert len({by_age[age]["auc"] for age in ("<7d", "7-28d", ">=28d")}) > 1
     header = cold_start.as_tables(results).splitlines()[2]
     assert header.startswith("| click: recipe | hit3, all items | hit3_hard, all items | auc, all items | hit3, <7d |")
 
