@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pinfm.embeddings.lookup import MultiHashEmbedding
-from pinfm.model.inputs import Candidates, History
+from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
 
@@ -84,7 +84,8 @@ class ScoringModule(nn.Module):
         vectors = self.item_tables(torch.cat([history.item_id, item_ids]))
         num_events = history.item_id.size(0)
         features = self._features(inputs)
-        output = self.model(history, candidates, vectors[:num_events], vectors[num_events:], features)
+        reads = own_histories(history.lengths)
+        output = self.model(history, candidates, vectors[:num_events], vectors[num_events:], features, reads)
         probabilities = torch.sigmoid(output.logits)
         return {task: probabilities[:, i] for i, task in enumerate(self.tasks)}
 

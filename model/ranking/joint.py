@@ -4,13 +4,13 @@ Both take already looked-up vectors and return the same outputs, so that trainin
 tables) run one dense module.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from pinfm.model.config import ModelConfig
 from pinfm.model.encoder import SequenceEncoder, build_encoder
-from pinfm.model.inputs import Candidates, History, Reads, own_histories
+from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.layers.mlp import MLP
 from pinfm.model.layers.tokens import gaps_to_next
 from pinfm.model.ranking.history_counts import HistoryCounts, NoHistoryCounts
@@ -58,7 +58,7 @@ class FusedRanker(nn.Module):
         item_TE: Tensor,
         item_NE: Tensor,
         features: RankerFeatures,
-        reads: Optional[Reads] = None,  # noqa: UP045
+        reads: Reads,
     ) -> RankingOutput:
         """Scores candidates.
 
@@ -68,10 +68,8 @@ class FusedRanker(nn.Module):
             item_TE: item vectors of the events.
             item_NE: item vectors of the candidates.
             features: the ranker's own features.
-            reads: where requests share histories; None where each has its own.
+            reads: which part of which history each request sees.
         """
-        if reads is None:
-            reads = own_histories(history.lengths)
         context = self.encoder.encode_context(history, item_TE)
         tower_NO = self.encoder.cross(context, history, candidates, item_NE, reads)
         features = add_request_dense(features, self.history_counts(history, reads, candidates.request_timestamp))
@@ -100,11 +98,9 @@ class PlainRanker(nn.Module):
         item_TE: Tensor,
         item_NE: Tensor,
         features: RankerFeatures,
-        reads: Optional[Reads] = None,  # noqa: UP045
+        reads: Reads,
     ) -> RankingOutput:
         """Scores candidates; of the history nothing is read but what can be counted."""
-        if reads is None:
-            reads = own_histories(history.lengths)
         features = add_request_dense(features, self.history_counts(history, reads, candidates.request_timestamp))
         logits_NK = self.ranker(features, candidates.lengths, [item_NE])
         return RankingOutput(logits_NK, logits_NK[:, :0], item_TE[:, :0])

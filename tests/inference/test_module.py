@@ -9,7 +9,7 @@ from pinfm.embeddings.lookup import MultiHashEmbedding
 from pinfm.embeddings.specs import IdTable
 from pinfm.inference.module import ScoringModule
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
-from pinfm.model.inputs import Candidates, History
+from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.joint import build_model
 from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import Feature, InputSchema
@@ -169,6 +169,7 @@ def test_inputs_reach_the_model_by_their_names():
             request_dense=inputs["age"][:, None],
             candidate_dense=torch.stack([inputs["price"], inputs["stock"]], dim=1),
         ),
+        own_histories(inputs["history_lengths"]),
     )
     for k, probabilities in enumerate(module(inputs).values()):
         torch.testing.assert_close(probabilities, 1 / (1 + (-output.logits[:, k]).exp()))

@@ -16,7 +16,7 @@ from model_fakes import (
     schema,
 )
 
-from pinfm.model.inputs import History, Reads
+from pinfm.model.inputs import History, Reads, own_histories
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, build_model
 from pinfm.model.ranking.ranker import RankerFeatures
 
@@ -35,10 +35,16 @@ VARIANTS = {
 REQUESTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=4)
 
 
+def run(model, batch):
+    """The model's output where each request has its own history."""
+    reads = own_histories(batch.history.lengths)
+    return model(batch.history, batch.candidates, batch.item_TE, batch.item_NE, batch.features, reads)
+
+
 def score(model, requests):
     """Logits of the ranker and of the tower, side by side, split by request."""
     batch = collate(requests)
-    output = model(batch.history, batch.candidates, batch.item_TE, batch.item_NE, batch.features)
+    output = run(model, batch)
     logits = torch.cat([output.logits, output.tower_logits], dim=1)
     return logits.split(batch.candidates.lengths.tolist())
 
@@ -125,17 +131,17 @@ def test_requests_that_share_a_history_score_as_if_each_had_its_own(fusion):
     shared = model(history, candidates, item_TE, batch.item_NE, batch.features, reads)
     rows = torch.tensor([0, 1, 0, 1, 2, 3, 4, 5, 6, 7])
     own = History(reads.visible, *(field[rows] for field in history[1:]))
-    alone = model(own, candidates, item_TE[rows], batch.item_NE, batch.features)
+    alone = run(model, batch._replace(history=own, candidates=candidates, item_TE=item_TE[rows]))
     torch.testing.assert_close(shared.logits, alone.logits, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(shared.tower_logits, alone.tower_logits, rtol=1e-5, atol=1e-6)
 
 
 def test_outputs_have_a_row_a_candidate_and_a_state_an_event():
     batch = collate(requests_of([(4, 3), (0, 2)], {}))
-    output = joint_model()(batch.history, batch.candidates, batch.item_TE, batch.item_NE, batch.features)
+    output = run(joint_model(), batch)
     assert output.logits.shape == output.tower_logits.shape == (5, 3)
     assert output.states.shape == (4, 5)
-    plain = joint_model(use_tower=False)(batch.history, batch.candidates, batch.item_TE, batch.item_NE, batch.features)
+    plain = run(joint_model(use_tower=False), batch)
     assert plain.logits.shape == (5, 3)
     assert plain.tower_logits.shape == (5, 0)
     assert plain.states.shape == (4, 0)
@@ -162,7 +168,7 @@ def test_the_builder_picks_by_use_tower():
 def test_every_weight_learns_from_the_outputs(options):
     model = roughen(joint_model(**options))
     batch = collate(requests_of([(5, 2), (0, 2), (3, 2)], options))
-    output = model(batch.history, batch.candidates, batch.item_TE, batch.item_NE, batch.features)
+    output = run(model, batch)
     sum((part * torch.randn_like(part)).sum() for part in output).backward()
     untrained = {name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()}
     # The self-supervised losses alone train these.
@@ -175,5 +181,5 @@ def test_ranker_features_are_read():
     before = torch.cat(score(model, requests))
     for field in RankerFeatures._fields:
         moved = batch.features._replace(**{field: getattr(batch.features, field) + 1.0})
-        after = model(batch.history, batch.candidates, batch.item_TE, batch.item_NE, moved).logits
+        after = run(model, batch._replace(features=moved)).logits
         assert (after - before[:, :3]).abs().amax(1).min() > 1e-6, field
