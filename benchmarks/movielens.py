@@ -26,6 +26,7 @@ from pinfm.train.loader.ragged import IntArray
 
 LEAST_RATINGS = 5
 METRICS = ("hr@10", "ndcg@10")
+PLACES = {"validation": VALIDATION, "test": TEST}
 TOLD = " + time"  # of the lines and figures where the tower is told the target's time
 Results = dict[str, dict[int, dict[str, Any]]]
 
@@ -57,9 +58,9 @@ def main() -> None:
     in_parallel(args.jobs, train, wanted)
     results: Results = {}
     for row, seed in wanted:
-        evaluations = evaluate(runs.folder(f"{row.name}-{seed}"), everything, catalogue, row.max_history)
+        figures = Figures(runs.folder(f"{row.name}-{seed}"), everything, catalogue, row.max_history)
         for name, told in told_or_not(row).items():
-            results.setdefault(name, {})[seed] = chosen(evaluations, told, row.trains_on_validation)
+            results.setdefault(name, {})[seed] = chosen(figures, told, row.trains_on_validation)
     markdown = as_table(results)
     print(markdown)
     if args.write:
@@ -75,23 +76,42 @@ def prepared(data: Path, out: Path) -> PreparedDataset:
     return PreparedDataset.open(out)
 
 
-def evaluate(run: Path, everything: PreparedDataset, catalogue: IntArray, max_history: int) -> dict[str, Any]:
-    """Figures of every checkpoint, kept in RUN/evaluation.json: both splits, with the target's time told and not."""
-    file = run / "evaluation.json"
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    for checkpoint in RunFolder.open(run).checkpoints():
-        if checkpoint.name in found:
-            continue
-        tower = SequenceTower.from_run(run, checkpoint)
-        found[checkpoint.name] = {
-            f"{split}{suffix}": rank_catalogue(
-                tower, catalogue, last_items(everything, catalogue, place), max_history, (10,), tell_time=suffix == TOLD
+class Figures:
+    """Figures of a run's checkpoints, each made when it is asked for and kept in RUN/evaluation.json.
+
+    Args:
+        run: a pretraining run.
+        everything: the data set whose newest events are to be found.
+        catalogue: item ids to rank.
+        max_history: newest events that the tower reads.
+    """
+
+    def __init__(self, run: Path, everything: PreparedDataset, catalogue: IntArray, max_history: int) -> None:
+        self.everything, self.catalogue, self.max_history = everything, catalogue, max_history
+        self.run = run
+        self.checkpoints = {checkpoint.name: checkpoint for checkpoint in RunFolder.open(run).checkpoints()}
+        self.file = run / "evaluation.json"
+        self.found: dict[str, dict[str, dict[str, Any]]] = (
+            json.loads(self.file.read_text()) if self.file.exists() else {}
+        )
+
+    def of(self, checkpoint: str, split: str, told: str) -> dict[str, Any]:
+        """HR@10 and NDCG@10 of one checkpoint.
+
+        Args:
+            checkpoint: its name.
+            split: `validation` or `test`.
+            told: `TOLD` to tell the tower the target's time, or nothing.
+        """
+        figures = self.found.setdefault(checkpoint, {})
+        if split + told not in figures:
+            tower = SequenceTower.from_run(self.run, self.checkpoints[checkpoint])
+            queries = last_items(self.everything, self.catalogue, PLACES[split])
+            figures[split + told] = rank_catalogue(
+                tower, self.catalogue, queries, self.max_history, (10,), tell_time=told == TOLD
             )
-            for split, place in (("validation", VALIDATION), ("test", TEST))
-            for suffix in (("", TOLD) if RunFolder.open(run).model.tower.request_time else ("",))
-        }
-        file.write_text(json.dumps(found, indent=2) + "\n")
-    return found
+            self.file.write_text(json.dumps(self.found, indent=2) + "\n")
+        return figures[split + told]
 
 
 def told_or_not(row: Row) -> dict[str, str]:
@@ -105,12 +125,15 @@ def row_of(name: str) -> Row:
     return ROWS[name.removesuffix(TOLD)]
 
 
-def chosen(evaluations: dict[str, Any], told: str, trains_on_validation: bool) -> dict[str, Any]:
-    """The checkpoint that validation chooses, the last one where validation was trained on, and the way there."""
-    curve = {step: found[f"validation{told}"]["ndcg@10"] for step, found in evaluations.items()}
+def chosen(figures: Figures, told: str, trains_on_validation: bool) -> dict[str, Any]:
+    """The checkpoint that validation chooses, the last one where validation was trained on, and the way there.
+
+    The test items are looked at for this checkpoint alone.
+    """
+    curve = {name: figures.of(name, "validation", told)["ndcg@10"] for name in figures.checkpoints}
     name = max(curve) if trains_on_validation else max(curve, key=lambda step: curve[step])
-    figures = {split: evaluations[name][f"{split}{told}"] for split in ("validation", "test")}
-    return {"checkpoint": name, **figures, "curve": {step.removeprefix("step-"): v for step, v in curve.items()}}
+    found = {split: figures.of(name, split, told) for split in PLACES}
+    return {"checkpoint": name, **found, "curve": {step.removeprefix("step-"): v for step, v in curve.items()}}
 
 
 def as_table(results: Results) -> str:

@@ -5,13 +5,14 @@ candidate, so its keys and values are computed once per request (context); each 
 itself (crossing). Up to rounding the result is the same, at about 1 / (L + 1) of the work per candidate.
 """
 
-from typing import Literal, NamedTuple, Optional
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
 
 from pinfm.model.layers.jagged import layout, pad, positions
-from pinfm.model.layers.transformer import Block, NoPositions, RotaryPositions
+from pinfm.model.layers.transformer import Block
 
 
 class Context(NamedTuple):
@@ -34,29 +35,15 @@ class DCAT(nn.Module):
     """A stack of blocks with a context and a crossing pass over the same weights.
 
     Args:
-        num_layers: number of blocks.
-        dim: D, the width.
-        num_heads: H.
-        dropout: in the blocks, while training.
-        mlp: kind of the blocks' pointwise half.
-        attention_gate: whether the blocks gate their attention.
-        positions: `rotary`, or `none` to leave order to causality.
+        blocks: of width D.
+        positions: RotaryPositions, or NoPositions to leave order to causality.
+        dim: D.
     """
 
-    def __init__(
-        self,
-        *,
-        num_layers: int,
-        dim: int,
-        num_heads: int,
-        dropout: float = 0.0,
-        mlp: Literal["gelu", "swiglu"] = "gelu",
-        attention_gate: bool = False,
-        positions: Literal["rotary", "none"] = "rotary",
-    ) -> None:
+    def __init__(self, blocks: Sequence[Block], positions: nn.Module, dim: int) -> None:
         super().__init__()
-        self.positions = (RotaryPositions if positions == "rotary" else NoPositions)(dim // num_heads)
-        self.blocks = nn.ModuleList([Block(dim, num_heads, dropout, mlp, attention_gate) for _ in range(num_layers)])
+        self.positions = positions
+        self.blocks = nn.ModuleList(blocks)
         self.final_norm = nn.LayerNorm(dim)
 
     def encode_context(self, x_TD: Tensor, lengths_U: Tensor) -> Context:

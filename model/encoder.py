@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent
-from pinfm.model.config import MIN_TEMPERATURE, ModelConfig
+from pinfm.model.config import MIN_TEMPERATURE, ModelConfig, TowerConfig
 from pinfm.model.dcat import DCAT, Context
 from pinfm.model.inputs import Candidates, History, Reads, own_histories
 from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
 from pinfm.model.layers.mlp import NormalizedMLP
 from pinfm.model.layers.tokens import NoRequestTime, RequestTime, TokenInput
+from pinfm.model.layers.transformer import Block, NoPositions, RotaryPositions
 from pinfm.model.schema import InputSchema
 
 # Parts of the encoder that only candidates use, so pretraining does not reach them: names in its state dict.
@@ -137,15 +138,7 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         raise UserError(
             "cold_start.content_fusion is on, but the dataset's items have no content vectors; switch it off."
         )
-    dcat = DCAT(
-        num_layers=tower.num_layers,
-        dim=tower.dim,
-        num_heads=tower.num_heads,
-        dropout=tower.dropout,
-        mlp=tower.mlp,
-        attention_gate=tower.attention_gate,
-        positions=tower.positions,
-    )
+    dcat = build_dcat(tower)
     return SequenceEncoder(
         tokens=TokenInput(
             item_dim=item_dim,
@@ -162,6 +155,16 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         heads=(NormalizedMLP(tower.dim, tower.out_dim), NormalizedMLP(item_dim, tower.out_dim)),
         temperature=tower.temperature,
     )
+
+
+def build_dcat(tower: TowerConfig) -> DCAT:
+    """The transformer that a config describes."""
+    positions = RotaryPositions if tower.positions == "rotary" else NoPositions
+    blocks = [
+        Block(tower.dim, tower.num_heads, tower.dropout, tower.mlp, tower.attention_gate)
+        for _ in range(tower.num_layers)
+    ]
+    return DCAT(blocks, positions(tower.dim // tower.num_heads), tower.dim)
 
 
 def _fusion(config: ModelConfig, dcat: DCAT) -> nn.Module:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
+from pinfm.model.encoder import build_dcat
 from pinfm.model.inputs import Candidates, History
 from pinfm.model.ranking.joint import build_model
 from pinfm.model.ranking.ranker import RankerFeatures
@@ -123,6 +124,11 @@ def joint_model(**options):
     content_dim = 3 if options.get("content") else 0
     model = build_model(config(**options), schema(content_dim), ITEM_DIM, FEATURE_DIM).eval()
     return roughen(model)
+
+
+def plain_dcat(dropout=0.0, **options):
+    """The transformer alone, without dropout unless asked."""
+    return build_dcat(TowerConfig(dropout=dropout, **options))
 
 
 def roughen(module):

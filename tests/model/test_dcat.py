@@ -4,10 +4,9 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from model_fakes import assert_same_gradients, gradients, roughen
+from model_fakes import assert_same_gradients, gradients, plain_dcat, roughen
 from reference import dcat_outputs, rotary
 
-from pinfm.model.dcat import DCAT
 from pinfm.model.inputs import own_histories
 from pinfm.model.layers.fusion import EarlyFusionWithToken
 
@@ -23,7 +22,7 @@ CASES = {
 
 
 def make_dcat(num_layers=2, num_heads=2, **variant):
-    return roughen(DCAT(num_layers=num_layers, dim=DIM, num_heads=num_heads, **variant)).eval()
+    return roughen(plain_dcat(num_layers=num_layers, dim=DIM, num_heads=num_heads, **variant)).eval()
 
 
 def assert_equals_reference(dcat, requests, tolerance, dtype=torch.float32):
@@ -160,7 +159,7 @@ def test_candidates_see_the_order_of_the_history():
 
 
 def test_dropout_acts_while_training_alone():
-    dcat = DCAT(num_layers=1, dim=DIM, num_heads=2, dropout=0.5)
+    dcat = plain_dcat(num_layers=1, dim=DIM, num_heads=2, dropout=0.5)
     rows, lengths = torch.randn(3, DIM), torch.tensor([3])
     assert not torch.equal(dcat.encode_context(rows, lengths).outputs, dcat.encode_context(rows, lengths).outputs)
     dcat.eval()

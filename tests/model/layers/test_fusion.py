@@ -4,10 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_fakes import roughen
+from model_fakes import plain_dcat, roughen
 from reference import causal_transformer, dcat_outputs, parts_read
 
-from pinfm.model.dcat import DCAT
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
 
@@ -34,7 +33,7 @@ def last_of(states):
 
 
 def make_dcat():
-    return roughen(DCAT(num_layers=2, dim=DIM, num_heads=2)).eval()
+    return roughen(plain_dcat(num_layers=2, dim=DIM, num_heads=2)).eval()
 
 
 @pytest.mark.parametrize(("fusion", "summary"), [(LiteMean, mean_of), (LiteLast, last_of)])

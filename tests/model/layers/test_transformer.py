@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from model_fakes import plain_dcat
 from reference import rotary
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pinfm.model.dcat import DCAT
 from pinfm.model.layers.transformer import RotaryPositions, attend_history_and_self, rotate
 
 
@@ -69,7 +69,7 @@ def test_keys_and_values_are_never_copied_per_candidate():
 
 
 def test_the_whole_crossing_never_copies_the_context():
-    dcat = DCAT(num_layers=2, dim=HEADS * HEAD_DIM, num_heads=HEADS)
+    dcat = plain_dcat(num_layers=2, dim=HEADS * HEAD_DIM, num_heads=HEADS)
     lengths = torch.tensor([LENGTH, 0, LENGTH])
     context = dcat.encode_context(torch.randn(2 * LENGTH, HEADS * HEAD_DIM), lengths)
     counts = torch.full([3], CANDIDATES)
@@ -99,7 +99,7 @@ def test_inner_products_depend_on_distances_alone():
 
 
 def test_keys_and_queries_turn_and_values_do_not():
-    dcat = DCAT(num_layers=1, dim=8, num_heads=2)
+    dcat = plain_dcat(num_layers=1, dim=8, num_heads=2)
     row = torch.randn(8)
     context = dcat.encode_context(row.expand(3, 8), torch.tensor([3]))
     keys, values = context.keys[0][0], context.values[0][0]
