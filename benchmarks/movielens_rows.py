@@ -36,6 +36,7 @@ PUBLISHED = (
 )
 
 SHORT = ("--pretrain.epochs", "6")
+WIDE = ("--tower.dim", "256", "--tower.num_heads", "8", "--tower.dropout", "0.4")
 
 
 def _rows() -> tuple[Row, ...]:
@@ -55,6 +56,13 @@ def _rows() -> tuple[Row, ...]:
         short("no_request_time", "never told the target's time", "--tower.request_time", "false", request_time=False),
         short("gelu", "GPT-2's pointwise half", "--tower.mlp", "gelu"),
         short("attention_gate", "attention gated as in HSTU", "--tower.attention_gate", "true"),
+        short("wide", "twice the width, dropout 0.4", *WIDE),
+        Row(
+            name="long",
+            told="histories of 400; 6 epochs",
+            flags=(*SHORT, "--max_history", "400", "--pretrain.segment_length", "400"),
+            max_history=400,
+        ),
         short("multi_token", "+ multi-token loss", "--pretrain.multi_token_weight", "1"),
         short(
             "future_token",
