@@ -8,9 +8,9 @@ itself (crossing). Up to rounding the result is the same, at about 1 / (L + 1) o
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-import torch
 from torch import Tensor, nn
 
+from pinfm.model.layers.attention import attention_mask
 from pinfm.model.layers.jagged import layout, pad, positions
 from pinfm.model.layers.transformer import Block
 
@@ -86,9 +86,9 @@ class DCAT(nn.Module):
             visible_N = context.lengths[where.owners]
         angles_N = self.positions(visible_N)
         visible_UC = pad(visible_N[:, None], where)[:, :, 0]
-        hidden_UCL = torch.arange(context.keys[0].size(2), device=x_ND.device) >= visible_UC[:, :, None]
+        mask_U1CL = attention_mask(visible_UC, context.keys[0])
         for i, block in enumerate(self.blocks):
             keys, values = context.keys[i], context.values[i]
-            x_ND = block.cross(x_ND, angles_N, where, keys, values, hidden_UCL)  # type: ignore[operator]
+            x_ND = block.cross(x_ND, angles_N, where, keys, values, mask_U1CL)  # type: ignore[operator]
         output_ND: Tensor = self.final_norm(x_ND)
         return output_ND

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pinfm.model.layers.attention import attend_history_and_self
 from pinfm.model.layers.jagged import Layout, pad, unpad
 from pinfm.model.layers.mlp import feed_forward
 
@@ -70,7 +71,7 @@ class Block(nn.Module):
         where: Layout,
         keys_UHLd: Tensor,
         values_UHLd: Tensor,
-        hidden_UCL: Tensor,
+        mask_U1CL: Tensor,
     ) -> Tensor:
         """Each candidate attends to its request's history and to itself, and to no other candidate.
 
@@ -80,14 +81,14 @@ class Block(nn.Module):
             where: layout of the candidates in (U, C).
             keys_UHLd: the history's keys in this layer.
             values_UHLd: the history's values in this layer.
-            hidden_UCL: bool, true where a candidate must not look: padding, and events after its request.
+            mask_U1CL: from `attention_mask`: hides padding, and events after a candidate's request.
 
         Returns:
             (N, D).
         """
         normed_ND = self.attention_norm(x_ND)
         query, key, value = self._project(normed_ND, angles_N, where)
-        attended_UHCd = attend_history_and_self(query, key, value, keys_UHLd, values_UHLd, hidden_UCL)
+        attended_UHCd = attend_history_and_self(query, key, value, keys_UHLd, values_UHLd, mask_U1CL)
         return self._finish(x_ND, normed_ND, attended_UHCd, where)
 
     def _project(self, normed_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor, Tensor]:
@@ -130,31 +131,6 @@ class NoGate(nn.Module):
     def forward(self, attended_TD: Tensor, normed_TD: Tensor) -> Tensor:
         """See `SiluGate`."""
         return attended_TD
-
-
-def attend_history_and_self(
-    query_UHCd: Tensor,
-    key_UHCd: Tensor,
-    value_UHCd: Tensor,
-    keys_UHLd: Tensor,
-    values_UHLd: Tensor,
-    hidden_UCL: Tensor,
-) -> Tensor:
-    """Softmax attention of every candidate over [its request's history, itself].
-
-    All candidates of a request meet its keys in one matrix product: K and V of a history are read once and never
-    copied. The candidate's own key is one more column of the softmax.
-
-    Returns:
-        (U, H, C, d).
-    """
-    scale = query_UHCd.size(3) ** -0.5
-    history_UHCL = torch.matmul(query_UHCd, keys_UHLd.transpose(2, 3)) * scale
-    history_UHCL = history_UHCL.masked_fill(hidden_UCL[:, None], float("-inf"))
-    self_UHC1 = (query_UHCd * key_UHCd).sum(-1, keepdim=True) * scale
-    weights = torch.softmax(torch.cat([history_UHCL, self_UHC1], dim=-1), dim=-1)
-    max_length = keys_UHLd.size(2)
-    return torch.matmul(weights[..., :max_length], values_UHLd) + weights[..., max_length:] * value_UHCd
 
 
 class RotaryPositions(nn.Module):

@@ -1,0 +1,106 @@
+"""DCAT's crossing attention: every candidate looks at its request's history and at itself, and at no other candidate.
+
+    U  requests     H  heads     C  most candidates of a request     L  longest history     d  width of a head
+
+All candidates of a request meet its keys in one product, so K and V of a history are read once and never copied. On a
+CPU, PyTorch's fused attention does it in blocks and never holds the (U, H, C, L) scores; it also returns the log of the
+softmax's denominator, with which the candidate's own key, one more column of the softmax, is merged in afterwards:
+
+    lse' = log(e^lse + e^s)      out' = out + e^(s - lse') (v - out)      s = <q, k> / sqrt(d), of the candidate itself
+
+The gradient needs no second kernel: the fused backward makes probabilities of scores and a denominator, and reads the
+output for the sum of a row, so that given out' and lse' in place of out and lse it returns the history's part exactly.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def attention_mask(visible_UC: Tensor, keys_UHLd: Tensor) -> Tensor:
+    """What hides padding and events after a candidate's request.
+
+    Args:
+        visible_UC: int64, how many of its history's oldest events each candidate sees.
+        keys_UHLd: the histories' keys, for their number, type and device.
+
+    Returns:
+        (U, 1, C, L), to be added to the scores: 0 where a candidate may look, -1e9 where not.
+    """
+    length = keys_UHLd.size(2)
+    hidden_UCL = torch.arange(length, device=visible_UC.device) >= visible_UC[:, :, None]
+    mask_UCL = torch.zeros(hidden_UCL.shape, dtype=keys_UHLd.dtype, device=keys_UHLd.device)
+    # Finite, so that an empty history has a denominator; beside it the candidate itself has all the weight.
+    return mask_UCL.masked_fill_(hidden_UCL, -1e9)[:, None]
+
+
+def attend_history_and_self(
+    query_UHCd: Tensor,
+    key_UHCd: Tensor,
+    value_UHCd: Tensor,
+    keys_UHLd: Tensor,
+    values_UHLd: Tensor,
+    mask_U1CL: Tensor,
+) -> Tensor:
+    """Softmax attention of every candidate over [its request's history, itself].
+
+    Args:
+        query_UHCd: the candidates' queries.
+        key_UHCd: their own keys.
+        value_UHCd: their own values.
+        keys_UHLd: the histories' keys.
+        values_UHLd: the histories' values.
+        mask_U1CL: from `attention_mask`.
+
+    Returns:
+        (U, H, C, d).
+    """
+    if query_UHCd.device.type != "cpu":
+        return _attend_in_products(query_UHCd, key_UHCd, value_UHCd, keys_UHLd, values_UHLd, mask_U1CL)
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return _attend_fused(query_UHCd, key_UHCd, value_UHCd, keys_UHLd, values_UHLd, mask_U1CL)[0]
+    result: Tensor = _Fused.apply(query_UHCd, key_UHCd, value_UHCd, keys_UHLd, values_UHLd, mask_U1CL)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _attend_in_products(
+    query_UHCd: Tensor, key_UHCd: Tensor, value_UHCd: Tensor, keys_UHLd: Tensor, values_UHLd: Tensor, mask_U1CL: Tensor
+) -> Tensor:
+    """In plain products, which any device has."""
+    scale = query_UHCd.size(3) ** -0.5
+    history_UHCL = torch.matmul(query_UHCd, keys_UHLd.transpose(2, 3)) * scale + mask_U1CL
+    self_UHC1 = (query_UHCd * key_UHCd).sum(-1, keepdim=True) * scale
+    weights = torch.softmax(torch.cat([history_UHCL, self_UHC1], dim=-1), dim=-1)
+    max_length = keys_UHLd.size(2)
+    return torch.matmul(weights[..., :max_length], values_UHLd) + weights[..., max_length:] * value_UHCd
+
+
+def _attend_fused(
+    query_UHCd: Tensor, key_UHCd: Tensor, value_UHCd: Tensor, keys_UHLd: Tensor, values_UHLd: Tensor, mask_U1CL: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The output, lse' (U, H, C) and the candidate's own share of the softmax (U, H, C, 1)."""
+    history_UHCd, lse_UHC = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query_UHCd, keys_UHLd, values_UHLd, 0.0, False, attn_mask=mask_U1CL
+    )
+    self_UHC = (query_UHCd * key_UHCd).sum(-1).to(lse_UHC.dtype) * query_UHCd.size(3) ** -0.5
+    lse_UHC = torch.logaddexp(lse_UHC, self_UHC)
+    share_UHC1 = torch.exp(self_UHC - lse_UHC)[..., None].to(query_UHCd.dtype)
+    return history_UHCd + share_UHC1 * (value_UHCd - history_UHCd), lse_UHC, share_UHC1
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        output, lse, share = _attend_fused(*inputs)
+        ctx.save_for_backward(*inputs, output, lse, share)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, None]:
+        query, key, value, keys, values, mask, output, lse, share = ctx.saved_tensors
+        grad_query, grad_keys, grad_values = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            grad, query, keys, values, output, lse, 0.0, False, attn_mask=mask
+        )
+        grad_self = share * (grad * (value - output)).sum(-1, keepdim=True) * query.size(3) ** -0.5
+        return grad_query + grad_self * key, grad_self * query, share * grad, grad_keys, grad_values, None
