@@ -1,0 +1,229 @@
+r"""How much faster is DCAT than self-attention over [history, candidate], and how near to what the machine can do?
+
+    uv run --extra cpu python -m benchmarks.dcat --quick --report dcat.json
+
+The three forms of `benchmarks/dcat_forms.py` run on the same weights, inputs and threads, taking turns; a figure is the
+median over the repeats. The two slow forms score a sample of the candidates, because their time is proportional to it.
+"""
+
+import argparse
+import gc
+import json
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmarks.dcat_forms import FORMS, Rows, needed_flops
+from benchmarks.runs import table
+from pinfm.model.config import TowerConfig
+from pinfm.model.dcat import DCAT
+from pinfm.model.encoder import build_dcat
+from pinfm.train.manifest import git_revision, hardware, versions
+
+TOWER = TowerConfig(num_layers=6, dim=256, num_heads=8, dropout=0.0)
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# Candidates that a form scores at a time: more would cost minutes or gigabytes and change nothing per candidate.
+SAMPLE = {"self_attention": 32, "copied": 128, "grouped": None}
+COLUMNS = (
+    *("mode", "dtype", "lengths", "history", "candidates", "users", "impl"),
+    *("candidates_per_s", "ratio_to_self_attention", "share_of_peak", "peak_mib", "max_rel_diff"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One setting of the sweep.
+
+    Args:
+        mode: `inference`, or `training` for forward and backward.
+        lengths: `full`, or `ragged` for histories and candidate counts with a long tail below the maximum.
+        history: most events of a user.
+        candidates: most candidates of a user.
+        users: in the batch.
+    """
+
+    mode: str = "inference"
+    lengths: str = "full"
+    history: int = 256
+    candidates: int = 1000
+    users: int = 1
+
+
+HEADLINE = Shape()
+QUICK = (
+    HEADLINE,
+    Shape(users=8, candidates=100),
+    Shape(mode="training", users=64, candidates=16),
+    Shape(users=64, candidates=100, lengths="ragged"),
+)
+
+
+@dataclass
+class Measured:
+    """What was seen of one form at one precision.
+
+    Args:
+        rows: its input.
+        seconds: of each repeat.
+        output: (N, D) of the first repeat.
+        peak_mib: memory above what was held before, of the first repeat.
+    """
+
+    rows: Rows
+    seconds: list[float] = field(default_factory=list)
+    output: Tensor | None = None
+    peak_mib: float = 0.0
+
+
+def main() -> None:
+    """Measures the shapes asked for, prints them, and writes the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the headline and three more rows, under a minute")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--report", type=Path, help="JSON file to write")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    rows = []
+    for shape in tqdm(QUICK if args.quick else list(sweep()), unit="shape", disable=None):
+        rows += measure(shape, args.repeats)
+    print(table(COLUMNS, ([_shown(row[name]) for name in COLUMNS] for row in rows)))
+    if args.report is not None:
+        made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions(), "threads": args.threads}
+        args.report.write_text(json.dumps({**made_with, "tower": asdict(TOWER), "rows": rows}, indent=2) + "\n")
+
+
+def sweep() -> Iterator[Shape]:
+    """All shapes; training at the candidates that a training batch has."""
+    for mode, lengths, history, candidates, users in product(
+        ("inference", "training"), ("full", "ragged"), (64, 256, 512, 1024), (1, 10, 16, 100, 1000), (1, 8, 64)
+    ):
+        if mode == "inference" or candidates <= 16:
+            yield Shape(mode=mode, lengths=lengths, history=history, candidates=candidates, users=users)
+
+
+def measure(shape: Shape, repeats: int) -> list[dict[str, Any]]:
+    """The report's rows of one shape: every form at every precision.
+
+    Args:
+        shape: what to run.
+        repeats: turns that each form has.
+    """
+    torch.manual_seed(0)
+    dcats = {name: build_dcat(TOWER).eval().to(dtype) for name, dtype in DTYPES.items()}
+    dcats["bf16"].load_state_dict(dcats["fp32"].state_dict())
+    rows = random_rows(shape)
+    seen = {(dtype, impl): Measured(sample(rows, SAMPLE[impl], DTYPES[dtype])) for dtype in DTYPES for impl in FORMS}
+    peak: dict[str, list[float]] = {dtype: [] for dtype in DTYPES}
+    for _ in range(repeats):
+        for dtype, kind in DTYPES.items():
+            peak[dtype].append(product_flops(kind))
+        for (dtype, impl), measured in seen.items():
+            run_once(dcats[dtype], impl, shape.mode, measured)
+    rates = {key: len(m.rows.candidates) / statistics.median(m.seconds) for key, m in seen.items()}
+    report = []
+    for (dtype, impl), measured in seen.items():
+        needed = needed_flops(measured.rows, TOWER.dim, TOWER.num_layers) * (3 if shape.mode == "training" else 1)
+        flops = needed / statistics.median(measured.seconds)
+        report.append(
+            {
+                **asdict(shape),
+                "dtype": dtype,
+                "impl": impl,
+                "candidates_per_s": rates[dtype, impl],
+                "ratio_to_self_attention": rates[dtype, impl] / rates["fp32", "self_attention"],
+                # The slow forms compute far more than is needed.
+                "share_of_peak": flops / statistics.median(peak[dtype]) if impl == "grouped" else None,
+                "peak_mib": measured.peak_mib,
+                "max_rel_diff": largest_difference(measured, seen["fp32", "self_attention"]),
+            }
+        )
+    return report
+
+
+def random_rows(shape: Shape) -> Rows:
+    """Random tokens; ragged lengths are a log-normal share of the shape's, with a median of a quarter, at most all."""
+    share = torch.ones(2, shape.users)
+    if shape.lengths == "ragged":
+        share = (torch.randn(2, shape.users) - 1.4).exp().clamp(max=1.0)
+    lengths_U, counts_U = ((part * most).ceil().long() for part, most in zip(share, _most(shape), strict=True))
+    events, candidates = (torch.randn(int(n.sum()), TOWER.dim) for n in (lengths_U, counts_U))
+    return Rows(events, lengths_U, candidates, counts_U)
+
+
+def sample(rows: Rows, most: int | None, dtype: torch.dtype) -> Rows:
+    """The first candidates of the first users, as many as a form scores at a time."""
+    events, lengths_U, candidates, counts_U = rows
+    if most is not None:
+        before_U = counts_U.cumsum(0) - counts_U
+        counts_U = (most - before_U).clamp(min=0).minimum(counts_U)
+        lengths_U, counts_U = lengths_U[counts_U > 0], counts_U[counts_U > 0]
+    return Rows(events[: lengths_U.sum()].to(dtype), lengths_U, candidates[: counts_U.sum()].to(dtype), counts_U)
+
+
+def run_once(dcat: DCAT, impl: str, mode: str, measured: Measured) -> None:
+    """One turn of one form, timed."""
+    rows = measured.rows
+    if mode == "training":
+        rows = rows._replace(events=rows.events.requires_grad_(), candidates=rows.candidates.requires_grad_())
+    with torch.set_grad_enabled(mode == "training"):
+        held = _reset_peak()
+        start = time.perf_counter()
+        output = FORMS[impl](dcat, rows)
+        if mode == "training":
+            output.float().square().mean().backward()
+        measured.seconds.append(time.perf_counter() - start)
+    if measured.output is None:
+        measured.output, measured.peak_mib = output.detach().float(), _peak_mib() - held
+    dcat.zero_grad()
+
+
+def product_flops(dtype: torch.dtype) -> float:
+    """FLOP/s of a large matrix product, the machine's practical peak."""
+    a, b = torch.randn(2, 2048, 2048).to(dtype)
+    start = time.perf_counter()
+    a @ b
+    return 2.0 * 2048**3 / (time.perf_counter() - start)
+
+
+def largest_difference(measured: Measured, reference: Measured) -> float:
+    """The largest difference on the candidates that both scored, relative to the largest value."""
+    assert measured.output is not None
+    assert reference.output is not None
+    n = min(len(measured.output), len(reference.output))
+    difference = (measured.output[:n] - reference.output[:n]).abs().max()
+    return float(difference / reference.output[:n].abs().max())
+
+
+def _most(shape: Shape) -> Iterable[int]:
+    return shape.history, shape.candidates
+
+
+def _reset_peak() -> float:
+    """Sets the kernel's record of this process's peak memory back; MiB held now."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    return _peak_mib()
+
+
+def _peak_mib() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def _shown(value: float | str | None) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Three ways to score candidates with one transformer, on the same weights, and what each has to compute.
+
+Each takes the events and candidates of U users as jagged rows and gives one row per candidate:
+
+    self_attention   the causal transformer over [history, candidate], once for every candidate
+    copied           the history once, its keys and values copied for every candidate
+    grouped          DCAT as it is served: the candidates of a user meet one copy of the keys and values
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pinfm.model.dcat import DCAT, Context
+from pinfm.model.layers.jagged import positions, starts
+
+
+class Rows(NamedTuple):
+    """Tokens of U users.
+
+    Args:
+        events: (T, D), the histories one after the other.
+        event_lengths: (U,) int64.
+        candidates: (N, D), grouped by user.
+        candidate_lengths: (U,) int64.
+    """
+
+    events: Tensor
+    event_lengths: Tensor
+    candidates: Tensor
+    candidate_lengths: Tensor
+
+
+Form = Callable[[DCAT, Rows], Tensor]
+
+
+def self_attention(dcat: DCAT, rows: Rows) -> Tensor:
+    """(N, D): every candidate behind a copy of its user's history."""
+    user_N = torch.repeat_interleave(rows.candidate_lengths)
+    history_N = rows.event_lengths[user_N]
+    candidate_S = torch.repeat_interleave(history_N + 1)  # S rows of all sequences
+    place_S = positions(history_N + 1, candidate_S)
+    event_S = starts(rows.event_lengths)[user_N][candidate_S] + place_S
+    source_S = torch.where(place_S < history_N[candidate_S], event_S, len(rows.events) + candidate_S)
+    sequences = torch.cat([rows.events, rows.candidates])[source_S]
+    return dcat.encode_context(sequences, history_N + 1).outputs[place_S == history_N[candidate_S]]
+
+
+def copied(dcat: DCAT, rows: Rows) -> Tensor:
+    """(N, D): every candidate is a request of its own, with its own keys and values."""
+    context = dcat.encode_context(rows.events, rows.event_lengths)
+    user_N = torch.repeat_interleave(rows.candidate_lengths)
+    keys, values = ([block[user_N] for block in blocks] for blocks in (context.keys, context.values))
+    own = Context(context.lengths[user_N], context.outputs, keys, values)
+    return dcat.cross(own, rows.candidates, torch.ones_like(user_N))
+
+
+def grouped(dcat: DCAT, rows: Rows) -> Tensor:
+    """(N, D): as served."""
+    return dcat.cross(dcat.encode_context(rows.events, rows.event_lengths), rows.candidates, rows.candidate_lengths)
+
+
+FORMS: dict[str, Form] = {"self_attention": self_attention, "copied": copied, "grouped": grouped}
+
+
+def needed_flops(rows: Rows, dim: int, num_layers: int) -> float:
+    """Floating-point operations of `grouped` on real tokens: 24 D^2 a row and layer, 4 D a pair that attends."""
+    lengths_U, counts_U = rows.event_lengths.double(), rows.candidate_lengths.double()
+    pairs = (lengths_U * (lengths_U + 1) / 2).sum() + (counts_U * (lengths_U + 1)).sum()
+    tokens = len(rows.events) + len(rows.candidates)
+    return num_layers * (24.0 * dim**2 * tokens + 4.0 * dim * float(pairs))

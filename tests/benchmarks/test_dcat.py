@@ -1,0 +1,64 @@
+"""The three forms give the same rows, and the benchmark tells what it says."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks import dcat
+from benchmarks.dcat import Shape, random_rows, sample
+from benchmarks.dcat_forms import FORMS, Rows, needed_flops
+from pinfm.model.config import TowerConfig
+from pinfm.model.encoder import build_dcat
+
+DIM = 16
+
+
+def rows_of(histories, counts):
+    events, candidates = torch.randn(sum(histories), DIM), torch.randn(sum(counts), DIM)
+    return Rows(events, torch.tensor(histories), candidates, torch.tensor(counts))
+
+
+@pytest.mark.parametrize("form", ["copied", "grouped"])
+@torch.no_grad()
+def test_forms_agree(form):
+    transformer = build_dcat(TowerConfig(num_layers=2, dim=DIM, num_heads=2, dropout=0.0))
+    rows = rows_of([5, 0, 9], [2, 3, 1])
+    torch.testing.assert_close(FORMS[form](transformer, rows), FORMS["self_attention"](transformer, rows))
+
+
+def test_flops_are_counted_by_tokens_and_pairs():
+    # 3 events and 2 candidates: 6 + 2 x 4 pairs.
+    assert needed_flops(rows_of([3], [2]), dim=DIM, num_layers=2) == 2 * (24 * DIM**2 * 5 + 4 * DIM * 14)
+
+
+def test_a_sample_is_the_first_candidates_of_the_first_users():
+    rows = rows_of([5, 4, 9], [2, 3, 1])
+    part = sample(rows, 3, torch.float32)
+    assert (part.event_lengths.tolist(), part.candidate_lengths.tolist()) == ([5, 4], [2, 1])
+    assert torch.equal(part.events, rows.events[:9])
+    assert torch.equal(part.candidates, rows.candidates[:3])
+    assert len(sample(rows, None, torch.float32).candidates) == 6
+
+
+def test_ragged_lengths_stay_below_the_shape():
+    rows = random_rows(Shape(lengths="ragged", users=200, history=64, candidates=10))
+    for lengths, most in ((rows.event_lengths, 64), (rows.candidate_lengths, 10)):
+        assert 1 <= lengths.min() < lengths.median() < lengths.max() == most
+
+
+def test_the_report_has_a_row_a_form_and_precision(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(dcat, "TOWER", replace(dcat.TOWER, num_layers=1, dim=DIM, num_heads=2))
+    monkeypatch.setattr(dcat, "QUICK", (Shape(mode="training", users=2, history=8, candidates=4),))
+    report = tmp_path / "report.json"
+    monkeypatch.setattr("sys.argv", ["dcat", "--quick", "--repeats", "2", "--report", str(report)])
+    dcat.main()
+    rows = json.loads(report.read_text())["rows"]
+    assert [(row["dtype"], row["impl"]) for row in rows] == [(d, f) for d in ("fp32", "bf16") for f in FORMS]
+    assert all(set(dcat.COLUMNS) == set(row) for row in rows)
+    assert rows[0]["ratio_to_self_attention"] == 1.0
+    assert rows[0]["max_rel_diff"] == 0.0
+    assert max(row["max_rel_diff"] for row in rows[:3]) < 1e-5
+    assert 0 < min(row["max_rel_diff"] for row in rows[3:]) < 0.1
+    assert capsys.readouterr().out.count("| training |") == 6
