@@ -45,7 +45,7 @@ def self_attention(dcat: DCAT, rows: Rows) -> Tensor:
     event_S = starts(rows.event_lengths)[user_N][candidate_S] + place_S
     source_S = torch.where(place_S < history_N[candidate_S], event_S, len(rows.events) + candidate_S)
     sequences = torch.cat([rows.events, rows.candidates])[source_S]
-    return dcat.encode_context(sequences, history_N + 1).outputs[place_S == history_N[candidate_S]]
+    return dcat.outputs(dcat.encode_context(sequences, history_N + 1))[place_S == history_N[candidate_S]]
 
 
 def copied(dcat: DCAT, rows: Rows) -> Tensor:
@@ -53,7 +53,7 @@ def copied(dcat: DCAT, rows: Rows) -> Tensor:
     context = dcat.encode_context(rows.events, rows.event_lengths)
     user_N = torch.repeat_interleave(rows.candidate_lengths)
     keys, values = ([block[user_N] for block in blocks] for blocks in (context.keys, context.values))
-    own = Context(context.lengths[user_N], context.outputs, keys, values)
+    own = Context(context.lengths[user_N], context.rows, keys, values)
     return dcat.cross(own, rows.candidates, torch.ones_like(user_N))
 
 

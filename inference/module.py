@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pinfm.embeddings.lookup import MultiHashEmbedding
 from pinfm.model.inputs import Candidates, History, own_histories
+from pinfm.model.ranking.joint import FusedRanker, PlainRanker
 from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
 
@@ -16,7 +17,7 @@ class ScoringModule(nn.Module):
     """Lookups and the dense model behind one dictionary of tensors.
 
     Args:
-        model: FusedRanker or PlainRanker, the very module that was trained.
+        model: the very module that was trained.
         item_tables: item ids -> vectors.
         feature_tables: one lookup per categorical feature; `user_id` among them.
         schema: tasks and features.
@@ -31,7 +32,7 @@ class ScoringModule(nn.Module):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: FusedRanker | PlainRanker,
         item_tables: MultiHashEmbedding,
         feature_tables: dict[str, MultiHashEmbedding],
         schema: InputSchema,
@@ -85,8 +86,8 @@ class ScoringModule(nn.Module):
         num_events = history.item_id.size(0)
         features = self._features(inputs)
         reads = own_histories(history.lengths)
-        output = self.model(history, candidates, vectors[:num_events], vectors[num_events:], features, reads)
-        probabilities = torch.sigmoid(output.logits)
+        logits = self.model.score(history, candidates, vectors[:num_events], vectors[num_events:], features, reads)
+        probabilities = torch.sigmoid(logits)
         return {task: probabilities[:, i] for i, task in enumerate(self.tasks)}
 
     def _features(self, inputs: dict[str, Tensor]) -> RankerFeatures:

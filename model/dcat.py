@@ -20,13 +20,13 @@ class Context(NamedTuple):
 
     Args:
         lengths: (U,) int64.
-        outputs: (T, D), the last layer's output for every event, after the final norm.
+        rows: (T, D), the last layer's input; `DCAT.outputs` finishes it where somebody asks.
         keys: of each layer, (U, H, L, d).
         values: of each layer, (U, H, L, d).
     """
 
     lengths: Tensor
-    outputs: Tensor
+    rows: Tensor
     keys: list[Tensor]
     values: list[Tensor]
 
@@ -57,11 +57,29 @@ class DCAT(nn.Module):
         angles_T = self.positions(positions(lengths_U, where.owners))
         keys: list[Tensor] = []
         values: list[Tensor] = []
-        for block in self.blocks:  # a ModuleList forgets the type of its modules
-            x_TD, key, value = block.context(x_TD, angles_T, where)  # type: ignore[operator]
+        last = len(self.blocks) - 1
+        for i, block in enumerate(self.blocks):  # a ModuleList forgets the type of its modules
+            normed_TD = block.attention_norm(x_TD)  # type: ignore[operator]
+            key, value = block.keys_and_values(normed_TD, angles_T, where)  # type: ignore[operator]
             keys.append(key)
             values.append(value)
-        return Context(lengths_U, self.final_norm(x_TD), keys, values)
+            if i < last:
+                x_TD = block.context(x_TD, normed_TD, angles_T, where, key, value)  # type: ignore[operator]
+        return Context(lengths_U, x_TD, keys, values)
+
+    def outputs(self, context: Context) -> Tensor:
+        """(T, D): the last layer's output for every event, after the final norm.
+
+        Candidates need keys and values alone, so serving never computes it.
+        """
+        where = layout(context.lengths)
+        angles_T = self.positions(positions(context.lengths, where.owners))
+        block = self.blocks[-1]
+        normed_TD = block.attention_norm(context.rows)  # type: ignore[operator]
+        output_TD: Tensor = self.final_norm(
+            block.context(context.rows, normed_TD, angles_T, where, context.keys[-1], context.values[-1])  # type: ignore[operator]
+        )
+        return output_TD
 
     def cross(
         self,

@@ -114,7 +114,8 @@ class SequenceEncoder(nn.Module):
         Returns:
             (T, O), each of length 1.
         """
-        states_TO: Tensor = self.phi_out(self.request_time(context.outputs, gap_T))
+        outputs_TD = self.fusion.outputs(context)  # type: ignore[operator]
+        states_TO: Tensor = self.phi_out(self.request_time(outputs_TD, gap_T))
         return states_TO
 
     def temperature(self) -> Tensor:

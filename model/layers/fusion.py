@@ -28,6 +28,10 @@ class EarlyFusion(nn.Module):
         """Encodes the events of each request."""
         return self.dcat.encode_context(x_TD, lengths_U)
 
+    def outputs(self, context: Context) -> Tensor:
+        """(T, D): the transformer's output for every event."""
+        return self.dcat.outputs(context)
+
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D): each candidate's token after it has seen its part of the history."""
         visible_N = torch.repeat_interleave(reads.visible, lengths_U)
@@ -51,16 +55,17 @@ class EarlyFusionWithToken(nn.Module):
         self.token_D = nn.Parameter(torch.randn(dim))
 
     def encode(self, x_TD: Tensor, lengths_U: Tensor) -> Context:
-        """Encodes the events of each request and the token after them; `outputs` holds the events' rows."""
+        """Encodes the events of each request and the token after them."""
         num_events, num_requests = x_TD.size(0), lengths_U.size(0)
-        ends_U = starts(lengths_U) + lengths_U + torch.arange(num_requests, device=lengths_U.device)
-        shift_T = torch.repeat_interleave(lengths_U)
-        event_rows_T = torch.arange(num_events, device=lengths_U.device) + shift_T
+        ends_U = starts(lengths_U + 1) + lengths_U
         x = torch.zeros(num_events + num_requests, x_TD.size(1), dtype=x_TD.dtype, device=x_TD.device)
-        x = x.index_copy(0, event_rows_T, x_TD)
+        x = x.index_copy(0, event_rows(lengths_U), x_TD)
         x = x.index_copy(0, ends_U, self.token_D.to(x_TD.dtype)[None, :].expand(num_requests, -1))
-        context = self.dcat.encode_context(x, lengths_U + 1)
-        return Context(context.lengths, context.outputs[event_rows_T], context.keys, context.values)
+        return self.dcat.encode_context(x, lengths_U + 1)
+
+    def outputs(self, context: Context) -> Tensor:
+        """(T, D): the transformer's output for every event, without the tokens' rows."""
+        return self.dcat.outputs(context)[event_rows(context.lengths - 1)]
 
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D): each candidate's token after it has seen its whole history and the learnable token.
@@ -82,13 +87,18 @@ class LiteMean(nn.Module):
         self.dcat = dcat
 
     def encode(self, x_TD: Tensor, lengths_U: Tensor) -> Context:
-        """Encodes the events of each request."""
-        return self.dcat.encode_context(x_TD, lengths_U)
+        """Encodes the events of each request, to the end: `rows` are the transformer's output."""
+        context = self.dcat.encode_context(x_TD, lengths_U)
+        return Context(context.lengths, self.dcat.outputs(context), context.keys, context.values)
+
+    def outputs(self, context: Context) -> Tensor:
+        """(T, D): the transformer's output for every event."""
+        return context.rows
 
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D); the tokens are not read."""
         where = layout(context.lengths)
-        outputs_ULD = pad(context.outputs, where)[reads.history]
+        outputs_ULD = pad(context.rows, where)[reads.history]
         visible_UL = torch.arange(where.max_length, device=tokens_ND.device) < reads.visible[:, None]
         sums_UD = torch.bmm(visible_UL[:, None].to(outputs_ULD.dtype), outputs_ULD)[:, 0]
         means_UD = sums_UD / reads.visible.clamp(min=1)[:, None]
@@ -107,13 +117,18 @@ class LiteLast(nn.Module):
         self.dcat = dcat
 
     def encode(self, x_TD: Tensor, lengths_U: Tensor) -> Context:
-        """Encodes the events of each request."""
-        return self.dcat.encode_context(x_TD, lengths_U)
+        """Encodes the events of each request, to the end: `rows` are the transformer's output."""
+        context = self.dcat.encode_context(x_TD, lengths_U)
+        return Context(context.lengths, self.dcat.outputs(context), context.keys, context.values)
+
+    def outputs(self, context: Context) -> Tensor:
+        """(T, D): the transformer's output for every event."""
+        return context.rows
 
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D); the tokens are not read."""
         # Row 0 stands for the empty history.
-        outputs = torch.cat([context.outputs.new_zeros([1, tokens_ND.size(1)]), context.outputs])
+        outputs = torch.cat([context.rows.new_zeros([1, tokens_ND.size(1)]), context.rows])
         newest_U = (starts(context.lengths)[reads.history] + reads.visible) * (reads.visible > 0)
         return outputs[newest_U[torch.repeat_interleave(lengths_U)]]
 
@@ -121,3 +136,9 @@ class LiteLast(nn.Module):
 def candidates_per_history(context: Context, reads: Reads, lengths_U: Tensor) -> Tensor:
     """(S,) int64: the candidates of all requests that read a history."""
     return torch.zeros_like(context.lengths).index_add(0, reads.history, lengths_U)
+
+
+def event_rows(lengths_U: Tensor) -> Tensor:
+    """(T,) int64: the row of each event where a token follows each of the histories."""
+    owner_T = torch.repeat_interleave(lengths_U)
+    return torch.arange(owner_T.size(0), device=lengths_U.device) + owner_T

@@ -47,22 +47,50 @@ class Block(nn.Module):
         self.mlp = feed_forward(mlp, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def context(self, x_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor, Tensor]:
-        """Causal self-attention over the histories.
+    def keys_and_values(self, normed_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor]:
+        """What later rows of a sequence need of the histories.
 
         Args:
-            x_TD: event rows.
+            normed_TD: `attention_norm` of the event rows.
             angles_T: (T, 2, d / 2) from `RotaryPositions`.
             where: layout of the events in (U, L).
 
         Returns:
-            The block's output (T, D), then its keys and its values (U, H, L, d).
+            Keys and values, each (U, H, L, d).
         """
-        normed_TD = self.attention_norm(x_TD)
-        query, key, value = self._project(normed_TD, angles_T, where)
+        dim = normed_TD.size(1)
+        projected = F.linear(normed_TD, self.query_key_value.weight[dim:], self.query_key_value.bias[dim:])
+        key, value = self._heads(projected, 1, angles_T, where)
+        return key, value
+
+    def context(
+        self,
+        x_TD: Tensor,
+        normed_TD: Tensor,
+        angles_T: Tensor,
+        where: Layout,
+        keys_UHLd: Tensor,
+        values_UHLd: Tensor,
+    ) -> Tensor:
+        """Causal self-attention over the histories.
+
+        Args:
+            x_TD: event rows.
+            normed_TD: `attention_norm` of them.
+            angles_T: (T, 2, d / 2) from `RotaryPositions`.
+            where: layout of the events in (U, L).
+            keys_UHLd: of the same rows.
+            values_UHLd: of the same rows.
+
+        Returns:
+            (T, D).
+        """
+        dim = x_TD.size(1)
+        projected = F.linear(normed_TD, self.query_key_value.weight[:dim], self.query_key_value.bias[:dim])
+        query = self._heads(projected, 1, angles_T, where)[0]
         # Padding stands after the real rows, where causal attention never looks.
-        attended_UHLd = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self._finish(x_TD, normed_TD, attended_UHLd, where), key, value
+        attended_UHLd = F.scaled_dot_product_attention(query, keys_UHLd, values_UHLd, is_causal=True)
+        return self._finish(x_TD, normed_TD, attended_UHLd, where)
 
     def cross(
         self,
@@ -87,19 +115,20 @@ class Block(nn.Module):
             (N, D).
         """
         normed_ND = self.attention_norm(x_ND)
-        query, key, value = self._project(normed_ND, angles_N, where)
+        query, key, value = self._heads(self.query_key_value(normed_ND), 2, angles_N, where)
         attended_UHCd = attend_history_and_self(query, key, value, keys_UHLd, values_UHLd, mask_U1CL)
         return self._finish(x_ND, normed_ND, attended_UHCd, where)
 
-    def _project(self, normed_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads(self, projected_TP: Tensor, num_rotated: int, angles_T: Tensor, where: Layout) -> list[Tensor]:
+        """P = one D each for queries, keys or values, of which the first few are rotated -> (U, H, L, d) of each."""
         # Every width is spelt out: a batch of no sequences leaves nothing to infer one from.
-        head_dim = normed_TD.size(1) // self.num_heads
-        heads_T3Hd = self.query_key_value(normed_TD).view(normed_TD.size(0), 3, self.num_heads, head_dim)
-        rotated = rotate(heads_T3Hd[:, :2], angles_T)
-        rows = torch.cat([rotated, heads_T3Hd[:, 2:]], dim=1).flatten(1)
-        block = pad(rows, where).view(where.num_sequences, where.max_length, 3, self.num_heads, head_dim)
-        query, key, value = block.permute(2, 0, 3, 1, 4).unbind(0)
-        return query, key, value
+        dim = self.attention_out.in_features
+        head_dim, num_parts = dim // self.num_heads, projected_TP.size(1) // dim
+        heads_TPHd = projected_TP.view(projected_TP.size(0), num_parts, self.num_heads, head_dim)
+        rotated = rotate(heads_TPHd[:, :num_rotated], angles_T)
+        rows = torch.cat([rotated, heads_TPHd[:, num_rotated:]], dim=1).flatten(1)
+        block = pad(rows, where).view(where.num_sequences, where.max_length, num_parts, self.num_heads, head_dim)
+        return list(block.permute(2, 0, 3, 1, 4).unbind(0))
 
     def _finish(self, x_TD: Tensor, normed_TD: Tensor, attended_UHLd: Tensor, where: Layout) -> Tensor:
         attended_TD = self.attention_gate(unpad(attended_UHLd.transpose(1, 2).flatten(2), where), normed_TD)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from pinfm.model.config import ModelConfig
+from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.layers.mlp import MLP
@@ -71,11 +72,36 @@ class FusedRanker(nn.Module):
             reads: which part of which history each request sees.
         """
         context = self.encoder.encode_context(history, item_TE)
-        tower_NO = self.encoder.cross(context, history, candidates, item_NE, reads)
-        features = add_request_dense(features, self.history_counts(history, reads, candidates.request_timestamp))
-        logits_NK = self.ranker(features, candidates.lengths, [item_NE, tower_NO])
+        logits_NK, tower_NO = self._against(context, history, candidates, item_NE, features, reads)
         states_TO = self.encoder.states(context, gaps_to_next(history))
         return RankingOutput(logits_NK, self.tower_heads(tower_NO), states_TO)
+
+    def score(
+        self,
+        history: History,
+        candidates: Candidates,
+        item_TE: Tensor,
+        item_NE: Tensor,
+        features: RankerFeatures,
+        reads: Reads,
+    ) -> Tensor:
+        """(N, K) logits, without what only training reads; arguments as for `forward`."""
+        context = self.encoder.encode_context(history, item_TE)
+        return self._against(context, history, candidates, item_NE, features, reads)[0]
+
+    def _against(
+        self,
+        context: Context,
+        history: History,
+        candidates: Candidates,
+        item_NE: Tensor,
+        features: RankerFeatures,
+        reads: Reads,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (N, K) and the tower's features (N, O) of candidates against encoded histories."""
+        tower_NO = self.encoder.cross(context, history, candidates, item_NE, reads)
+        features = add_request_dense(features, self.history_counts(history, reads, candidates.request_timestamp))
+        return self.ranker(features, candidates.lengths, [item_NE, tower_NO]), tower_NO
 
 
 class PlainRanker(nn.Module):
@@ -104,6 +130,18 @@ class PlainRanker(nn.Module):
         features = add_request_dense(features, self.history_counts(history, reads, candidates.request_timestamp))
         logits_NK = self.ranker(features, candidates.lengths, [item_NE])
         return RankingOutput(logits_NK, logits_NK[:, :0], item_TE[:, :0])
+
+    def score(
+        self,
+        history: History,
+        candidates: Candidates,
+        item_TE: Tensor,
+        item_NE: Tensor,
+        features: RankerFeatures,
+        reads: Reads,
+    ) -> Tensor:
+        """(N, K) logits."""
+        return self.forward(history, candidates, item_TE, item_NE, features, reads).logits
 
 
 def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature_dim: int) -> FusedRanker | PlainRanker:

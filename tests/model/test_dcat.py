@@ -38,7 +38,7 @@ def assert_equals_reference(dcat, requests, tolerance, dtype=torch.float32):
         return (states * state_weights).sum() + (crossed * crossed_weights).sum()
 
     context = dcat.encode_context(pool[event_rows], torch.tensor(events))
-    actual = context.outputs, dcat.cross(context, pool[candidate_rows], torch.tensor(counts))
+    actual = dcat.outputs(context), dcat.cross(context, pool[candidate_rows], torch.tensor(counts))
     expected = dcat_outputs(dcat, pool[event_rows], events, pool[candidate_rows], counts)
     for ours, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
@@ -91,7 +91,7 @@ def test_equals_the_causal_transformer_with_a_learnable_token(requests, seed):
     context = fusion.encode(event_rows, torch.tensor(events))
     crossed = fusion(context, own_histories(torch.tensor(events)), candidate_rows, torch.tensor(counts))
     states, expected = dcat_outputs(fusion.dcat, event_rows, events, candidate_rows, counts, fusion.token_D)
-    torch.testing.assert_close(context.outputs, states, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(fusion.outputs(context), states, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(crossed, expected, rtol=1e-5, atol=1e-5)
     assert_same_gradients(
         gradients((crossed * weights).sum(), tensors), gradients((expected * weights).sum(), tensors), 1e-5
@@ -160,7 +160,7 @@ def test_candidates_see_the_order_of_the_history():
 
 def test_dropout_acts_while_training_alone():
     dcat = plain_dcat(num_layers=1, dim=DIM, num_heads=2, dropout=0.5)
-    rows, lengths = torch.randn(3, DIM), torch.tensor([3])
-    assert not torch.equal(dcat.encode_context(rows, lengths).outputs, dcat.encode_context(rows, lengths).outputs)
+    context = dcat.encode_context(torch.randn(3, DIM), torch.tensor([3]))
+    assert not torch.equal(dcat.outputs(context), dcat.outputs(context))
     dcat.eval()
-    assert torch.equal(dcat.encode_context(rows, lengths).outputs, dcat.encode_context(rows, lengths).outputs)
+    assert torch.equal(dcat.outputs(context), dcat.outputs(context))

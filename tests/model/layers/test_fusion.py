@@ -100,7 +100,8 @@ def test_early_fusion_reads_the_candidates():
 def test_the_learnable_token_leaves_the_events_outputs_alone():
     dcat = make_dcat()
     rows, lengths = torch.randn(6, DIM), torch.tensor([4, 0, 2])
-    plain = EarlyFusion(dcat).encode(rows, lengths)
-    with_token = EarlyFusionWithToken(dcat, DIM).encode(rows, lengths)
-    assert with_token.lengths.tolist() == [5, 1, 3]
-    torch.testing.assert_close(with_token.outputs, plain.outputs, rtol=1e-6, atol=1e-6)
+    plain, with_token = EarlyFusion(dcat), EarlyFusionWithToken(dcat, DIM)
+    context = with_token.encode(rows, lengths)
+    assert context.lengths.tolist() == [5, 1, 3]
+    expected = plain.outputs(plain.encode(rows, lengths))
+    torch.testing.assert_close(with_token.outputs(context), expected, rtol=1e-6, atol=1e-6)
