@@ -1,15 +1,33 @@
 """`SequenceTower`: the pretrained tower with its item tables, for a ranker of your own."""
 
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.inputs import Candidates, History
 from pinfm.model.run_folder import RunFolder
+
+
+class EncodedHistory(NamedTuple):
+    """Histories encoded once, to be scored against again and again: a user's KV cache.
+
+    Args:
+        history: T events of U requests.
+        context: what the transformer keeps of them.
+    """
+
+    history: History
+    context: Context
+
+    def num_bytes(self) -> int:
+        """Memory that it holds."""
+        tensors = [*self.history, self.context.rows, *self.context.keys, *self.context.values]
+        return sum(tensor.nbytes for tensor in tensors)
 
 
 class SequenceTower(nn.Module):
@@ -22,6 +40,9 @@ class SequenceTower(nn.Module):
     Example:
         tower = SequenceTower.from_run("runs/pretrain")
         features = tower(history, candidates)
+
+        cached = tower.encode_context(history)
+        first_page, second_page = tower.score(cached, candidates), tower.score(cached, more_candidates)
     """
 
     def __init__(self, item_embedding: nn.Module, encoder: SequenceEncoder) -> None:
@@ -39,10 +60,29 @@ class SequenceTower(nn.Module):
         Returns:
             (N, out_dim) float32, differentiable; row i belongs to candidates.item_id[i].
         """
-        num_events = history.item_id.size(0)
-        vectors = self.item_embedding(torch.cat([history.item_id, candidates.item_id]))
-        context = self.encoder.encode_context(history, vectors[:num_events])
-        return self.encoder.cross(context, history, candidates, vectors[num_events:])
+        return self.score(self.encode_context(history), candidates)
+
+    def encode_context(self, history: History) -> EncodedHistory:
+        """Encodes histories once, for `score`.
+
+        Args:
+            history: T events of U requests.
+        """
+        context = self.encoder.encode_context(history, self.item_embedding(history.item_id))
+        return EncodedHistory(history, context)
+
+    def score(self, encoded: EncodedHistory, candidates: Candidates) -> Tensor:
+        """The features of candidates against encoded histories: page after page, or stage after stage of a funnel.
+
+        Args:
+            encoded: from `encode_context`, of the same U requests.
+            candidates: N candidates of these requests, grouped by request; a request may have none.
+
+        Returns:
+            (N, out_dim) float32: what `forward` gives for the same candidates.
+        """
+        item_NE = self.item_embedding(candidates.item_id)
+        return self.encoder.cross(encoded.context, encoded.history, candidates, item_NE)
 
     @classmethod
     def from_run(cls, path: str | Path, checkpoint: Path | None = None) -> "SequenceTower":

@@ -53,6 +53,24 @@ def test_raw_ids_give_one_feature_vector_a_candidate(lengths, seed):
     torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"token": True}, {"fusion": "lite_mean"}])
+@torch.no_grad()
+def test_a_cached_context_scores_as_the_whole_call(options):
+    tower, (history, candidates) = make_tower(**options).eval(), batch()
+    cached, whole = tower.encode_context(history), tower(history, candidates)
+    assert torch.equal(tower.score(cached, candidates), whole)
+    # The second page of the first request, and nothing for the others.
+    page = Candidates(torch.tensor([1, 0, 0]), candidates.request_timestamp, *(rows[1:2] for rows in candidates[2:]))
+    torch.testing.assert_close(tower.score(cached, page), whole[1:2], rtol=1e-5, atol=1e-6)
+
+
+def test_a_cached_context_tells_its_memory():
+    history, _ = batch([(4, 1), (2, 1)])
+    kept = make_tower().encode_context(history)
+    # Two layers of keys and values of width 8 in blocks of 2 x 4 slots, one row an event, and the history itself.
+    assert kept.num_bytes() == 2 * 2 * (2 * 4) * 8 * 4 + 6 * 8 * 4 + (2 + 4 * 6) * 8
+
+
 @pytest.mark.parametrize("options", [{}, {"token": True, "content": True}, {"fusion": "lite_mean"}])
 def test_from_run_brings_every_weight_of_the_newest_checkpoint(tmp_path, options):
     older, newest = make_tower(**options), make_tower(**options)
