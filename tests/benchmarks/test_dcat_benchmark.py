@@ -50,7 +50,9 @@ def test_ragged_lengths_stay_below_the_shape():
 
 def test_the_report_has_a_row_a_form_and_precision(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(dcat, "TOWER", replace(dcat.TOWER, num_layers=1, dim=DIM, num_heads=2))
-    monkeypatch.setattr(dcat, "QUICK", (Shape(mode="training", users=2, history=8, candidates=4),))
+    shape = Shape(mode="training", users=2, history=8, candidates=4)
+    monkeypatch.setattr(dcat, "QUICK", (shape,))
+    monkeypatch.setattr(dcat, "HEADLINE", shape)
     report = tmp_path / "report.json"
     monkeypatch.setattr("sys.argv", ["dcat", "--quick", "--repeats", "2", "--report", str(report)])
     dcat.main()
