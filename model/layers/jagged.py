@@ -49,10 +49,14 @@ def positions(lengths_B: Tensor, owners_T: Tensor) -> Tensor:
 
 def pad(x_TD: Tensor, where: Layout) -> Tensor:
     """Lays rows out as (B, L, D), with zeros after the end of each sequence."""
+    if x_TD.size(0) == where.num_sequences * where.max_length:  # all of one length: the rows are the block
+        return x_TD.reshape(where.num_sequences, where.max_length, x_TD.size(1))
     block = torch.zeros(where.num_sequences * where.max_length, x_TD.size(1), dtype=x_TD.dtype, device=x_TD.device)
     return block.index_copy(0, where.slots, x_TD).view(where.num_sequences, where.max_length, x_TD.size(1))
 
 
 def unpad(x_BLD: Tensor, where: Layout) -> Tensor:
     """(T, D): the inverse of `pad`."""
+    if where.slots.size(0) == where.num_sequences * where.max_length:
+        return x_BLD.flatten(0, 1)
     return x_BLD.flatten(0, 1).index_select(0, where.slots)

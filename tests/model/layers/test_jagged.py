@@ -1,7 +1,7 @@
 """Jagged rows and padded blocks, against loops."""
 
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pinfm.model.layers.jagged import layout, pad, positions, starts, unpad
@@ -10,6 +10,7 @@ LENGTHS = st.lists(st.integers(0, 6), min_size=1, max_size=6)
 
 
 @given(LENGTHS)
+@example([3, 3])
 @settings(deadline=None)
 def test_rows_come_back_from_the_padded_block(lengths):
     rows = torch.randn(sum(lengths), 3)
@@ -20,6 +21,7 @@ def test_rows_come_back_from_the_padded_block(lengths):
 
 
 @given(LENGTHS)
+@example([3, 3])
 @settings(deadline=None)
 def test_the_block_holds_each_sequence_and_zeros_after_it(lengths):
     rows = torch.randn(sum(lengths), 2)
