@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 from torch import Tensor, nn
 
 from pinfm.model.layers.attention import attention_mask
-from pinfm.model.layers.jagged import layout, pad, positions
+from pinfm.model.layers.jagged import Layout, layout, pad, positions
 from pinfm.model.layers.transformer import Block
 
 
@@ -54,7 +54,7 @@ class DCAT(nn.Module):
             lengths_U: events of each request, int64; zero is legal.
         """
         where = layout(lengths_U)
-        angles_T = self.positions(positions(lengths_U, where.owners))
+        angles_T = self._angles(lengths_U, where)
         keys: list[Tensor] = []
         values: list[Tensor] = []
         last = len(self.blocks) - 1
@@ -73,7 +73,7 @@ class DCAT(nn.Module):
         Candidates need keys and values alone, so serving never computes it.
         """
         where = layout(context.lengths)
-        angles_T = self.positions(positions(context.lengths, where.owners))
+        angles_T = self._angles(context.lengths, where)
         block = self.blocks[-1]
         normed_TD = block.attention_norm(context.rows)  # type: ignore[operator]
         output_TD: Tensor = self.final_norm(
@@ -100,13 +100,23 @@ class DCAT(nn.Module):
             (N, D): what the causal transformer over [history, candidate] gives at the candidate.
         """
         where = layout(lengths_U)
-        if visible_N is None:
-            visible_N = context.lengths[where.owners]
-        angles_N = self.positions(visible_N)
-        visible_UC = pad(visible_N[:, None], where)[:, :, 0]
-        mask_U1CL = attention_mask(visible_UC, context.keys[0])
+        angles_N: Optional[Tensor] = None  # noqa: UP045
+        visible_UC = context.lengths[:, None]
+        if visible_N is not None:
+            unseen_N = context.lengths[where.owners] - visible_N
+            if bool(unseen_N.any()):
+                angles_N = self.positions(-unseen_N)
+                visible_UC = pad(visible_N[:, None], where)[:, :, 0]
+        mask_U1CL: Optional[Tensor] = None  # noqa: UP045
+        if bool((visible_UC < context.keys[0].size(2)).any()):
+            mask_U1CL = attention_mask(visible_UC, context.keys[0])
         for i, block in enumerate(self.blocks):
             keys, values = context.keys[i], context.values[i]
             x_ND = block.cross(x_ND, angles_N, where, keys, values, mask_U1CL)  # type: ignore[operator]
         output_ND: Tensor = self.final_norm(x_ND)
         return output_ND
+
+    def _angles(self, lengths_U: Tensor, where: Layout) -> Tensor:
+        """Of events whose positions are counted back from the candidate's, which is 0 and needs no rotation."""
+        angles_T: Tensor = self.positions(positions(lengths_U, where.owners) - lengths_U[where.owners])
+        return angles_T

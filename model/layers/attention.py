@@ -12,7 +12,7 @@ The gradient needs no second kernel: the fused backward makes probabilities of s
 output for the sum of a row, so that given out' and lse' in place of out and lse it returns the history's part exactly.
 """
 
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ def attention_mask(visible_UC: Tensor, keys_UHLd: Tensor) -> Tensor:
     """What hides padding and events after a candidate's request.
 
     Args:
-        visible_UC: int64, how many of its history's oldest events each candidate sees.
+        visible_UC: int64, how many of its history's oldest events each candidate sees; (U, 1) where all candidates of
+            a request see the same.
         keys_UHLd: the histories' keys, for their number, type and device.
 
     Returns:
@@ -41,7 +42,7 @@ def attend_history_and_self(
     value_UHCd: Tensor,
     keys_UHLd: Tensor,
     values_UHLd: Tensor,
-    mask_U1CL: Tensor,
+    mask_U1CL: Optional[Tensor],  # noqa: UP045
 ) -> Tensor:
     """Softmax attention of every candidate over [its request's history, itself].
 
@@ -51,7 +52,7 @@ def attend_history_and_self(
         value_UHCd: their own values.
         keys_UHLd: the histories' keys.
         values_UHLd: the histories' values.
-        mask_U1CL: from `attention_mask`.
+        mask_U1CL: from `attention_mask`, or None to hide nothing.
 
     Returns:
         (U, H, C, d).
@@ -65,11 +66,18 @@ def attend_history_and_self(
 
 
 def _attend_in_products(
-    query_UHCd: Tensor, key_UHCd: Tensor, value_UHCd: Tensor, keys_UHLd: Tensor, values_UHLd: Tensor, mask_U1CL: Tensor
+    query_UHCd: Tensor,
+    key_UHCd: Tensor,
+    value_UHCd: Tensor,
+    keys_UHLd: Tensor,
+    values_UHLd: Tensor,
+    mask_U1CL: Optional[Tensor],  # noqa: UP045
 ) -> Tensor:
     """In plain products, which any device has."""
     scale = query_UHCd.size(3) ** -0.5
-    history_UHCL = torch.matmul(query_UHCd, keys_UHLd.transpose(2, 3)) * scale + mask_U1CL
+    history_UHCL = torch.matmul(query_UHCd, keys_UHLd.transpose(2, 3)) * scale
+    if mask_U1CL is not None:
+        history_UHCL = history_UHCL + mask_U1CL
     self_UHC1 = (query_UHCd * key_UHCd).sum(-1, keepdim=True) * scale
     weights = torch.softmax(torch.cat([history_UHCL, self_UHC1], dim=-1), dim=-1)
     max_length = keys_UHLd.size(2)
@@ -77,7 +85,12 @@ def _attend_in_products(
 
 
 def _attend_fused(
-    query_UHCd: Tensor, key_UHCd: Tensor, value_UHCd: Tensor, keys_UHLd: Tensor, values_UHLd: Tensor, mask_U1CL: Tensor
+    query_UHCd: Tensor,
+    key_UHCd: Tensor,
+    value_UHCd: Tensor,
+    keys_UHLd: Tensor,
+    values_UHLd: Tensor,
+    mask_U1CL: Optional[Tensor],  # noqa: UP045
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The output, lse' (U, H, C) and the candidate's own share of the softmax (U, H, C, 1)."""
     history_UHCd, lse_UHC = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
@@ -86,12 +99,12 @@ def _attend_fused(
     self_UHC = (query_UHCd * key_UHCd).sum(-1).to(lse_UHC.dtype) * query_UHCd.size(3) ** -0.5
     lse_UHC = torch.logaddexp(lse_UHC, self_UHC)
     share_UHC1 = torch.exp(self_UHC - lse_UHC)[..., None].to(query_UHCd.dtype)
-    return history_UHCd + share_UHC1 * (value_UHCd - history_UHCd), lse_UHC, share_UHC1
+    return torch.lerp(history_UHCd, value_UHCd, share_UHC1), lse_UHC, share_UHC1
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
         output, lse, share = _attend_fused(*inputs)
         ctx.save_for_backward(*inputs, output, lse, share)
         return output

@@ -7,7 +7,7 @@ Everything pointwise (norms, projections, MLP) runs on the jagged rows; only att
 Sources: GPT-2 (Radford et al. 2019), rotary positions (Su et al. 2021), DCAT (PinFM, arXiv 2507.12704).
 """
 
-from typing import Literal
+from typing import Literal, Optional
 
 import torch
 import torch.nn.functional as F
@@ -60,8 +60,8 @@ class Block(nn.Module):
         """
         dim = normed_TD.size(1)
         projected = F.linear(normed_TD, self.query_key_value.weight[dim:], self.query_key_value.bias[dim:])
-        key, value = self._heads(projected, 1, angles_T, where)
-        return key, value
+        key_THd, value_THd = self._heads(projected)
+        return to_block(rotate(key_THd, angles_T), where), to_block(value_THd, where)
 
     def context(
         self,
@@ -87,7 +87,7 @@ class Block(nn.Module):
         """
         dim = x_TD.size(1)
         projected = F.linear(normed_TD, self.query_key_value.weight[:dim], self.query_key_value.bias[:dim])
-        query = self._heads(projected, 1, angles_T, where)[0]
+        query = to_block(rotate(self._heads(projected)[0], angles_T), where)
         # Padding stands after the real rows, where causal attention never looks.
         attended_UHLd = F.scaled_dot_product_attention(query, keys_UHLd, values_UHLd, is_causal=True)
         return self._finish(x_TD, normed_TD, attended_UHLd, where)
@@ -95,40 +95,39 @@ class Block(nn.Module):
     def cross(
         self,
         x_ND: Tensor,
-        angles_N: Tensor,
+        angles_N: Optional[Tensor],  # noqa: UP045
         where: Layout,
         keys_UHLd: Tensor,
         values_UHLd: Tensor,
-        mask_U1CL: Tensor,
+        mask_U1CL: Optional[Tensor],  # noqa: UP045
     ) -> Tensor:
         """Each candidate attends to its request's history and to itself, and to no other candidate.
 
         Args:
             x_ND: candidate rows.
-            angles_N: (N, 2, d / 2); a candidate's position is the one right after the history.
+            angles_N: (N, 2, d / 2); a candidate stands right after what it sees. None where that is position 0 for all.
             where: layout of the candidates in (U, C).
             keys_UHLd: the history's keys in this layer.
             values_UHLd: the history's values in this layer.
-            mask_U1CL: from `attention_mask`: hides padding, and events after a candidate's request.
+            mask_U1CL: from `attention_mask`: hides padding, and events after a candidate's request. None hides nothing.
 
         Returns:
             (N, D).
         """
         normed_ND = self.attention_norm(x_ND)
-        query, key, value = self._heads(self.query_key_value(normed_ND), 2, angles_N, where)
+        query_NHd, key_NHd, value_NHd = self._heads(self.query_key_value(normed_ND))
+        if angles_N is not None:
+            query_NHd, key_NHd = rotate(query_NHd, angles_N), rotate(key_NHd, angles_N)
+        query, key, value = to_block(query_NHd, where), to_block(key_NHd, where), to_block(value_NHd, where)
         attended_UHCd = attend_history_and_self(query, key, value, keys_UHLd, values_UHLd, mask_U1CL)
         return self._finish(x_ND, normed_ND, attended_UHCd, where)
 
-    def _heads(self, projected_TP: Tensor, num_rotated: int, angles_T: Tensor, where: Layout) -> list[Tensor]:
-        """P = one D each for queries, keys or values, of which the first few are rotated -> (U, H, L, d) of each."""
-        # Every width is spelt out: a batch of no sequences leaves nothing to infer one from.
+    def _heads(self, projected_TP: Tensor) -> list[Tensor]:
+        """P = one D each for queries, keys or values -> (T, H, d) of each, without a copy."""
         dim = self.attention_out.in_features
-        head_dim, num_parts = dim // self.num_heads, projected_TP.size(1) // dim
-        heads_TPHd = projected_TP.view(projected_TP.size(0), num_parts, self.num_heads, head_dim)
-        rotated = rotate(heads_TPHd[:, :num_rotated], angles_T)
-        rows = torch.cat([rotated, heads_TPHd[:, num_rotated:]], dim=1).flatten(1)
-        block = pad(rows, where).view(where.num_sequences, where.max_length, num_parts, self.num_heads, head_dim)
-        return list(block.permute(2, 0, 3, 1, 4).unbind(0))
+        num_parts = projected_TP.size(1) // dim
+        heads = projected_TP.view(projected_TP.size(0), num_parts, self.num_heads, dim // self.num_heads)
+        return list(heads.unbind(1))
 
     def _finish(self, x_TD: Tensor, normed_TD: Tensor, attended_UHLd: Tensor, where: Layout) -> Tensor:
         attended_TD = self.attention_gate(unpad(attended_UHLd.transpose(1, 2).flatten(2), where), normed_TD)
@@ -178,7 +177,7 @@ class RotaryPositions(nn.Module):
         """Cosines and sines.
 
         Args:
-            positions_T: int64 positions.
+            positions_T: int64 positions, counted from anywhere.
 
         Returns:
             (T, 2, d / 2) float32.
@@ -205,9 +204,15 @@ class NoPositions(nn.Module):
         return torch.stack([one_T1, torch.zeros_like(one_T1)], dim=1)
 
 
-def rotate(x_TKHd: Tensor, angles_T: Tensor) -> Tensor:
+def rotate(x_THd: Tensor, angles_T: Tensor) -> Tensor:
     """Turns each head's halves by the position's angles; inner products then depend on distances alone."""
-    cos = angles_T[:, None, None, 0].to(x_TKHd.dtype)
-    sin = angles_T[:, None, None, 1].to(x_TKHd.dtype)
-    first, second = x_TKHd.chunk(2, dim=-1)
+    cos = angles_T[:, None, 0].to(x_THd.dtype)
+    sin = angles_T[:, None, 1].to(x_THd.dtype)
+    first, second = x_THd.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+def to_block(x_THd: Tensor, where: Layout) -> Tensor:
+    """(T, H, d) rows -> (B, H, L, d), as attention reads them; a view where all sequences have one length."""
+    block = pad(x_THd.flatten(1), where)
+    return block.view(where.num_sequences, where.max_length, x_THd.size(1), x_THd.size(2)).transpose(1, 2)

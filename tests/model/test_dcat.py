@@ -5,7 +5,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from model_fakes import assert_same_gradients, gradients, plain_dcat, roughen
-from reference import dcat_outputs, rotary
+from reference import dcat_outputs
 
 from pinfm.model.inputs import own_histories
 from pinfm.model.layers.fusion import EarlyFusionWithToken
@@ -68,10 +68,9 @@ def test_every_variant_equals_the_causal_transformer(requests, variant, seed):
 def test_equals_the_causal_transformer_in_double_precision(monkeypatch, requests):
     # The model's angles are float32 by design. With exact ones only the order of sums is left to differ.
     def exact_angles(self, positions_T):
-        head_dim = self.head_dim
-        one = torch.zeros(int(positions_T.max()) + 1 if len(positions_T) else 1, head_dim, dtype=torch.float64)
-        one[:, : head_dim // 2] = 1.0
-        return rotary(one)[positions_T].view(-1, 2, head_dim // 2)
+        wavelengths = 10_000.0 ** (torch.arange(0, self.head_dim, 2, dtype=torch.float64) / self.head_dim)
+        angles = positions_T[:, None] / wavelengths
+        return torch.stack([angles.cos(), angles.sin()], dim=1)
 
     monkeypatch.setattr("pinfm.model.layers.transformer.RotaryPositions.forward", exact_angles)
     assert_equals_reference(make_dcat().double(), requests, tolerance=1e-11, dtype=torch.float64)

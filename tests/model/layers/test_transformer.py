@@ -11,7 +11,7 @@ from pinfm.model.layers.transformer import RotaryPositions, rotate
 @pytest.mark.parametrize("head_dim", [2, 4, 32])
 def test_rotation_follows_its_definition(head_dim):
     x = torch.randn(500, head_dim)
-    rotated = rotate(x[:, None, None, :], RotaryPositions(head_dim)(torch.arange(500)))[:, 0, 0]
+    rotated = rotate(x[:, None], RotaryPositions(head_dim)(torch.arange(500)))[:, 0]
     torch.testing.assert_close(rotated.double(), rotary(x.double()), rtol=1e-4, atol=1e-4)
 
 
@@ -20,7 +20,7 @@ def test_inner_products_depend_on_distances_alone():
 
     def product(at, other):
         angles = RotaryPositions(16)(torch.tensor([at, other]))
-        turned = rotate(torch.stack([query, key])[:, None, None, :], angles)
+        turned = rotate(torch.stack([query, key])[:, None], angles)
         return (turned[0] * turned[1]).sum().item()
 
     assert product(3, 1) == pytest.approx(product(103, 101), abs=1e-4)
