@@ -52,7 +52,7 @@ def test_fusion_makes_a_table_a_task(runs, tmp_path):
 def test_cold_start_tells_items_apart_by_age(runs, tmp_path):
     results = results_of(runs, cold_start, ("none", "full"), tmp_path)
     by_age = results["full"][3]["click"]["by_age"]
-    assert list(by_age) == ["<7d", "7-28d", ">=28d", "unseen"]
+    assert list(by_age) == ["<7d", "7-28d", "<28d", ">=28d", "unseen"]
     assert len({by_age[age]["auc"] for age in ("<7d", "7-28d", ">=28d")}) > 1
     header = cold_start.as_tables(results).splitlines()[2]
     assert header.startswith("| click: recipe | hit3, all items | hit3_hard, all items | auc, all items | hit3, <7d |")

@@ -8,7 +8,7 @@ from pinfm.train.metrics.inputs import Array
 SECONDS_PER_DAY = 86_400
 YOUNG_DAYS = 7.0  # the ages that item-age dependent dropout tells apart (PinFM, arXiv 2507.12704)
 OLD_DAYS = 28.0
-AGE_SLICES = ("<7d", "7-28d", ">=28d", "unseen")
+AGE_SLICES = ("<7d", "7-28d", "<28d", ">=28d", "unseen")
 
 
 def item_age_days(request_timestamp: Array, created_at: Array) -> Tensor:
@@ -26,7 +26,7 @@ def item_age_days(request_timestamp: Array, created_at: Array) -> Tensor:
 
 
 def age_slices(age_days_N: Tensor, unseen_N: Tensor) -> dict[str, Tensor]:
-    """Cut the rows by age; `unseen` lies across the three ages.
+    """Cut the rows by age: young, middle, both, old, and across the ages what is `unseen`.
 
     Args:
         age_days_N: floating; an item shown before its creation time (a coarse clock) has a negative age and
@@ -38,4 +38,4 @@ def age_slices(age_days_N: Tensor, unseen_N: Tensor) -> dict[str, Tensor]:
     """
     young_N, old_N = age_days_N < YOUNG_DAYS, age_days_N >= OLD_DAYS
     middle_N = (age_days_N >= YOUNG_DAYS) & ~old_N
-    return dict(zip(AGE_SLICES, (young_N, middle_N, old_N, unseen_N), strict=True))
+    return dict(zip(AGE_SLICES, (young_N, middle_N, young_N | middle_N, old_N, unseen_N), strict=True))

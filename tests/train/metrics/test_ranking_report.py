@@ -41,8 +41,8 @@ def test_each_slice_holds_the_metrics_of_its_rows(world):
     report = ranking_metrics(**world)["click"]
     p, y = world["probabilities"]["click"], world["labels"]["click"]
     age, unseen = world["age_days"], world["unseen"]
-    masks = {"<7d": age < 7, "7-28d": (age >= 7) & (age < 28), ">=28d": age >= 28, "unseen": unseen}
-    assert list(report["by_age"]) == list(AGE_SLICES)
+    masks = {"<7d": age < 7, "7-28d": (age >= 7) & (age < 28), "<28d": age < 28, ">=28d": age >= 28, "unseen": unseen}
+    assert list(report["by_age"]) == list(AGE_SLICES) == list(masks)
     for name, mask in masks.items():
         p_S, y_S = torch.as_tensor(p[mask]), torch.as_tensor(y[mask])
         got = report["by_age"][name]
@@ -57,7 +57,7 @@ def test_each_slice_holds_the_metrics_of_its_rows(world):
 
 def test_every_impression_is_in_one_age_or_counted_as_unknown(world):
     report = ranking_metrics(**world)["click"]
-    aged = sum(report["by_age"][name]["impressions"] for name in AGE_SLICES[:3])
+    aged = sum(report["by_age"][name]["impressions"] for name in ("<7d", "7-28d", ">=28d"))
     assert report["impressions_age_unknown"] == ROWS // 10
     assert aged + report["impressions_age_unknown"] == report["impressions"] == ROWS
 
@@ -104,7 +104,7 @@ def test_the_edges_belong_to_the_older_slice():
     age_N = torch.tensor([-0.5, 6.999, 7.0, 27.999, 28.0, float("nan")])
     slices = age_slices(age_N, torch.zeros(6, dtype=torch.bool))
     members = {name: mask.nonzero().flatten().tolist() for name, mask in slices.items()}
-    assert members == {"<7d": [0, 1], "7-28d": [2, 3], ">=28d": [4], "unseen": []}
+    assert members == {"<7d": [0, 1], "7-28d": [2, 3], "<28d": [0, 1, 2, 3], ">=28d": [4], "unseen": []}
 
 
 def test_age_is_in_days_at_the_time_of_the_request():
