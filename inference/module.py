@@ -21,6 +21,7 @@ class ScoringModule(nn.Module):
         item_tables: item ids -> vectors.
         feature_tables: one lookup per categorical feature; `user_id` among them.
         schema: tasks and features.
+        dense_dtype: what the dense model computes in; its parameters are brought to it. The tables stay as they are.
     """
 
     # TorchScript reads the types of empty lists here, and only here.
@@ -36,9 +37,13 @@ class ScoringModule(nn.Module):
         item_tables: MultiHashEmbedding,
         feature_tables: dict[str, MultiHashEmbedding],
         schema: InputSchema,
+        dense_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.model, self.item_tables = model, item_tables
+        self.dense_dtype = dense_dtype
+        for parameter in model.parameters():  # not the buffers: dense features are normalised in float32
+            parameter.data = parameter.data.to(dense_dtype)
         self.tasks = list(schema.tasks)
         self.has_content = schema.content_dim > 0
         request = ["user_id"] + [f.name for f in schema.of("categorical", "request")]
@@ -79,15 +84,15 @@ class ScoringModule(nn.Module):
             inputs["request_timestamp"],
             item_ids,
             inputs["candidate_created_at"],
-            content,
+            content.to(self.dense_dtype),
         )
         # History and candidates share one lookup, as in training.
-        vectors = self.item_tables(torch.cat([history.item_id, item_ids]))
+        vectors = self.item_tables(torch.cat([history.item_id, item_ids])).to(self.dense_dtype)
         num_events = history.item_id.size(0)
         features = self._features(inputs)
         reads = own_histories(history.lengths)
         logits = self.model.score(history, candidates, vectors[:num_events], vectors[num_events:], features, reads)
-        probabilities = torch.sigmoid(logits)
+        probabilities = torch.sigmoid(logits.float())
         return {task: probabilities[:, i] for i, task in enumerate(self.tasks)}
 
     def _features(self, inputs: dict[str, Tensor]) -> RankerFeatures:
@@ -102,8 +107,8 @@ class ScoringModule(nn.Module):
             vectors = table(inputs[self.candidate_names[i]])
             candidate_vectors = torch.cat([candidate_vectors, vectors[:, None, :]], dim=1)
         return RankerFeatures(
-            torch.stack(request_vectors, dim=1),
-            candidate_vectors,
+            torch.stack(request_vectors, dim=1).to(self.dense_dtype),
+            candidate_vectors.to(self.dense_dtype),
             _columns(inputs, self.request_dense, inputs["user_id"].size(0)),
             _columns(inputs, self.candidate_dense, num_candidates),
         )

@@ -62,11 +62,11 @@ class DenseArch(nn.Module):
         self.clip = DENSE_CLIP
         self.mlp = MLP([len(features), *hidden, dim])
 
-    def forward(self, dense_NM: Tensor) -> Tensor:
-        """(N, M) raw values -> (N, 1, D)."""
+    def forward(self, dense_NM: Tensor, dtype: torch.dtype) -> Tensor:
+        """(N, M) raw values, float32 whatever the precision of the rest -> (N, 1, D) of `dtype`."""
         scaled_NM = dense_NM.sign() * torch.log1p(dense_NM.abs())
         normalized_NM = ((scaled_NM - self.mean_M) / self.std_M).clamp(-self.clip, self.clip)
-        vectors_ND: Tensor = self.mlp(normalized_NM)
+        vectors_ND: Tensor = self.mlp(normalized_NM.to(dtype))
         return vectors_ND[:, None, :]
 
 
@@ -77,9 +77,9 @@ class NoDense(nn.Module):
         super().__init__()
         self.dim = dim
 
-    def forward(self, dense_NM: Tensor) -> Tensor:
+    def forward(self, dense_NM: Tensor, dtype: torch.dtype) -> Tensor:
         """(N, 0) -> (N, 0, D)."""
-        return dense_NM.new_zeros([dense_NM.size(0), 0, self.dim])
+        return torch.zeros([dense_NM.size(0), 0, self.dim], dtype=dtype, device=dense_NM.device)
 
 
 class SparseArch(nn.Module):
@@ -168,7 +168,8 @@ class Ranker(nn.Module):
         """
         owner_N = torch.repeat_interleave(candidate_lengths_U)
         dense_NM = torch.cat([features.request_dense[owner_N], features.candidate_dense], dim=1)
-        vectors_NFD = torch.cat([self.sparse_arch(features, owner_N, embeddings), self.dense_arch(dense_NM)], dim=1)
+        sparse_NFD = self.sparse_arch(features, owner_N, embeddings)
+        vectors_NFD = torch.cat([sparse_NFD, self.dense_arch(dense_NM, sparse_NFD.dtype)], dim=1)
         logits_NK: Tensor = self.over_arch(self.interaction_arch(vectors_NFD))
         return logits_NK
 

@@ -55,20 +55,33 @@ def test_parity_is_refused_above_the_limit(exported, requests, change, refused):
     ends = np.cumsum(requests["candidate_item_id"].map(len))[:-1]
     for task in TASKS:
         requests[f"expected_{task}"] = np.split(scores[task].to_numpy(copy=True), ends)
-    assert check_parity(scorer, requests) == {"max_abs_diff": 0.0, "rows": len(scores)}
+    assert check_parity(scorer, requests, 1e-5) == {"max_abs_diff": 0.0, "rows": len(scores)}
     requests["expected_save"].iloc[-1][0] += change
     if not refused:
-        assert check_parity(scorer, requests)["max_abs_diff"] == pytest.approx(change, rel=0.01)
+        assert check_parity(scorer, requests, 1e-5)["max_abs_diff"] == pytest.approx(change, rel=0.01)
         return
     with pytest.raises(ParityError, match=r"differs from the run by .* so nothing was written"):
-        check_parity(scorer, requests)
+        check_parity(scorer, requests, 1e-5)
+
+
+def test_the_dense_part_in_bf16(finetuned, exported, requests, tmp_path):
+    assert main(["export", str(finetuned), "--out", str(tmp_path / "model"), "--dense-precision", "bf16"]) == 0
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert (manifest["precision"], manifest["dense_precision"]) == ("fp32", "bf16")
+    assert 1e-5 < manifest["parity"]["max_abs_diff"] < 2e-2
+    dtypes = {parameter.dtype for parameter in load(tmp_path / "model").module.parameters()}
+    assert dtypes <= {torch.float32, torch.bfloat16}
+    half, full = (load(model).score(requests) for model in (tmp_path / "model", exported))
+    for task in TASKS:
+        assert half[task].dtype == np.float32
+        assert 0 < (half[task] - full[task]).abs().max() < 2e-2
 
 
 def test_a_wrong_weight_writes_nothing(finetuned, tmp_path, monkeypatch):
     right = export_module.scoring_module
 
-    def wrong(run):
-        module = right(run)
+    def wrong(run, dense_precision):
+        module = right(run, dense_precision)
         with torch.no_grad():
             next(module.model.ranker.parameters()).add_(0.1)
         return module

@@ -1,5 +1,6 @@
 """The exported module: the same scores in TorchScript as in eager mode, for every variant of the model."""
 
+import copy
 import io
 
 import pytest
@@ -137,6 +138,22 @@ def test_freezing_changes_no_more_than_rounding(variant):
     for lengths in BATCHES.values():
         inputs = inputs_of(schema, lengths)
         torch.testing.assert_close(frozen(inputs), module(inputs), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+@torch.no_grad()
+def test_the_dense_part_in_bf16(options):
+    module, schema = build(**options)
+    tables = dict(zip(module.request_names, module.request_tables, strict=True))
+    tables |= dict(zip(module.candidate_names, module.candidate_tables, strict=True))
+    model = copy.deepcopy(module.model)
+    half = torch.jit.freeze(
+        torch.jit.script(ScoringModule(model, module.item_tables, tables, schema, torch.bfloat16).eval())
+    )
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    for lengths in BATCHES.values():
+        inputs = inputs_of(schema, lengths)
+        torch.testing.assert_close(half(inputs), module(inputs), rtol=0, atol=2e-2)
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ def test_dense_features_are_log_scaled_normalised_and_clipped():
     seen = []
     arch.mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     raw = torch.tensor([[0.0, -3.5], [2.0, 10.0], [1e9, -1e30]])
-    assert arch(raw).shape == (3, 1, 4)
+    assert arch(raw, torch.float32).shape == (3, 1, 4)
 
     def normalised(x, feature):
         scaled = math.copysign(math.log(1 + abs(x)), x)
@@ -50,7 +50,7 @@ def test_dense_features_are_log_scaled_normalised_and_clipped():
 
 
 def test_without_dense_features_no_vector_is_added():
-    assert NoDense(4)(torch.zeros(3, 0)).shape == (3, 0, 4)
+    assert NoDense(4)(torch.zeros(3, 0), torch.float32).shape == (3, 0, 4)
 
 
 def test_request_features_reach_all_candidates_of_their_request_and_no_other():
@@ -70,7 +70,7 @@ def test_request_features_reach_all_candidates_of_their_request_and_no_other():
                         *features.candidate_vectors[n],
                         sparse.projections[0](ids[n] / ids[n].norm()),
                         sparse.projections[1](tower[n] / tower[n].norm()),
-                        dense(raw[None])[0, 0],
+                        dense(raw[None], torch.float32)[0, 0],
                     ]
                 )
             )
