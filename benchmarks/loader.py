@@ -1,0 +1,173 @@
+r"""Does the trainer wait for data? The loader against what fine-tuning consumes, and the memory that it takes.
+
+    uv run --extra cpu python -m benchmarks.loader --out runs/loader --report loader.json
+
+First, on the shipped sample of KuaiRand: the loader makes some batches, then the model trains on these very batches, in
+turns. Then, on simulated worlds of growing size, in ever more buckets of one size: the memory that an epoch of loading
+takes, each in a process of its own.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
+from tqdm import tqdm, trange
+
+from benchmarks.runs import table
+from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
+from pinfm.train.cli.quiet import hush_libraries
+from pinfm.train.cli.run_flags import config_from_manifest
+from pinfm.train.config import RunConfig
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.prepare import PrepareOptions, prepare
+from pinfm.train.data.sources.kuairand import KuaiRand
+from pinfm.train.data.sources.simulate import Simulate
+from pinfm.train.data.tables import Source
+from pinfm.train.distributed import process_group
+from pinfm.train.feed import Feed
+from pinfm.train.loader.arrays import RequestArrays
+from pinfm.train.loader.batches import RequestBatch
+from pinfm.train.manifest import git_revision, hardware, versions
+from pinfm.train.phases import request_feed
+from pinfm.train.recipes import recipe_path
+
+CPU = torch.device("cpu")
+USERS_PER_BUCKET = 250
+
+
+def main() -> None:
+    """Measures, prints two tables and writes the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/loader"), help="where the datasets are prepared")
+    parser.add_argument("--config", default="kuairand", help="recipe")
+    parser.add_argument("--steps", type=int, default=20, help="batches a turn")
+    parser.add_argument("--repeats", type=int, default=10, help="turns")
+    parser.add_argument("--users", type=int, nargs="+", default=[4000, 16_000], help="of the simulated worlds")
+    parser.add_argument("--report", type=Path, help="JSON file to write")
+    parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)  # how this program calls itself
+    args = parser.parse_args()
+    hush_libraries()
+    config = config_from_manifest(yaml.safe_load(recipe_path(args.config).read_text()))
+    if args.memory_of is not None:
+        print(json.dumps(memory_of_an_epoch(config, args.memory_of)))
+        return
+    speed = speed_of(config, prepared(KuaiRand(), args.out / "kuairand"), args.steps, args.repeats)
+    memory = []
+    for users in args.users:
+        world = prepared(Simulate(num_users=users), args.out / f"simulate_{users}", users // USERS_PER_BUCKET)
+        command = [sys.executable, "-m", "benchmarks.loader", "--config", args.config, "--memory-of", world]
+        memory.append({"users": users, **json.loads(subprocess.check_output(command))})
+    for rows in ([speed], memory):
+        print(table(list(rows[0]), [[f"{value:.4g}" for value in row.values()] for row in rows]), end="\n\n")
+    if args.report is not None:
+        made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions(), "recipe": args.config}
+        made_with["threads"] = torch.get_num_threads()
+        args.report.write_text(json.dumps({**made_with, "speed": speed, "memory": memory}, indent=2) + "\n")
+
+
+def prepared(source: Source, out: Path, num_buckets: int | None = None) -> Path:
+    """The source's dataset, prepared once."""
+    if not (out / "dataset.json").exists():
+        prepare(source, out, PrepareOptions(num_buckets=num_buckets))
+    return out
+
+
+def training_feed(config: RunConfig, dataset: PreparedDataset) -> Feed[RequestArrays]:
+    """The batches that `pinfm finetune` would train on."""
+    tables = finetune_tables(config, dataset.info.schema, dataset.info.counts.users)
+    return request_feed(config, dataset, tables, "train", shuffle=True)
+
+
+def speed_of(config: RunConfig, data: Path, steps: int, repeats: int) -> dict[str, float]:
+    """Impressions a second of the loader and of training, and what the batches hold.
+
+    Args:
+        config: of the run.
+        data: the prepared dataset.
+        steps: batches a turn.
+        repeats: turns; one more comes first and is not counted.
+    """
+    dataset = PreparedDataset.open(data)
+    loading, training, ratios = [], [], []
+    held = seen = copied = 0
+    with process_group(CPU):
+        batches = training_feed(config, dataset).batches(0, (repeats + 1) * steps)
+        pipeline = training_pipeline(config, dataset)
+        for repeat in trange(repeats + 1, unit="turn", disable=None):
+            start = time.perf_counter()
+            part = list(islice(batches, steps))
+            loaded = time.perf_counter()
+            for _ in trained(pipeline, part):
+                pass
+            finished = time.perf_counter()
+            if repeat:
+                impressions = sum(len(batch.labels) for batch in part)
+                loading.append(impressions / (loaded - start))
+                training.append(impressions / (finished - loaded))
+                ratios.append(loading[-1] / training[-1])
+                held += sum(len(batch.history.item_id) for batch in part)
+                seen += sum(int(batch.reads.visible.sum()) for batch in part)
+                copied += sum(int((batch.reads.visible * batch.candidates.lengths).sum()) for batch in part)
+    return {
+        "loader, impressions/s": statistics.median(loading),
+        "fine-tuning, impressions/s": statistics.median(training),
+        "ratio": statistics.median(ratios),
+        "events held": held,
+        "events that requests see": seen,
+        "events if copied per candidate": copied,
+    }
+
+
+def training_pipeline(config: RunConfig, dataset: PreparedDataset) -> TrainPipelineSparseDist:
+    """The model from scratch with its optimizer, as `pinfm finetune` steps it."""
+    phase = config.finetune
+    tables = finetune_tables(config, dataset.info.schema, dataset.info.counts.users)
+    model = shard(
+        build_finetune(config, dataset.info.schema, tables, CPU), phase.optimizer, phase.batch_size, CPU, config.seed
+    )
+    model.train()
+    return TrainPipelineSparseDist(model, build_optimizer(model, phase.optimizer), CPU, execute_all_batches=True)
+
+
+def trained(pipeline: TrainPipelineSparseDist, part: list[RequestBatch]) -> Iterator[None]:
+    """Trains on some batches, one at a time."""
+    batches = iter(part)
+    for _ in part:
+        yield pipeline.progress(batches)
+
+
+def memory_of_an_epoch(config: RunConfig, data: Path) -> dict[str, float]:
+    """What loading an epoch adds to this process's memory."""
+    dataset = PreparedDataset.open(data)
+    with process_group(CPU):
+        before = _status_mib("VmRSS")
+        feed = training_feed(config, dataset)
+        impressions = 0
+        for batch in tqdm(feed.batches(0, feed.steps_per_epoch), total=feed.steps_per_epoch, disable=None):
+            impressions += len(batch.labels)
+    files = sum(file.stat().st_size for file in data.rglob("*.parquet"))
+    return {
+        "buckets": dataset.info.num_buckets,
+        "impressions": impressions,
+        "files, MiB": files / 2**20,
+        "loader, MiB": _status_mib("VmHWM") - before,
+    }
+
+
+def _status_mib(field: str) -> float:
+    status: dict[str, Any] = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status[field].split()[0]) / 1024  # the kernel tells kB
+
+
+if __name__ == "__main__":
+    main()
