@@ -2,8 +2,8 @@
 
     U  requests     H  heads     C  most candidates of a request     L  longest history     d  width of a head
 
-All candidates of a request meet its keys in one product, so K and V of a history are read once and never copied. On a
-CPU, PyTorch's fused attention does it in blocks and never holds the (U, H, C, L) scores; it also returns the log of the
+All candidates of a request meet its keys in one product, so K and V of a history are read once and never copied.
+PyTorch's fused attention does it in blocks and never holds the (U, H, C, L) scores; it also returns the log of the
 softmax's denominator, with which the candidate's own key, one more column of the softmax, is merged in afterwards:
 
     lse' = log(e^lse + e^s)      out' = out + e^(s - lse') (v - out)      s = <q, k> / sqrt(d), of the candidate itself
@@ -12,10 +12,16 @@ The gradient needs no second kernel: the fused backward makes probabilities of s
 output for the sum of a row, so that given out' and lse' in place of out and lse it returns the history's part exactly.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+# CUDA's kernel keeps its denominators in rows of a multiple of this.
+LSE_ALIGNMENT = 32
 
 
 def attention_mask(visible_UC: Tensor, keys_UHLd: Tensor) -> Tensor:
@@ -30,10 +36,11 @@ def attention_mask(visible_UC: Tensor, keys_UHLd: Tensor) -> Tensor:
         (U, 1, C, L), to be added to the scores: 0 where a candidate may look, -1e9 where not.
     """
     length = keys_UHLd.size(2)
-    hidden_UCL = torch.arange(length, device=visible_UC.device) >= visible_UC[:, :, None]
+    # CUDA's kernel wants rows that start at multiples of 16 bytes.
+    hidden_UCL = torch.arange(-(-length // 8) * 8, device=visible_UC.device) >= visible_UC[:, :, None]
     mask_UCL = torch.zeros(hidden_UCL.shape, dtype=keys_UHLd.dtype, device=keys_UHLd.device)
     # Finite, so that an empty history has a denominator; beside it the candidate itself has all the weight.
-    return mask_UCL.masked_fill_(hidden_UCL, -1e9)[:, None]
+    return mask_UCL.masked_fill_(hidden_UCL, -1e9)[:, None, :, :length]
 
 
 def attend_history_and_self(
@@ -57,34 +64,13 @@ def attend_history_and_self(
     Returns:
         (U, H, C, d).
     """
-    if query_UHCd.device.type != "cpu":
-        return _attend_in_products(query_UHCd, key_UHCd, value_UHCd, keys_UHLd, values_UHLd, mask_U1CL)
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
-        return _attend_fused(query_UHCd, key_UHCd, value_UHCd, keys_UHLd, values_UHLd, mask_U1CL)[0]
-    result: Tensor = _Fused.apply(query_UHCd, key_UHCd, value_UHCd, keys_UHLd, values_UHLd, mask_U1CL)  # type: ignore[no-untyped-call]
+        return _attend(query_UHCd, key_UHCd, value_UHCd, keys_UHLd, values_UHLd, mask_U1CL)[0]
+    result: Tensor = _Attend.apply(query_UHCd, key_UHCd, value_UHCd, keys_UHLd, values_UHLd, mask_U1CL)  # type: ignore[no-untyped-call]
     return result
 
 
-def _attend_in_products(
-    query_UHCd: Tensor,
-    key_UHCd: Tensor,
-    value_UHCd: Tensor,
-    keys_UHLd: Tensor,
-    values_UHLd: Tensor,
-    mask_U1CL: Optional[Tensor],  # noqa: UP045
-) -> Tensor:
-    """In plain products, which any device has."""
-    scale = query_UHCd.size(3) ** -0.5
-    history_UHCL = torch.matmul(query_UHCd, keys_UHLd.transpose(2, 3)) * scale
-    if mask_U1CL is not None:
-        history_UHCL = history_UHCL + mask_U1CL
-    self_UHC1 = (query_UHCd * key_UHCd).sum(-1, keepdim=True) * scale
-    weights = torch.softmax(torch.cat([history_UHCL, self_UHC1], dim=-1), dim=-1)
-    max_length = keys_UHLd.size(2)
-    return torch.matmul(weights[..., :max_length], values_UHLd) + weights[..., max_length:] * value_UHCd
-
-
-def _attend_fused(
+def _attend(
     query_UHCd: Tensor,
     key_UHCd: Tensor,
     value_UHCd: Tensor,
@@ -93,27 +79,71 @@ def _attend_fused(
     mask_U1CL: Optional[Tensor],  # noqa: UP045
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The output, lse' (U, H, C) and the candidate's own share of the softmax (U, H, C, 1)."""
-    history_UHCd, lse_UHC = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query_UHCd, keys_UHLd, values_UHLd, 0.0, False, attn_mask=mask_U1CL
-    )
+    history_UHCd, lse_UHC = _attend_history(query_UHCd, keys_UHLd, values_UHLd, mask_U1CL)
     self_UHC = (query_UHCd * key_UHCd).sum(-1).to(lse_UHC.dtype) * query_UHCd.size(3) ** -0.5
     lse_UHC = torch.logaddexp(lse_UHC, self_UHC)
     share_UHC1 = torch.exp(self_UHC - lse_UHC)[..., None].to(query_UHCd.dtype)
     return torch.lerp(history_UHCd, value_UHCd, share_UHC1), lse_UHC, share_UHC1
 
 
-class _Fused(torch.autograd.Function):
+class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
-        output, lse, share = _attend_fused(*inputs)
+        output, lse, share = _attend(*inputs)
         ctx.save_for_backward(*inputs, output, lse, share)
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, None]:
         query, key, value, keys, values, mask, output, lse, share = ctx.saved_tensors
-        grad_query, grad_keys, grad_values = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            grad, query, keys, values, output, lse, 0.0, False, attn_mask=mask
-        )
+        grad_query, grad_keys, grad_values = _attend_history_backward(grad, query, keys, values, mask, output, lse)
         grad_self = share * (grad * (value - output)).sum(-1, keepdim=True) * query.size(3) ** -0.5
         return grad_query + grad_self * key, grad_self * query, share * grad, grad_keys, grad_values, None
+
+
+# The fast path of each device: the only place that tells devices apart.
+
+
+def _attend_history(
+    query_UHCd: Tensor,
+    keys_UHLd: Tensor,
+    values_UHLd: Tensor,
+    mask_U1CL: Optional[Tensor],  # noqa: UP045
+) -> tuple[Tensor, Tensor]:
+    """Attention over the histories alone, and the log of its denominator (U, H, C)."""
+    if query_UHCd.device.type == "cpu":
+        history_UHCd, lse_UHC = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query_UHCd, keys_UHLd, values_UHLd, 0.0, False, attn_mask=mask_U1CL
+        )
+        return history_UHCd, lse_UHC
+    bias_UHCL = _bias(query_UHCd, keys_UHLd, mask_U1CL)
+    history_UHCd, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(
+        query_UHCd, keys_UHLd, values_UHLd, bias_UHCL, True
+    )
+    return history_UHCd, lse[:, :, : query_UHCd.size(2)]
+
+
+def _attend_history_backward(
+    grad: Tensor, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, output: Tensor, lse: Tensor
+) -> Sequence[Tensor]:
+    """Gradients of query, keys and values, of what the merged output owes to the history."""
+    if query.device.type == "cpu":
+        of_history: Sequence[Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            grad, query, keys, values, output, lse, 0.0, False, attn_mask=mask
+        )
+        return of_history
+    padded_lse = F.pad(lse, (0, -lse.size(2) % LSE_ALIGNMENT), value=math.inf)
+    no_dropout = torch.zeros(2, dtype=torch.int64, device=query.device)
+    of_all: Sequence[Tensor] = torch.ops.aten._scaled_dot_product_efficient_attention_backward(
+        *(grad, query, keys, values, _bias(query, keys, mask), output, padded_lse, no_dropout[0], no_dropout[1]),
+        *(0.0, [True, True, True, False]),
+    )
+    return of_all[:3]
+
+
+def _bias(query_UHCd: Tensor, keys_UHLd: Tensor, mask_U1CL: Optional[Tensor]) -> Tensor:  # noqa: UP045
+    """The mask as CUDA's kernel reads it: (U, H, C, L), of which nothing is copied."""
+    if mask_U1CL is None:
+        everything_U1 = torch.full([keys_UHLd.size(0), 1], keys_UHLd.size(2), device=keys_UHLd.device)
+        mask_U1CL = attention_mask(everything_U1, keys_UHLd)
+    return mask_U1CL.expand(-1, query_UHCd.size(1), query_UHCd.size(2), -1)
