@@ -36,7 +36,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SAMPLE = {"self_attention": 16, "copied": 64, "grouped": None}
 COLUMNS = (
     *("mode", "dtype", "lengths", "history", "candidates", "users", "impl"),
-    *("candidates_per_s", "ratio_to_self_attention", "share_of_peak", "peak_mib", "max_rel_diff"),
+    *("candidates_per_s", "tokens_per_s", "ratio_to_self_attention", "share_of_peak", "peak_mib", "max_rel_diff"),
 )
 
 
@@ -64,7 +64,8 @@ QUICK = (
     HEADLINE,
     Shape(users=8, candidates=100),
     Shape(mode="training", users=64, candidates=16),
-    Shape(users=64, candidates=100, lengths="ragged"),
+    Shape(users=16, candidates=100),
+    Shape(users=16, candidates=100, lengths="ragged"),
 )
 
 
@@ -88,7 +89,7 @@ class Measured:
 def main() -> None:
     """Measures the shapes asked for, prints them, and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the headline and three more rows, under a minute")
+    parser.add_argument("--quick", action="store_true", help="the headline and four more rows, under a minute")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each form; the median counts")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--report", type=Path, help="JSON file to write")
@@ -96,8 +97,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     rows = []
     for shape in tqdm(QUICK if args.quick else list(sweep()), unit="shape", disable=None):
-        # Where the processor has no bf16 products of its own, they take minutes: the headline shows it.
-        precisions = ["fp32"] if args.quick and shape != HEADLINE else list(DTYPES)
+        # Without bf16 products of its own a processor takes five times as long as in fp32: the headline shows it.
+        bf16 = shape == HEADLINE or (torch.cpu.get_capabilities().get("avx512_bf16", False) and not args.quick)
+        precisions = list(DTYPES) if bf16 else ["fp32"]
         rows += measure(shape, precisions, args.repeats)
     print(table(COLUMNS, ([_shown(row[name]) for name in COLUMNS] for row in rows)))
     if args.report is not None:
@@ -138,17 +140,18 @@ def measure(shape: Shape, precisions: Sequence[str], repeats: int) -> list[dict[
     rates = {key: len(m.rows.candidates) / statistics.median(m.seconds) for key, m in seen.items()}
     report = []
     for (dtype, impl), measured in seen.items():
+        seconds = statistics.median(measured.seconds)
         needed = needed_flops(measured.rows, TOWER.dim, TOWER.num_layers) * (3 if shape.mode == "training" else 1)
-        flops = needed / statistics.median(measured.seconds)
         report.append(
             {
                 **asdict(shape),
                 "dtype": dtype,
                 "impl": impl,
                 "candidates_per_s": rates[dtype, impl],
+                "tokens_per_s": (len(measured.rows.events) + len(measured.rows.candidates)) / seconds,
                 "ratio_to_self_attention": rates[dtype, impl] / rates["fp32", "self_attention"],
                 # The slow forms compute far more than is needed.
-                "share_of_peak": flops / statistics.median(peak[dtype]) if impl == "grouped" else None,
+                "share_of_peak": needed / seconds / statistics.median(peak[dtype]) if impl == "grouped" else None,
                 "peak_mib": measured.peak_mib,
                 "max_rel_diff": largest_difference(measured, seen["fp32", "self_attention"]),
             }

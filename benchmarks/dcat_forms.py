@@ -66,8 +66,13 @@ FORMS: dict[str, Form] = {"self_attention": self_attention, "copied": copied, "g
 
 
 def needed_flops(rows: Rows, dim: int, num_layers: int) -> float:
-    """Floating-point operations of `grouped` on real tokens: 24 D^2 a row and layer, 4 D a pair that attends."""
+    """Floating-point operations of `grouped` on real tokens: 24 D^2 a row and layer, 4 D a pair that attends.
+
+    The last layer computes keys and values of the events alone, 4 D^2 a row.
+    """
     lengths_U, counts_U = rows.event_lengths.double(), rows.candidate_lengths.double()
-    pairs = (lengths_U * (lengths_U + 1) / 2).sum() + (counts_U * (lengths_U + 1)).sum()
-    tokens = len(rows.events) + len(rows.candidates)
-    return num_layers * (24.0 * dim**2 * tokens + 4.0 * dim * float(pairs))
+    history_pairs = float((lengths_U * (lengths_U + 1) / 2).sum())
+    candidate_pairs = float((counts_U * (lengths_U + 1)).sum())
+    of_events = (num_layers - 1) * (24.0 * dim**2 * len(rows.events) + 4.0 * dim * history_pairs)
+    of_candidates = num_layers * (24.0 * dim**2 * len(rows.candidates) + 4.0 * dim * candidate_pairs)
+    return of_events + 4.0 * dim**2 * len(rows.events) + of_candidates
