@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pinfm.embeddings.lookup import MultiHashEmbedding
 from pinfm.model.inputs import Candidates, History, own_histories
-from pinfm.model.ranking.joint import FusedRanker, PlainRanker
+from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
 from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
 
@@ -89,9 +89,10 @@ class ScoringModule(nn.Module):
         # History and candidates share one lookup, as in training.
         vectors = self.item_tables(torch.cat([history.item_id, item_ids])).to(self.dense_dtype)
         num_events = history.item_id.size(0)
-        features = self._features(inputs)
-        reads = own_histories(history.lengths)
-        logits = self.model.score(history, candidates, vectors[:num_events], vectors[num_events:], features, reads)
+        features, reads = self._features(inputs), own_histories(history.lengths)
+        logits = self.model.score(
+            RankingInputs(history, candidates, vectors[:num_events], vectors[num_events:], features, reads)
+        )
         probabilities = torch.sigmoid(logits.float())
         return {task: probabilities[:, i] for i, task in enumerate(self.tasks)}
 

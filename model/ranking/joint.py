@@ -19,6 +19,26 @@ from pinfm.model.ranking.ranker import Ranker, RankerFeatures, add_request_dense
 from pinfm.model.schema import InputSchema
 
 
+class RankingInputs(NamedTuple):
+    """What is scored: N candidates of U requests after T events, with their vectors looked up.
+
+    Args:
+        history: the events.
+        candidates: the candidates of the same requests.
+        item_TE: item vectors of the events.
+        item_NE: item vectors of the candidates.
+        features: the ranker's own features.
+        reads: which part of which history each request sees.
+    """
+
+    history: History
+    candidates: Candidates
+    item_TE: Tensor
+    item_NE: Tensor
+    features: RankerFeatures
+    reads: Reads
+
+
 class RankingOutput(NamedTuple):
     """What a forward pass over U requests, N candidates and T events gives.
 
@@ -52,56 +72,23 @@ class FusedRanker(nn.Module):
         self.ranker = ranker
         self.tower_heads = tower_heads
 
-    def forward(
-        self,
-        history: History,
-        candidates: Candidates,
-        item_TE: Tensor,
-        item_NE: Tensor,
-        features: RankerFeatures,
-        reads: Reads,
-    ) -> RankingOutput:
-        """Scores candidates.
-
-        Args:
-            history: T events of U requests.
-            candidates: N candidates of the same requests.
-            item_TE: item vectors of the events.
-            item_NE: item vectors of the candidates.
-            features: the ranker's own features.
-            reads: which part of which history each request sees.
-        """
-        context = self.encoder.encode_context(history, item_TE)
-        logits_NK, tower_NO = self._against(context, history, candidates, item_NE, features, reads)
-        states_TO = self.encoder.states(context, gaps_to_next(history))
+    def forward(self, inputs: RankingInputs) -> RankingOutput:
+        """Scores candidates, with what training reads beside the scores."""
+        context = self.encoder.encode_context(inputs.history, inputs.item_TE)
+        logits_NK, tower_NO = self._against(context, inputs)
+        states_TO = self.encoder.states(context, gaps_to_next(inputs.history))
         return RankingOutput(logits_NK, self.tower_heads(tower_NO), states_TO)
 
-    def score(
-        self,
-        history: History,
-        candidates: Candidates,
-        item_TE: Tensor,
-        item_NE: Tensor,
-        features: RankerFeatures,
-        reads: Reads,
-    ) -> Tensor:
-        """(N, K) logits, without what only training reads; arguments as for `forward`."""
-        context = self.encoder.encode_context(history, item_TE)
-        return self._against(context, history, candidates, item_NE, features, reads)[0]
+    def score(self, inputs: RankingInputs) -> Tensor:
+        """(N, K) logits, without what only training reads."""
+        return self._against(self.encoder.encode_context(inputs.history, inputs.item_TE), inputs)[0]
 
-    def _against(
-        self,
-        context: Context,
-        history: History,
-        candidates: Candidates,
-        item_NE: Tensor,
-        features: RankerFeatures,
-        reads: Reads,
-    ) -> tuple[Tensor, Tensor]:
+    def _against(self, context: Context, inputs: RankingInputs) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and the tower's features (N, O) of candidates against encoded histories."""
-        tower_NO = self.encoder.cross(context, history, candidates, item_NE, reads)
-        features = add_request_dense(features, self.history_counts(history, reads, candidates.request_timestamp))
-        return self.ranker(features, candidates.lengths, [item_NE, tower_NO]), tower_NO
+        tower_NO = self.encoder.cross(context, inputs.history, inputs.candidates, inputs.item_NE, inputs.reads)
+        counts_UM = self.history_counts(inputs.history, inputs.reads, inputs.candidates.request_timestamp)
+        features = add_request_dense(inputs.features, counts_UM)
+        return self.ranker(features, inputs.candidates.lengths, [inputs.item_NE, tower_NO]), tower_NO
 
 
 class PlainRanker(nn.Module):
@@ -117,31 +104,17 @@ class PlainRanker(nn.Module):
         self.history_counts = history_counts
         self.ranker = ranker
 
-    def forward(
-        self,
-        history: History,
-        candidates: Candidates,
-        item_TE: Tensor,
-        item_NE: Tensor,
-        features: RankerFeatures,
-        reads: Reads,
-    ) -> RankingOutput:
+    def forward(self, inputs: RankingInputs) -> RankingOutput:
         """Scores candidates; of the history nothing is read but what can be counted."""
-        features = add_request_dense(features, self.history_counts(history, reads, candidates.request_timestamp))
-        logits_NK = self.ranker(features, candidates.lengths, [item_NE])
-        return RankingOutput(logits_NK, logits_NK[:, :0], item_TE[:, :0])
+        logits_NK = self.score(inputs)
+        return RankingOutput(logits_NK, logits_NK[:, :0], inputs.item_TE[:, :0])
 
-    def score(
-        self,
-        history: History,
-        candidates: Candidates,
-        item_TE: Tensor,
-        item_NE: Tensor,
-        features: RankerFeatures,
-        reads: Reads,
-    ) -> Tensor:
+    def score(self, inputs: RankingInputs) -> Tensor:
         """(N, K) logits."""
-        return self.forward(history, candidates, item_TE, item_NE, features, reads).logits
+        counts_UM = self.history_counts(inputs.history, inputs.reads, inputs.candidates.request_timestamp)
+        features = add_request_dense(inputs.features, counts_UM)
+        logits_NK: Tensor = self.ranker(features, inputs.candidates.lengths, [inputs.item_NE])
+        return logits_NK
 
 
 def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature_dim: int) -> FusedRanker | PlainRanker:

@@ -11,7 +11,7 @@ from pinfm.embeddings.specs import IdTable
 from pinfm.inference.module import ScoringModule
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.inputs import Candidates, History, own_histories
-from pinfm.model.ranking.joint import build_model
+from pinfm.model.ranking.joint import RankingInputs, build_model
 from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import Feature, InputSchema
 
@@ -163,31 +163,32 @@ def test_inputs_reach_the_model_by_their_names():
     tables = dict(zip(module.request_names, module.request_tables, strict=True))
     tables |= dict(zip(module.candidate_names, module.candidate_tables, strict=True))
     item_TE, item_NE = (module.item_tables(inputs[f"{scope}_item_id"]) for scope in ("history", "candidate"))
-    output = module.model(
-        History(
+    ranking_inputs = RankingInputs(
+        history=History(
             lengths=inputs["history_lengths"],
             item_id=inputs["history_item_id"],
             action=inputs["history_action"],
             surface=inputs["history_surface"],
             timestamp=inputs["history_timestamp"],
         ),
-        Candidates(
+        candidates=Candidates(
             lengths=inputs["candidate_lengths"],
             request_timestamp=inputs["request_timestamp"],
             item_id=inputs["candidate_item_id"],
             created_at=inputs["candidate_created_at"],
             content=inputs["candidate_content"],
         ),
-        item_TE,
-        item_NE,
-        RankerFeatures(
+        item_TE=item_TE,
+        item_NE=item_NE,
+        features=RankerFeatures(
             request_vectors=torch.stack([tables[name](inputs[name]) for name in ("user_id", "tab")], dim=1),
             candidate_vectors=torch.stack([tables[name](inputs[name]) for name in ("author", "brand")], dim=1),
             request_dense=inputs["age"][:, None],
             candidate_dense=torch.stack([inputs["price"], inputs["stock"]], dim=1),
         ),
-        own_histories(inputs["history_lengths"]),
+        reads=own_histories(inputs["history_lengths"]),
     )
+    output = module.model(ranking_inputs)
     for k, probabilities in enumerate(module(inputs).values()):
         torch.testing.assert_close(probabilities, 1 / (1 + (-output.logits[:, k]).exp()))
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pinfm.embeddings.collections import concatenate_sub_tables
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.losses import Sequences, in_batch_counts, log_weights, next_token_pairs
-from pinfm.model.ranking.joint import FusedRanker, PlainRanker
+from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
 from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
 from pinfm.train.config import FinetuneConfig
@@ -46,12 +46,7 @@ class RankingObjective(nn.Module):
         """The loss and its parts, with the logits (N, K) beside them."""
         item_VE = concatenate_sub_tables(items, self.item_table)
         output = self.model(
-            batch.history,
-            batch.candidates,
-            item_VE[batch.event_item],
-            item_VE[batch.candidate_item],
-            ranker_features(batch, features, self.schema, self.feature_tables),
-            batch.reads,
+            ranking_inputs(batch, item_VE, ranker_features(batch, features, self.schema, self.feature_tables))
         )
         loss = ranking_loss(output.logits, batch.labels)
         return loss, {"loss": loss, "ranking_loss": loss, "logits": output.logits}
@@ -89,21 +84,14 @@ class JointObjective(nn.Module):
         item_VE = concatenate_sub_tables(items, self.item_table)
         if config.freeze_tower:
             item_VE = item_VE.detach()
-        item_NE = item_VE[batch.candidate_item]
-        output = self.model(
-            batch.history,
-            batch.candidates,
-            item_VE[batch.event_item],
-            item_NE,
-            ranker_features(batch, features, self.schema, self.feature_tables),
-            batch.reads,
-        )
+        inputs = ranking_inputs(batch, item_VE, ranker_features(batch, features, self.schema, self.feature_tables))
+        output = self.model(inputs)
         losses = {
             "ranking_loss": ranking_loss(output.logits, batch.labels),
             "tower_ranking_loss": ranking_loss(output.tower_logits, batch.labels),
             "agreement_loss": agreement_loss(output.tower_logits, output.logits),
             "next_token_loss": self._next_token_loss(batch, output.states, item_VE),
-            "alignment_loss": self._alignment_loss(item_NE, batch.candidates.content),
+            "alignment_loss": self._alignment_loss(inputs.item_NE, batch.candidates.content),
         }
         total = (
             losses["ranking_loss"]
@@ -143,6 +131,18 @@ def agreement_loss(tower_logits_NK: Tensor, logits_NK: Tensor) -> Tensor:
     """
     difference = tower_logits_NK.float().sigmoid() - logits_NK.float().sigmoid().detach()
     return mean_over_ranks(difference.square().sum(), torch.tensor(logits_NK.size(0), device=logits_NK.device))
+
+
+def ranking_inputs(batch: RequestBatch, item_VE: Tensor, features: RankerFeatures) -> RankingInputs:
+    """The batch with the vectors of its items in their places."""
+    return RankingInputs(
+        history=batch.history,
+        candidates=batch.candidates,
+        item_TE=item_VE[batch.event_item],
+        item_NE=item_VE[batch.candidate_item],
+        features=features,
+        reads=batch.reads,
+    )
 
 
 def ranker_features(

@@ -17,7 +17,7 @@ from model_fakes import (
 )
 
 from pinfm.model.inputs import History, Reads, own_histories
-from pinfm.model.ranking.joint import FusedRanker, PlainRanker, build_model
+from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs, build_model
 from pinfm.model.ranking.ranker import RankerFeatures
 
 VARIANTS = {
@@ -38,7 +38,7 @@ REQUESTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1,
 def run(model, batch):
     """The model's output where each request has its own history."""
     reads = own_histories(batch.history.lengths)
-    return model(batch.history, batch.candidates, batch.item_TE, batch.item_NE, batch.features, reads)
+    return model(RankingInputs(**batch._asdict(), reads=reads))
 
 
 def score(model, requests):
@@ -128,7 +128,7 @@ def test_requests_that_share_a_history_score_as_if_each_had_its_own(fusion):
     batch = collate(random_requests([0] * 4, [2, 1, 2, 1], item_VE))
     candidates = batch.candidates._replace(request_timestamp=2 * 10**9 + torch.arange(4))
     reads = Reads(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 2, 5, 3]))
-    shared = model(history, candidates, item_TE, batch.item_NE, batch.features, reads)
+    shared = model(RankingInputs(history, candidates, item_TE, batch.item_NE, batch.features, reads))
     rows = torch.tensor([0, 1, 0, 1, 2, 3, 4, 5, 6, 7])
     own = History(reads.visible, *(field[rows] for field in history[1:]))
     alone = run(model, batch._replace(history=own, candidates=candidates, item_TE=item_TE[rows]))
