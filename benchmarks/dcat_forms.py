@@ -52,8 +52,11 @@ def copied(dcat: DCAT, rows: Rows) -> Tensor:
     """(N, D): every candidate is a request of its own, with its own keys and values."""
     context = dcat.encode_context(rows.events, rows.event_lengths)
     user_N = torch.repeat_interleave(rows.candidate_lengths)
-    keys, values = ([block[user_N] for block in blocks] for blocks in (context.keys, context.values))
-    own = Context(context.lengths[user_N], context.rows, keys, values)
+    lengths_N = context.lengths[user_N]
+    owner_S = torch.repeat_interleave(lengths_N)
+    event_S = starts(context.lengths)[user_N][owner_S] + positions(lengths_N, owner_S)
+    keys, values = ([of_layer[event_S] for of_layer in layers] for layers in (context.keys, context.values))
+    own = Context(lengths_N, context.rows, keys, values)
     return dcat.cross(own, rows.candidates, torch.ones_like(user_N))
 
 

@@ -1,10 +1,10 @@
-"""DCAT's crossing attention: every candidate looks at its request's history and at itself, and at no other candidate.
+"""DCAT's attention: events look at earlier events, candidates at their request's events and at themselves alone.
 
-    U  requests     H  heads     C  most candidates of a request     L  longest history     d  width of a head
+    U  requests     N  their candidates     T  events of all histories     H  heads     d  width of a head
 
 All candidates of a request meet its keys in one product, so K and V of a history are read once and never copied.
-PyTorch's fused attention does it in blocks and never holds the (U, H, C, L) scores; it also returns the log of the
-softmax's denominator, with which the candidate's own key, one more column of the softmax, is merged in afterwards:
+PyTorch's fused attention does it in blocks and never holds the scores; it also returns the log of the softmax's
+denominator, with which the candidate's own key, one more column of the softmax, is merged in afterwards:
 
     lse' = log(e^lse + e^s)      out' = out + e^(s - lse') (v - out)      s = <q, k> / sqrt(d), of the candidate itself
 
@@ -13,137 +13,158 @@ output for the sum of a row, so that given out' and lse' in place of out and lse
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# CUDA's kernel keeps its denominators in rows of a multiple of this.
-LSE_ALIGNMENT = 32
+from pinfm.model.layers import attention_padded as padded
+from pinfm.model.layers.runs import Crossing, block, runs_of
 
 
-def attention_mask(visible_UC: Tensor, keys_UHLd: Tensor) -> Tensor:
-    """What hides padding and events after a candidate's request.
+def attend_causally(query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, lengths_S: Tensor) -> Tensor:
+    """Softmax attention of every event over the events of its history up to itself.
 
     Args:
-        visible_UC: int64, how many of its history's oldest events each candidate sees; (U, 1) where all candidates of
-            a request see the same.
-        keys_UHLd: the histories' keys, for their number, type and device.
+        query_THd: the events' queries.
+        keys_THd: their keys.
+        values_THd: their values.
+        lengths_S: int64, events of each history.
 
     Returns:
-        (U, 1, C, L), to be added to the scores: 0 where a candidate may look, -1e9 where not.
+        (T, H, d).
     """
-    length = keys_UHLd.size(2)
-    # CUDA's kernel wants rows that start at multiples of 16 bytes.
-    hidden_UCL = torch.arange(-(-length // 8) * 8, device=visible_UC.device) >= visible_UC[:, :, None]
-    mask_UCL = torch.zeros(hidden_UCL.shape, dtype=keys_UHLd.dtype, device=keys_UHLd.device)
-    # Finite, so that an empty history has a denominator; beside it the candidate itself has all the weight.
-    return mask_UCL.masked_fill_(hidden_UCL, -1e9)[:, None, :, :length]
+    if query_THd.device.type != "cpu":
+        return padded.attend_causally(query_THd, keys_THd, values_THd, lengths_S)
+    no_event = torch.zeros_like(lengths_S)
+    runs = runs_of(lengths_S, no_event, no_event)  # histories of one length
+    sizes = [run.requests * run.candidates for run in runs]
+    # Split as one operation: the gradients of so many slices would be so many tensors of the whole size.
+    queries, keys, values = torch.split(query_THd, sizes), torch.split(keys_THd, sizes), torch.split(values_THd, sizes)
+    attended: list[Tensor] = []
+    for i, run in enumerate(runs):
+        count, length = run.requests, run.candidates
+        query, key, value = (
+            block(queries[i], 0, count, length),
+            block(keys[i], 0, count, length),
+            block(values[i], 0, count, length),
+        )
+        attended.append(to_rows(F.scaled_dot_product_attention(query, key, value, is_causal=True)))
+    return joined(attended, values_THd)
 
 
 def attend_history_and_self(
-    query_UHCd: Tensor,
-    key_UHCd: Tensor,
-    value_UHCd: Tensor,
-    keys_UHLd: Tensor,
-    values_UHLd: Tensor,
-    mask_U1CL: Optional[Tensor],  # noqa: UP045
+    query_NHd: Tensor, key_NHd: Tensor, value_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, sees: Crossing
 ) -> Tensor:
-    """Softmax attention of every candidate over [its request's history, itself].
+    """Softmax attention of every candidate over [the events that it sees, itself].
 
     Args:
-        query_UHCd: the candidates' queries.
-        key_UHCd: their own keys.
-        value_UHCd: their own values.
-        keys_UHLd: the histories' keys.
-        values_UHLd: the histories' values.
-        mask_U1CL: from `attention_mask`, or None to hide nothing.
+        query_NHd: the candidates' queries.
+        key_NHd: their own keys.
+        value_NHd: their own values.
+        keys_THd: the events' keys.
+        values_THd: the events' values.
+        sees: which events.
 
     Returns:
-        (U, H, C, d).
+        (N, H, d).
     """
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
-        return _attend(query_UHCd, key_UHCd, value_UHCd, keys_UHLd, values_UHLd, mask_U1CL)[0]
-    result: Tensor = _Attend.apply(query_UHCd, key_UHCd, value_UHCd, keys_UHLd, values_UHLd, mask_U1CL)  # type: ignore[no-untyped-call]
+        return _attend(query_NHd, key_NHd, value_NHd, keys_THd, values_THd, sees)[0]
+    result: Tensor = _Attend.apply(query_NHd, key_NHd, value_NHd, keys_THd, values_THd, sees)  # type: ignore[no-untyped-call]
     return result
 
 
 def _attend(
-    query_UHCd: Tensor,
-    key_UHCd: Tensor,
-    value_UHCd: Tensor,
-    keys_UHLd: Tensor,
-    values_UHLd: Tensor,
-    mask_U1CL: Optional[Tensor],  # noqa: UP045
+    query_NHd: Tensor, key_NHd: Tensor, value_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, sees: Crossing
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The output, lse' (U, H, C) and the candidate's own share of the softmax (U, H, C, 1)."""
-    history_UHCd, lse_UHC = _attend_history(query_UHCd, keys_UHLd, values_UHLd, mask_U1CL)
-    self_UHC = (query_UHCd * key_UHCd).sum(-1).to(lse_UHC.dtype) * query_UHCd.size(3) ** -0.5
-    lse_UHC = torch.logaddexp(lse_UHC, self_UHC)
-    share_UHC1 = torch.exp(self_UHC - lse_UHC)[..., None].to(query_UHCd.dtype)
-    return torch.lerp(history_UHCd, value_UHCd, share_UHC1), lse_UHC, share_UHC1
+    """The output, lse' (N, H) and the candidate's own share of the softmax (N, H, 1)."""
+    if query_NHd.device.type == "cpu":
+        history_NHd, lse_NH = _attend_history(query_NHd, keys_THd, values_THd, sees)
+    else:
+        history_NHd, lse_NH = padded.attend_history(query_NHd, keys_THd, values_THd, sees)
+    self_NH = (query_NHd * key_NHd).sum(-1).to(lse_NH.dtype) * query_NHd.size(2) ** -0.5
+    lse_NH = torch.logaddexp(lse_NH, self_NH)
+    share_NH1 = torch.exp(self_NH - lse_NH)[..., None].to(query_NHd.dtype)
+    return torch.lerp(history_NHd, value_NHd, share_NH1), lse_NH, share_NH1
 
 
 class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         output, lse, share = _attend(*inputs)
-        ctx.save_for_backward(*inputs, output, lse, share)
+        ctx.sees = inputs[-1]
+        ctx.save_for_backward(*inputs[:-1], output, lse, share)
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, None]:
-        query, key, value, keys, values, mask, output, lse, share = ctx.saved_tensors
-        grad_query, grad_keys, grad_values = _attend_history_backward(grad, query, keys, values, mask, output, lse)
-        grad_self = share * (grad * (value - output)).sum(-1, keepdim=True) * query.size(3) ** -0.5
+        query, key, value, keys, values, output, lse, share = ctx.saved_tensors
+        of_history = _attend_history_backward if grad.device.type == "cpu" else padded.attend_history_backward
+        grad_query, grad_keys, grad_values = of_history(grad, query, keys, values, output, lse, ctx.sees)
+        grad_self = share * (grad * (value - output)).sum(-1, keepdim=True) * query.size(2) ** -0.5
         return grad_query + grad_self * key, grad_self * query, share * grad, grad_keys, grad_values, None
 
 
-# The fast path of each device: the only place that tells devices apart.
-
-
-def _attend_history(
-    query_UHCd: Tensor,
-    keys_UHLd: Tensor,
-    values_UHLd: Tensor,
-    mask_U1CL: Optional[Tensor],  # noqa: UP045
-) -> tuple[Tensor, Tensor]:
-    """Attention over the histories alone, and the log of its denominator (U, H, C)."""
-    if query_UHCd.device.type == "cpu":
-        history_UHCd, lse_UHC = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query_UHCd, keys_UHLd, values_UHLd, 0.0, False, attn_mask=mask_U1CL
-        )
-        return history_UHCd, lse_UHC
-    bias_UHCL = _bias(query_UHCd, keys_UHLd, mask_U1CL)
-    history_UHCd, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(
-        query_UHCd, keys_UHLd, values_UHLd, bias_UHCL, True
-    )
-    return history_UHCd, lse[:, :, : query_UHCd.size(2)]
+def _attend_history(query_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, sees: Crossing) -> tuple[Tensor, Tensor]:
+    """Attention over the events alone, and the log of its denominator (N, H); of no event, zeros and -inf."""
+    attended: list[Tensor] = []
+    lses: list[Tensor] = []
+    first = 0
+    for run in sees.runs:
+        rows = run.requests * run.candidates
+        if run.events == 0:
+            attended.append(torch.zeros_like(query_NHd[first : first + rows]))
+            lses.append(torch.full([rows, query_NHd.size(1)], -math.inf))
+        else:
+            history, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                block(query_NHd, first, run.requests, run.candidates),
+                block(keys_THd, run.first_event, run.requests, run.events),
+                block(values_THd, run.first_event, run.requests, run.events),
+            )
+            attended.append(to_rows(history))
+            lses.append(lse.transpose(1, 2).flatten(0, 1))
+        first += rows
+    return joined(attended, query_NHd), joined(lses, query_NHd[:, :, 0].float())
 
 
 def _attend_history_backward(
-    grad: Tensor, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, output: Tensor, lse: Tensor
-) -> Sequence[Tensor]:
-    """Gradients of query, keys and values, of what the merged output owes to the history."""
-    if query.device.type == "cpu":
-        of_history: Sequence[Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            grad, query, keys, values, output, lse, 0.0, False, attn_mask=mask
-        )
-        return of_history
-    padded_lse = F.pad(lse, (0, -lse.size(2) % LSE_ALIGNMENT), value=math.inf)
-    no_dropout = torch.zeros(2, dtype=torch.int64, device=query.device)
-    of_all: Sequence[Tensor] = torch.ops.aten._scaled_dot_product_efficient_attention_backward(
-        *(grad, query, keys, values, _bias(query, keys, mask), output, padded_lse, no_dropout[0], no_dropout[1]),
-        *(0.0, [True, True, True, False]),
-    )
-    return of_all[:3]
+    grad: Tensor, query: Tensor, keys: Tensor, values: Tensor, output: Tensor, lse: Tensor, sees: Crossing
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of query, keys and values, of what the merged output owes to the events."""
+    grad_query, grad_keys, grad_values = torch.zeros_like(query), torch.zeros_like(keys), torch.zeros_like(values)
+    first = 0
+    for run in sees.runs:
+        rows, events = run.requests * run.candidates, run.requests * run.events
+        if events:
+            candidates = (block(x, first, run.requests, run.candidates) for x in (grad, query, output, lse[..., None]))
+            grad_block, query_block, output_block, lse_block = candidates
+            of_query, of_keys, of_values = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                grad_block,
+                query_block,
+                block(keys, run.first_event, run.requests, run.events),
+                block(values, run.first_event, run.requests, run.events),
+                output_block,
+                lse_block[..., 0].contiguous(),
+                0.0,
+                False,
+            )
+            grad_query[first : first + rows] = to_rows(of_query)
+            # Requests that share a history add up.
+            grad_keys[run.first_event : run.first_event + events] += to_rows(of_keys)
+            grad_values[run.first_event : run.first_event + events] += to_rows(of_values)
+        first += rows
+    return grad_query, grad_keys, grad_values
 
 
-def _bias(query_UHCd: Tensor, keys_UHLd: Tensor, mask_U1CL: Optional[Tensor]) -> Tensor:  # noqa: UP045
-    """The mask as CUDA's kernel reads it: (U, H, C, L), of which nothing is copied."""
-    if mask_U1CL is None:
-        everything_U1 = torch.full([keys_UHLd.size(0), 1], keys_UHLd.size(2), device=keys_UHLd.device)
-        mask_U1CL = attention_mask(everything_U1, keys_UHLd)
-    return mask_U1CL.expand(-1, query_UHCd.size(1), query_UHCd.size(2), -1)
+def to_rows(x_BHLd: Tensor) -> Tensor:
+    """(B * L, H, d): the inverse of `block`."""
+    return x_BHLd.transpose(1, 2).flatten(0, 1)
+
+
+def joined(parts: list[Tensor], none: Tensor) -> Tensor:
+    """The parts behind each other, without a copy of a single one; `none` where there is none."""
+    if len(parts) == 0:
+        return none
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

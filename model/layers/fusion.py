@@ -34,8 +34,7 @@ class EarlyFusion(nn.Module):
 
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D): each candidate's token after it has seen its part of the history."""
-        visible_N = torch.repeat_interleave(reads.visible, lengths_U)
-        return self.dcat.cross(context, tokens_ND, candidates_per_history(context, reads, lengths_U), visible_N)
+        return self.dcat.cross(context, tokens_ND, lengths_U, reads)
 
 
 class EarlyFusionWithToken(nn.Module):
@@ -72,7 +71,7 @@ class EarlyFusionWithToken(nn.Module):
 
         The token stands after the newest event, so requests can't share a history here.
         """
-        return self.dcat.cross(context, tokens_ND, candidates_per_history(context, reads, lengths_U))
+        return self.dcat.cross(context, tokens_ND, lengths_U)
 
 
 class LiteMean(nn.Module):
@@ -131,11 +130,6 @@ class LiteLast(nn.Module):
         outputs = torch.cat([context.rows.new_zeros([1, tokens_ND.size(1)]), context.rows])
         newest_U = (starts(context.lengths)[reads.history] + reads.visible) * (reads.visible > 0)
         return outputs[newest_U[torch.repeat_interleave(lengths_U)]]
-
-
-def candidates_per_history(context: Context, reads: Reads, lengths_U: Tensor) -> Tensor:
-    """(S,) int64: the candidates of all requests that read a history."""
-    return torch.zeros_like(context.lengths).index_add(0, reads.history, lengths_U)
 
 
 def event_rows(lengths_U: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Pre-LN GPT-2 style blocks with rotary positions, split so that a history is encoded once and candidates join later.
 
     T  rows of all histories     N  rows of all candidates     D  width     H  heads     d  width of a head
-    U  requests                  L  longest history            C  most candidates of a request
+    S  histories
 
-Everything pointwise (norms, projections, MLP) runs on the jagged rows; only attention sees padded blocks.
+Everything runs on the jagged rows.
 Sources: GPT-2 (Radford et al. 2019), rotary positions (Su et al. 2021), DCAT (PinFM, arXiv 2507.12704).
 """
 
@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pinfm.model.layers.attention import attend_history_and_self
-from pinfm.model.layers.jagged import Layout, pad, unpad
+from pinfm.model.layers.attention import attend_causally, attend_history_and_self
 from pinfm.model.layers.mlp import feed_forward
+from pinfm.model.layers.runs import Crossing
 
 
 class Block(nn.Module):
@@ -47,30 +47,24 @@ class Block(nn.Module):
         self.mlp = feed_forward(mlp, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def keys_and_values(self, normed_TD: Tensor, angles_T: Tensor, where: Layout) -> tuple[Tensor, Tensor]:
+    def keys_and_values(self, normed_TD: Tensor, angles_T: Tensor) -> tuple[Tensor, Tensor]:
         """What later rows of a sequence need of the histories.
 
         Args:
             normed_TD: `attention_norm` of the event rows.
             angles_T: (T, 2, d / 2) from `RotaryPositions`.
-            where: layout of the events in (U, L).
 
         Returns:
-            Keys and values, each (U, H, L, d).
+            Keys and values, each (T, H, d).
         """
         dim = normed_TD.size(1)
         projected = F.linear(normed_TD, self.query_key_value.weight[dim:], self.query_key_value.bias[dim:])
-        key_THd, value_THd = self._heads(projected)
-        return to_block(rotate(key_THd, angles_T), where), to_block(value_THd, where)
+        keys_THd, values_THd = self._heads(projected)
+        # A view of the values would keep the keys' projection in memory for as long as somebody keeps the context.
+        return rotate(keys_THd, angles_T), values_THd.contiguous()
 
     def context(
-        self,
-        x_TD: Tensor,
-        normed_TD: Tensor,
-        angles_T: Tensor,
-        where: Layout,
-        keys_UHLd: Tensor,
-        values_UHLd: Tensor,
+        self, x_TD: Tensor, normed_TD: Tensor, angles_T: Tensor, lengths_S: Tensor, keys_THd: Tensor, values_THd: Tensor
     ) -> Tensor:
         """Causal self-attention over the histories.
 
@@ -78,38 +72,34 @@ class Block(nn.Module):
             x_TD: event rows.
             normed_TD: `attention_norm` of them.
             angles_T: (T, 2, d / 2) from `RotaryPositions`.
-            where: layout of the events in (U, L).
-            keys_UHLd: of the same rows.
-            values_UHLd: of the same rows.
+            lengths_S: events of each history.
+            keys_THd: of the same rows.
+            values_THd: of the same rows.
 
         Returns:
             (T, D).
         """
         dim = x_TD.size(1)
         projected = F.linear(normed_TD, self.query_key_value.weight[:dim], self.query_key_value.bias[:dim])
-        query = to_block(rotate(self._heads(projected)[0], angles_T), where)
-        # Padding stands after the real rows, where causal attention never looks.
-        attended_UHLd = F.scaled_dot_product_attention(query, keys_UHLd, values_UHLd, is_causal=True)
-        return self._finish(x_TD, normed_TD, attended_UHLd, where)
+        query_THd = rotate(self._heads(projected)[0], angles_T)
+        return self._finish(x_TD, normed_TD, attend_causally(query_THd, keys_THd, values_THd, lengths_S))
 
     def cross(
         self,
         x_ND: Tensor,
         angles_N: Optional[Tensor],  # noqa: UP045
-        where: Layout,
-        keys_UHLd: Tensor,
-        values_UHLd: Tensor,
-        mask_U1CL: Optional[Tensor],  # noqa: UP045
+        keys_THd: Tensor,
+        values_THd: Tensor,
+        sees: Crossing,
     ) -> Tensor:
         """Each candidate attends to its request's history and to itself, and to no other candidate.
 
         Args:
             x_ND: candidate rows.
             angles_N: (N, 2, d / 2); a candidate stands right after what it sees. None where that is position 0 for all.
-            where: layout of the candidates in (U, C).
-            keys_UHLd: the history's keys in this layer.
-            values_UHLd: the history's values in this layer.
-            mask_U1CL: from `attention_mask`: hides padding, and events after a candidate's request. None hides nothing.
+            keys_THd: the events' keys in this layer.
+            values_THd: the events' values in this layer.
+            sees: which events each candidate sees.
 
         Returns:
             (N, D).
@@ -118,9 +108,8 @@ class Block(nn.Module):
         query_NHd, key_NHd, value_NHd = self._heads(self.query_key_value(normed_ND))
         if angles_N is not None:
             query_NHd, key_NHd = rotate(query_NHd, angles_N), rotate(key_NHd, angles_N)
-        query, key, value = to_block(query_NHd, where), to_block(key_NHd, where), to_block(value_NHd, where)
-        attended_UHCd = attend_history_and_self(query, key, value, keys_UHLd, values_UHLd, mask_U1CL)
-        return self._finish(x_ND, normed_ND, attended_UHCd, where)
+        attended_NHd = attend_history_and_self(query_NHd, key_NHd, value_NHd, keys_THd, values_THd, sees)
+        return self._finish(x_ND, normed_ND, attended_NHd)
 
     def _heads(self, projected_TP: Tensor) -> list[Tensor]:
         """P = one D each for queries, keys or values -> (T, H, d) of each, without a copy."""
@@ -129,8 +118,8 @@ class Block(nn.Module):
         heads = projected_TP.view(projected_TP.size(0), num_parts, self.num_heads, dim // self.num_heads)
         return list(heads.unbind(1))
 
-    def _finish(self, x_TD: Tensor, normed_TD: Tensor, attended_UHLd: Tensor, where: Layout) -> Tensor:
-        attended_TD = self.attention_gate(unpad(attended_UHLd.transpose(1, 2).flatten(2), where), normed_TD)
+    def _finish(self, x_TD: Tensor, normed_TD: Tensor, attended_THd: Tensor) -> Tensor:
+        attended_TD = self.attention_gate(attended_THd.flatten(1), normed_TD)
         x_TD = x_TD + self.dropout(self.attention_out(attended_TD))
         output_TD: Tensor = x_TD + self.dropout(self.mlp(self.mlp_norm(x_TD)))
         return output_TD
@@ -210,9 +199,3 @@ def rotate(x_THd: Tensor, angles_T: Tensor) -> Tensor:
     sin = angles_T[:, None, 1].to(x_THd.dtype)
     first, second = x_THd.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
-
-
-def to_block(x_THd: Tensor, where: Layout) -> Tensor:
-    """(T, H, d) rows -> (B, H, L, d), as attention reads them; a view where all sequences have one length."""
-    block = pad(x_THd.flatten(1), where)
-    return block.view(where.num_sequences, where.max_length, x_THd.size(1), x_THd.size(2)).transpose(1, 2)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from model_fakes import assert_same_gradients, gradients, plain_dcat, roughen
 from reference import dcat_outputs
 
-from pinfm.model.inputs import own_histories
+from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.fusion import EarlyFusionWithToken
 
 DIM = 8
@@ -115,7 +115,8 @@ def test_a_candidate_that_sees_part_of_the_history_equals_one_after_that_part():
     dcat = make_dcat()
     history, candidates = torch.randn(5, DIM), torch.randn(6, DIM)
     context = dcat.encode_context(history, torch.tensor([5]))
-    crossed = dcat.cross(context, candidates, torch.tensor([6]), visible_N=torch.arange(6))
+    reads = Reads(torch.zeros(6, dtype=torch.int64), torch.arange(6))
+    crossed = dcat.cross(context, candidates, torch.ones(6, dtype=torch.int64), reads)
     for visible in range(6):
         _, expected = dcat_outputs(dcat, history[:visible], [visible], candidates[visible : visible + 1], [1])
         torch.testing.assert_close(crossed[visible : visible + 1], expected, rtol=1e-5, atol=1e-5)

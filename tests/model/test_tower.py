@@ -68,7 +68,7 @@ def test_a_cached_context_tells_its_memory():
     history, _ = batch([(4, 1), (2, 1)])
     kept = make_tower().encode_context(history)
     # Two layers of keys and values of width 8 in blocks of 2 x 4 slots, one row an event, and the history itself.
-    assert kept.num_bytes() == 2 * 2 * (2 * 4) * 8 * 4 + 6 * 8 * 4 + (2 + 4 * 6) * 8
+    assert kept.num_bytes() == 2 * 2 * 6 * 8 * 4 + 6 * 8 * 4 + (2 + 4 * 6) * 8
 
 
 @pytest.mark.parametrize("options", [{}, {"token": True, "content": True}, {"fusion": "lite_mean"}])

@@ -1,19 +1,25 @@
-"""Attention that never copies a history's keys or values for a candidate."""
+"""Attention over jagged rows: against one softmax a candidate, and never copying a history's keys or values for it."""
 
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_fakes import plain_dcat
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pinfm.model.layers.attention import (
-    _attend,
-    _attend_history_backward,
-    attend_history_and_self,
-    attention_mask,
-)
+from pinfm.model.inputs import Reads, own_histories
+from pinfm.model.layers import attention, attention_padded
+from pinfm.model.layers.attention import attend_causally, attend_history_and_self
+from pinfm.model.layers.jagged import starts
+from pinfm.model.layers.runs import Run, crossing, runs_of
+
+HEADS, HEAD_DIM = 2, 16
+# (events of each history), (history, visible events, candidates of each request)
+SHARED = [5, 0, 9], [(0, 2, 3), (0, 5, 1), (1, 0, 2), (2, 9, 4), (2, 0, 2), (2, 9, 0)]
 
 
 class LargestTensor(TorchDispatchMode):
@@ -31,119 +37,174 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-REQUESTS, HEADS, CANDIDATES, LENGTH, HEAD_DIM = 3, 2, 50, 40, 16
+def requests_of(lengths, requests):
+    """The requests as tensors: candidates of each, what they read, events of each history."""
+    history, visible, candidates = (torch.tensor(column, dtype=torch.int64) for column in zip(*requests, strict=True))
+    return candidates, Reads(history, visible), torch.tensor(lengths)
 
 
-def attention_inputs():
-    candidate = [torch.randn(REQUESTS, HEADS, CANDIDATES, HEAD_DIM, requires_grad=True) for _ in range(3)]
-    history = [torch.randn(REQUESTS, HEADS, LENGTH, HEAD_DIM, requires_grad=True) for _ in range(2)]
-    visible_UC = torch.randint(LENGTH + 1, (REQUESTS, CANDIDATES))
-    visible_UC[0], visible_UC[1] = LENGTH, 0
-    return *candidate, *history, attention_mask(visible_UC, history[0])
+def random_rows(num_candidates, num_events, device="cpu", dtype=torch.float32):
+    """Queries, keys and values of the candidates, keys and values of the events."""
+    sizes = [num_candidates] * 3 + [num_events] * 2
+    return [torch.randn(n, HEADS, HEAD_DIM, device=device, dtype=dtype, requires_grad=True) for n in sizes]
 
 
-def attend_by_copies(query, key, value, keys, values, mask=None):
-    """The form to avoid, and the reference: every candidate gets its own [history, self]."""
-    if mask is None:
-        mask = torch.zeros(1, device=query.device)
-    mask = mask.expand(REQUESTS, 1, CANDIDATES, LENGTH)
-
-    def joined(history, own):
-        copies = history[:, :, None].expand(-1, -1, CANDIDATES, -1, -1)
-        return torch.cat([copies, own[:, :, :, None]], dim=3)
-
-    scores = torch.einsum("uhcd,uhcld->uhcl", query, joined(keys, key)) / math.sqrt(HEAD_DIM)
-    hidden = torch.cat([mask < 0, torch.zeros(REQUESTS, 1, CANDIDATES, 1).to(mask) < 0], dim=3)
-    weights = scores.masked_fill(hidden, -math.inf).softmax(-1)
-    return torch.einsum("uhcl,uhcld->uhcd", weights, joined(values, value))
+def attend_one_by_one(query, key, value, keys, values, candidates, reads, lengths):
+    """The reference: a softmax over [what it sees, itself] for every candidate and head."""
+    rows, n = [value[:0]], 0
+    first = starts(lengths)[reads.history].tolist()
+    for begin, visible, count in zip(first, reads.visible.tolist(), candidates.tolist(), strict=True):
+        for _ in range(count):
+            seen_keys = torch.cat([keys[begin : begin + visible], key[n : n + 1]])
+            seen_values = torch.cat([values[begin : begin + visible], value[n : n + 1]])
+            weights = torch.einsum("hd,lhd->hl", query[n], seen_keys).div(math.sqrt(HEAD_DIM)).softmax(-1)
+            rows.append(torch.einsum("hl,lhd->hd", weights, seen_values)[None])
+            n += 1
+    return torch.cat(rows)
 
 
-def forward_and_backward(attend, inputs):
+def with_gradients(output, inputs):
+    weights = torch.linspace(-1, 1, output.numel(), device=output.device).view_as(output)
+    loss = (output * weights).sum() + 0.0 * sum(x.sum() for x in inputs)
+    return output, *torch.autograd.grad(loss, inputs)
+
+
+REQUESTS = st.lists(
+    st.tuples(st.integers(0, 5), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3)), max_size=3)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(REQUESTS, st.integers(0, 2**32))
+@settings(deadline=None, max_examples=60)
+def test_every_candidate_sees_its_part_and_itself(histories, seed):
+    torch.manual_seed(seed)
+    lengths = [length for length, _ in histories]
+    requests = [(s, round(part * n), count) for s, (n, readers) in enumerate(histories) for part, count in readers]
+    candidates, reads, lengths = requests_of(lengths, requests or [(0, 0, 0)])
+    inputs = random_rows(int(candidates.sum()), int(lengths.sum()))
+    sees = crossing(candidates, reads, lengths)
+    found = with_gradients(attend_history_and_self(*inputs, sees), inputs)
+    expected = with_gradients(attend_one_by_one(*inputs, candidates, reads, lengths), inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=30)
+def test_every_event_sees_itself_and_what_came_before(lengths, seed):
+    torch.manual_seed(seed)
+    # An event's own key is one more column beside those before it.
+    requests = [(s, i, 1) for s, length in enumerate(lengths) for i in range(length)]
+    inputs = random_rows(0, sum(lengths))[3:]
+    query = torch.randn(sum(lengths), HEADS, HEAD_DIM, requires_grad=True)
+    rows = [query, *inputs]
+    found = with_gradients(attend_causally(*rows, torch.tensor(lengths)), rows)
+    expected = attend_one_by_one(*rows, *inputs, *requests_of(lengths, requests or [(0, 0, 0)]))
+    torch.testing.assert_close(found, with_gradients(expected, rows), rtol=1e-4, atol=1e-5)
+
+
+def test_neighbours_of_one_shape_are_one_run():
+    candidates, reads, lengths = requests_of([3, 3, 0, 0, 4], [(0, 3, 2), (1, 3, 2), (2, 0, 2), (3, 0, 2), (4, 3, 2)])
+    runs = crossing(candidates, reads, lengths).runs
+    assert runs == [Run(2, 2, 0, 3), Run(2, 2, 6, 0), Run(1, 2, 6, 3)]
+
+
+def test_requests_of_one_history_are_runs_of_their_own():
+    candidates, reads, lengths = requests_of([3], [(0, 3, 2), (0, 3, 2), (0, 2, 0)])
+    assert crossing(candidates, reads, lengths).runs == [Run(1, 2, 0, 3), Run(1, 2, 0, 3)]
+
+
+def test_equal_sequences_are_one_run_whatever_their_number():
+    same = torch.full([500], 7)
+    assert runs_of(same, 4 * torch.arange(500), torch.full([500], 4)) == [Run(500, 7, 0, 4)]
+
+
+def test_scores_and_copies_are_never_held():
+    lengths, candidates = torch.tensor([40, 7, 40]), torch.tensor([50, 50, 20])
+    inputs = random_rows(120, 87)
     with LargestTensor() as largest:
-        output = attend(*inputs)
-        grads = torch.autograd.grad(output.square().sum(), inputs[:5])
-    return output, grads, largest.numel
-
-
-def test_keys_and_values_are_never_copied_per_candidate():
-    inputs = attention_inputs()
-    output, grads, largest = forward_and_backward(attend_history_and_self, inputs)
-    expected, expected_grads, largest_with_copies = forward_and_backward(attend_by_copies, inputs)
-    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(grads, expected_grads, rtol=1e-4, atol=1e-4)
-    scores = REQUESTS * HEADS * CANDIDATES * (LENGTH + 1)
-    assert largest_with_copies >= scores * HEAD_DIM
-    assert largest <= scores
-
-
-def test_scores_are_never_held_for_all_heads():
-    inputs = attention_inputs()
-    _, _, largest = forward_and_backward(attend_history_and_self, inputs)
-    assert largest == REQUESTS * HEADS * CANDIDATES * HEAD_DIM < REQUESTS * HEADS * CANDIDATES * LENGTH
-
-
-# None hides nothing; (U, 1) hides the same for all candidates of a request; (U, C) for each its own.
-MASKS = {
-    "nothing hidden": None,
-    "padding": torch.tensor([[LENGTH], [0], [7]]),
-    "later events": torch.randint(LENGTH + 1, (REQUESTS, CANDIDATES)),
-}
-
-
-def masked_inputs(mask, device="cpu", dtype=torch.float32):
-    inputs = [x.detach().to(device, dtype).requires_grad_() for x in attention_inputs()[:5]]
-    return *inputs, None if mask is None else attention_mask(mask.to(device), inputs[3])
-
-
-@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-def test_every_mask(mask):
-    inputs = masked_inputs(mask)
-    output, grads, _ = forward_and_backward(attend_history_and_self, inputs)
-    expected, expected_grads, _ = forward_and_backward(attend_by_copies, inputs)
-    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(grads, expected_grads, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
-def test_cuda_gives_what_the_cpu_gives(mask, dtype, tolerance):
-    inputs = masked_inputs(mask, "cuda", dtype)
-    on_cpu = [None if x is None else x.detach().cpu().float().requires_grad_(x.requires_grad) for x in inputs]
-    output, grads, _ = forward_and_backward(attend_history_and_self, inputs)
-    expected, expected_grads, _ = forward_and_backward(attend_by_copies, on_cpu)
-    torch.testing.assert_close(output.cpu().float(), expected, rtol=tolerance, atol=tolerance)
-    for ours, theirs in zip(grads, expected_grads, strict=True):
-        torch.testing.assert_close(ours.cpu().float(), theirs, rtol=tolerance, atol=tolerance * theirs.abs().max())
-
-
-@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-@torch.no_grad()
-def test_the_cuda_path_fits_the_kernels_that_it_calls(mask):
-    # Shapes alone, without a device: what a machine that has none can say of that path.
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        query, key, value = torch.empty(3, REQUESTS, HEADS, CANDIDATES, HEAD_DIM, device="cuda")
-        keys, values = torch.empty(2, REQUESTS, HEADS, LENGTH, HEAD_DIM, device="cuda")
-        hidden = None if mask is None else attention_mask(torch.empty(mask.shape, device="cuda"), keys)
-        output, lse, _ = _attend(query, key, value, keys, values, hidden)
-        grads = _attend_history_backward(output, query, keys, values, hidden, output, lse)
-    assert output.device.type == "cuda"
-    assert (output.shape, lse.shape) == (query.shape, query.shape[:3])
-    assert [grad.shape for grad in grads] == [x.shape for x in (query, keys, values)]
-
-
-@torch.no_grad()
-def test_the_scripted_form_is_the_same():
-    inputs = attention_inputs()
-    assert torch.equal(torch.jit.script(attend_history_and_self)(*inputs), attend_history_and_self(*inputs))
+        attended = attend_history_and_self(*inputs, crossing(candidates, own_histories(lengths), lengths))
+        torch.autograd.grad(attended.square().sum(), inputs)
+    assert largest.numel == 120 * HEADS * HEAD_DIM < 50 * HEADS * 40
 
 
 def test_the_whole_crossing_never_copies_the_context():
     dcat = plain_dcat(num_layers=2, dim=HEADS * HEAD_DIM, num_heads=HEADS)
-    lengths = torch.tensor([LENGTH, 0, LENGTH])
-    context = dcat.encode_context(torch.randn(2 * LENGTH, HEADS * HEAD_DIM), lengths)
-    counts = torch.full([3], CANDIDATES)
+    context = dcat.encode_context(torch.randn(80, HEADS * HEAD_DIM), torch.tensor([40, 0, 40]))
     with LargestTensor() as largest:
-        dcat.cross(context, torch.randn(3 * CANDIDATES, HEADS * HEAD_DIM), counts).sum().backward()
-    mlp_hidden = 3 * CANDIDATES * 4 * HEADS * HEAD_DIM
-    assert largest.numel <= mlp_hidden < 3 * CANDIDATES * LENGTH * HEADS * HEAD_DIM / 4
+        dcat.cross(context, torch.randn(150, HEADS * HEAD_DIM), torch.full([3], 50)).sum().backward()
+    mlp_hidden = 150 * 4 * HEADS * HEAD_DIM
+    assert largest.numel <= mlp_hidden < 150 * 40 * HEADS * HEAD_DIM / 4
+
+
+@torch.no_grad()
+def test_the_scripted_forms_are_the_same():
+    candidates, reads, lengths = requests_of(*SHARED)
+    inputs = random_rows(int(candidates.sum()), int(lengths.sum()))
+    sees = crossing(candidates, reads, lengths)
+    assert torch.jit.script(crossing)(candidates, reads, lengths).runs == sees.runs
+    assert torch.equal(torch.jit.script(attend_history_and_self)(*inputs, sees), attend_history_and_self(*inputs, sees))
+    events = inputs[3], *inputs[3:], lengths
+    assert torch.equal(torch.jit.script(attend_causally)(*events), attend_causally(*events))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
+def test_cuda_gives_what_the_reference_gives(dtype, tolerance):
+    candidates, reads, lengths = requests_of(*SHARED)
+    inputs = random_rows(int(candidates.sum()), int(lengths.sum()), "cuda", dtype)
+    sees = crossing(candidates.cuda(), Reads(*(x.cuda() for x in reads)), lengths.cuda())
+    found = with_gradients(attend_history_and_self(*inputs, sees), inputs)
+    on_cpu = [x.detach().cpu().float().requires_grad_() for x in inputs]
+    expected = with_gradients(attend_one_by_one(*on_cpu, candidates, reads, lengths), on_cpu)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(
+            ours.cpu().float(), theirs, rtol=tolerance, atol=tolerance * float(theirs.abs().max())
+        )
+
+
+def plain_kernel(query, keys, values, bias):
+    scores = query @ keys.transpose(2, 3) / math.sqrt(HEAD_DIM) + bias
+    return scores.softmax(-1) @ values, F.pad(scores.logsumexp(-1), (0, 3), value=7.0)
+
+
+def plain_kernel_backward(grad, query, keys, values, bias, output, lse):
+    """Flash attention's: probabilities from scores and a given denominator, the sum of a row from a given output."""
+    weights = (query @ keys.transpose(2, 3) / math.sqrt(HEAD_DIM) + bias - lse[..., None]).exp()
+    inner = grad @ values.transpose(2, 3) - (grad * output).sum(-1, keepdim=True)
+    of_scores = weights * inner / math.sqrt(HEAD_DIM)
+    return of_scores @ keys, of_scores.transpose(2, 3) @ query, weights.transpose(2, 3) @ grad
+
+
+def test_the_padded_layout_gives_what_the_reference_gives(monkeypatch):
+    # CUDA's kernels need a device; what stands around them does not.
+    monkeypatch.setattr(attention_padded, "kernel", plain_kernel)
+    monkeypatch.setattr(attention_padded, "kernel_backward", plain_kernel_backward)
+    monkeypatch.setattr(attention, "_attend_history", attention_padded.attend_history)
+    monkeypatch.setattr(attention, "_attend_history_backward", attention_padded.attend_history_backward)
+    candidates, reads, lengths = requests_of(*SHARED)
+    inputs = random_rows(int(candidates.sum()), int(lengths.sum()))
+    found = with_gradients(attend_history_and_self(*inputs, crossing(candidates, reads, lengths)), inputs)
+    expected = with_gradients(attend_one_by_one(*inputs, candidates, reads, lengths), inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    events = [inputs[3].detach().requires_grad_(), *inputs[3:]]
+    padded, jagged = (
+        with_gradients(attend(*events, lengths), events)
+        for attend in (attention_padded.attend_causally, attend_causally)
+    )
+    torch.testing.assert_close(padded, jagged, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_cuda_path_fits_the_kernels_that_it_calls():
+    # Shapes alone, without a device: what a machine that has none can say of them.
+    with FakeTensorMode():
+        query = torch.empty(3, 50, HEADS, HEAD_DIM, device="cuda").transpose(1, 2)
+        keys, values = torch.empty(2, 3, HEADS, 40, HEAD_DIM, device="cuda")
+        bias = torch.empty(3, 1, 50, 40, device="cuda").expand(-1, HEADS, -1, -1)
+        history, lse = attention_padded.kernel(query, keys, values, bias)
+        grads = attention_padded.kernel_backward(history, query, keys, values, bias, history, lse[:, :, :50])
+    assert history.shape == query.shape
+    assert lse.shape == (3, HEADS, 64)
+    assert [grad.shape for grad in grads] == [x.shape for x in (query, keys, values)]
