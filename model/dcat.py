@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.jagged import positions
-from pinfm.model.layers.runs import crossing
+from pinfm.model.layers.runs import crossing, history_runs
 from pinfm.model.layers.transformer import Block
 
 
@@ -55,7 +55,7 @@ class DCAT(nn.Module):
             x_TD: event tokens of all histories, oldest first.
             lengths_S: events of each history, int64; zero is legal.
         """
-        angles_T = self._angles(lengths_S)
+        angles_T, runs = self._angles(lengths_S), history_runs(lengths_S, x_TD.size(1))
         keys: list[Tensor] = []
         values: list[Tensor] = []
         last = len(self.blocks) - 1
@@ -65,7 +65,7 @@ class DCAT(nn.Module):
             keys.append(key)
             values.append(value)
             if i < last:
-                x_TD = block.context(x_TD, normed_TD, angles_T, lengths_S, key, value)  # type: ignore[operator]
+                x_TD = block.context(x_TD, normed_TD, angles_T, key, value, lengths_S, runs)  # type: ignore[operator]
         return Context(lengths_S, x_TD, keys, values)
 
     def outputs(self, context: Context) -> Tensor:
@@ -73,12 +73,12 @@ class DCAT(nn.Module):
 
         Candidates need keys and values alone, so serving never computes it.
         """
-        angles_T = self._angles(context.lengths)
+        x_TD, lengths_S = context.rows, context.lengths
+        angles_T, runs = self._angles(lengths_S), history_runs(lengths_S, x_TD.size(1))
         block = self.blocks[-1]
-        normed_TD = block.attention_norm(context.rows)  # type: ignore[operator]
-        output_TD: Tensor = self.final_norm(
-            block.context(context.rows, normed_TD, angles_T, context.lengths, context.keys[-1], context.values[-1])  # type: ignore[operator]
-        )
+        normed_TD = block.attention_norm(x_TD)  # type: ignore[operator]
+        x_TD = block.context(x_TD, normed_TD, angles_T, context.keys[-1], context.values[-1], lengths_S, runs)  # type: ignore[operator]
+        output_TD: Tensor = self.final_norm(x_TD)
         return output_TD
 
     def cross(
@@ -101,7 +101,7 @@ class DCAT(nn.Module):
         """
         if reads is None:
             reads = own_histories(context.lengths)
-        sees = crossing(candidates_U, reads, context.lengths)
+        sees = crossing(candidates_U, reads, context.lengths, x_ND.size(1))
         unseen_U = context.lengths[reads.history] - reads.visible
         angles_N: Optional[Tensor] = None  # noqa: UP045
         if bool(unseen_U.any()):

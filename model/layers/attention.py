@@ -20,10 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pinfm.model.layers import attention_padded as padded
-from pinfm.model.layers.runs import Crossing, block, runs_of
+from pinfm.model.layers.runs import Crossing, Run, block
 
 
-def attend_causally(query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, lengths_S: Tensor) -> Tensor:
+def attend_causally(
+    query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, lengths_S: Tensor, runs: list[Run]
+) -> Tensor:
     """Softmax attention of every event over the events of its history up to itself.
 
     Args:
@@ -31,27 +33,23 @@ def attend_causally(query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, len
         keys_THd: their keys.
         values_THd: their values.
         lengths_S: int64, events of each history.
+        runs: from `history_runs`.
 
     Returns:
         (T, H, d).
     """
-    if query_THd.device.type != "cpu":
+    if len(runs) == 0:
         return padded.attend_causally(query_THd, keys_THd, values_THd, lengths_S)
-    no_event = torch.zeros_like(lengths_S)
-    runs = runs_of(lengths_S, no_event, no_event)  # histories of one length
     sizes = [run.requests * run.candidates for run in runs]
     # Split as one operation: the gradients of so many slices would be so many tensors of the whole size.
     queries, keys, values = torch.split(query_THd, sizes), torch.split(keys_THd, sizes), torch.split(values_THd, sizes)
     attended: list[Tensor] = []
     for i, run in enumerate(runs):
         count, length = run.requests, run.candidates
-        query, key, value = (
-            block(queries[i], 0, count, length),
-            block(keys[i], 0, count, length),
-            block(values[i], 0, count, length),
-        )
+        query = block(queries[i], 0, count, length)
+        key, value = block(keys[i], 0, count, length), block(values[i], 0, count, length)
         attended.append(to_rows(F.scaled_dot_product_attention(query, key, value, is_causal=True)))
-    return joined(attended, values_THd)
+    return joined(attended)
 
 
 def attend_history_and_self(
@@ -80,10 +78,10 @@ def _attend(
     query_NHd: Tensor, key_NHd: Tensor, value_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, sees: Crossing
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The output, lse' (N, H) and the candidate's own share of the softmax (N, H, 1)."""
-    if query_NHd.device.type == "cpu":
-        history_NHd, lse_NH = _attend_history(query_NHd, keys_THd, values_THd, sees)
-    else:
+    if len(sees.runs) == 0:
         history_NHd, lse_NH = padded.attend_history(query_NHd, keys_THd, values_THd, sees)
+    else:
+        history_NHd, lse_NH = _attend_history(query_NHd, keys_THd, values_THd, sees)
     self_NH = (query_NHd * key_NHd).sum(-1).to(lse_NH.dtype) * query_NHd.size(2) ** -0.5
     lse_NH = torch.logaddexp(lse_NH, self_NH)
     share_NH1 = torch.exp(self_NH - lse_NH)[..., None].to(query_NHd.dtype)
@@ -101,7 +99,7 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, None]:
         query, key, value, keys, values, output, lse, share = ctx.saved_tensors
-        of_history = _attend_history_backward if grad.device.type == "cpu" else padded.attend_history_backward
+        of_history = _attend_history_backward if ctx.sees.runs else padded.attend_history_backward
         grad_query, grad_keys, grad_values = of_history(grad, query, keys, values, output, lse, ctx.sees)
         grad_self = share * (grad * (value - output)).sum(-1, keepdim=True) * query.size(2) ** -0.5
         return grad_query + grad_self * key, grad_self * query, share * grad, grad_keys, grad_values, None
@@ -126,7 +124,7 @@ def _attend_history(query_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, see
             attended.append(to_rows(history))
             lses.append(lse.transpose(1, 2).flatten(0, 1))
         first += rows
-    return joined(attended, query_NHd), joined(lses, query_NHd[:, :, 0].float())
+    return joined(attended), joined(lses)
 
 
 def _attend_history_backward(
@@ -163,8 +161,6 @@ def to_rows(x_BHLd: Tensor) -> Tensor:
     return x_BHLd.transpose(1, 2).flatten(0, 1)
 
 
-def joined(parts: list[Tensor], none: Tensor) -> Tensor:
-    """The parts behind each other, without a copy of a single one; `none` where there is none."""
-    if len(parts) == 0:
-        return none
+def joined(parts: list[Tensor]) -> Tensor:
+    """The parts behind each other, without a copy of a single one."""
     return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,4 +1,4 @@
-"""The attention of `attention.py` on devices whose kernels want padded blocks and masks: CUDA.
+"""The attention of `attention.py` in one padded block with a mask: on CUDA, and on a CPU for many small requests.
 
     U  requests     N  candidates     S  histories     T  events     C  most candidates of a history
     L  longest history     H  heads     d  width of a head
@@ -50,8 +50,13 @@ def attend_history_backward(
 
 
 def kernel(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """CUDA's memory-efficient attention; its log-sum-exp (S, H, >= C) ends in padding."""
-    history, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(query, keys, values, bias, True)
+    """The device's fused attention over blocks: output, and log-sum-exp (S, H, >= C), which may end in padding."""
+    if query.device.type == "cpu":
+        history, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, keys, values, 0.0, False, attn_mask=bias[:, :1]
+        )
+    else:
+        history, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(query, keys, values, bias, True)
     return history, lse
 
 
@@ -59,7 +64,12 @@ def kernel_backward(
     grad: Tensor, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, output: Tensor, lse: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of query, keys and values, all blocks as `kernel` has them."""
-    lse = F.pad(lse, (0, -lse.size(2) % 32), value=math.inf).contiguous()  # the kernel keeps it in rows of 32
+    if grad.device.type == "cpu":
+        of_query, of_keys, of_values = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            grad, query, keys, values, output, lse.contiguous(), 0.0, False, attn_mask=bias[:, :1]
+        )
+        return of_query, of_keys, of_values
+    lse = F.pad(lse, (0, -lse.size(2) % 32), value=math.inf).contiguous()  # as the kernel keeps it
     no_dropout = torch.zeros(2, dtype=torch.int64, device=grad.device)
     of_query, of_keys, of_values, _ = torch.ops.aten._scaled_dot_product_efficient_attention_backward(
         *(grad, query, keys, values, bias, output, lse, no_dropout[0], no_dropout[1]),
@@ -77,7 +87,7 @@ def hidden(sees: Crossing, where_N: Layout, where_T: Layout, like: Tensor) -> Te
     """(S, H, C, L), a view: 0 where a candidate may look, -1e9 on padding and on events after its request."""
     visible_N = torch.repeat_interleave(sees.visible, sees.candidates)
     visible_SC = pad(visible_N[:, None], where_N)[:, :, 0]
-    length = (where_T.max_length + 7) // 8 * 8  # the kernel wants rows that start at multiples of 16 bytes
+    length = (where_T.max_length + 7) // 8 * 8  # CUDA wants rows that start at multiples of 16 bytes
     hidden_SCL = torch.arange(length, device=like.device) >= visible_SC[:, :, None]
     bias_SCL = torch.zeros(hidden_SCL.shape, dtype=like.dtype, device=like.device)
     # Finite, so that an empty history has a denominator; beside it the candidate itself has all the weight.

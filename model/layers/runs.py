@@ -1,4 +1,4 @@
-"""Attention over jagged rows, neighbours of one shape at a time: no padding, no masks, no copies.
+"""Attention over jagged rows on a CPU, neighbours of one shape at a time: no padding, no masks, no copies.
 
     U  requests     N  their candidates     S  histories     T  their events
 
@@ -6,6 +6,9 @@ A CPU's attention kernel wants blocks of equal sequences. Jagged rows are such a
 and a request that is like no neighbour is a block of one:
 
     candidates_U = [2, 2, 1]     visible_U = [3, 3, 5]     ->     Run(requests 2, candidates 2, events 3), Run(1, 1, 5)
+
+Each run is a call. Where calls cost more than scores of padding would (many small requests), there are no runs, and
+`attention_padded.py` does it in one call.
 """
 
 from typing import NamedTuple
@@ -15,6 +18,9 @@ from torch import Tensor
 
 from pinfm.model.inputs import Reads
 from pinfm.model.layers.jagged import starts
+
+# A call forward and backward takes about as long as so many scores, divided by the width of the transformer.
+SCORES_PER_CALL = 1 << 20
 
 
 class Run(NamedTuple):
@@ -41,7 +47,7 @@ class Crossing(NamedTuple):
         history: (U,) int64, ascending, the history that each request reads.
         visible: (U,) int64, how many of its oldest events the request sees.
         lengths: (S,) int64, events of each history.
-        runs: all of that for a CPU; empty on other devices.
+        runs: all of that as runs; empty where one padded block is better.
     """
 
     candidates: Tensor
@@ -51,18 +57,48 @@ class Crossing(NamedTuple):
     runs: list[Run]
 
 
-def crossing(candidates_U: Tensor, reads: Reads, lengths_S: Tensor) -> Crossing:
+def crossing(candidates_U: Tensor, reads: Reads, lengths_S: Tensor, width: int) -> Crossing:
     """What the attention of candidates over histories has to know.
 
     Args:
         candidates_U: int64, candidates of each request.
         reads: which part of which history each request sees.
         lengths_S: int64, events of each history.
+        width: of the transformer.
     """
     runs: list[Run] = []
-    if lengths_S.device.type == "cpu":
+    if lengths_S.device.type == "cpu" and lengths_S.numel() > 0:
         runs = runs_of(candidates_U, starts(lengths_S)[reads.history], reads.visible)
+        by_history_S = torch.zeros_like(lengths_S).index_add(0, reads.history, candidates_U)
+        padding = block_size(by_history_S, lengths_S) - int((candidates_U * reads.visible).sum())
+        runs = runs_if_better(runs, padding * width)
     return Crossing(candidates_U, reads.history, reads.visible, lengths_S, runs)
+
+
+def history_runs(lengths_S: Tensor, width: int) -> list[Run]:
+    """The histories as runs, their events for candidates; empty where one padded block is better.
+
+    Args:
+        lengths_S: int64, events of each history.
+        width: of the transformer.
+    """
+    if lengths_S.device.type != "cpu" or lengths_S.numel() == 0:
+        return []
+    no_event_S = torch.zeros_like(lengths_S)
+    padding = block_size(lengths_S, lengths_S) - int(lengths_S.square().sum())
+    return runs_if_better(runs_of(lengths_S, no_event_S, no_event_S), padding * width)
+
+
+def block_size(rows_S: Tensor, columns_S: Tensor) -> int:
+    """Scores in a padded block."""
+    return rows_S.numel() * int(rows_S.max()) * int(columns_S.max())
+
+
+def runs_if_better(runs: list[Run], padding: int, scores_per_call: int = SCORES_PER_CALL) -> list[Run]:
+    """The runs, or none where they would take more time than so many scores of padding times the width."""
+    if len(runs) > 1 and len(runs) * scores_per_call > padding:
+        return []
+    return runs
 
 
 def runs_of(candidates_U: Tensor, first_event_U: Tensor, visible_U: Tensor) -> list[Run]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pinfm.model.layers.attention import attend_causally, attend_history_and_self
 from pinfm.model.layers.mlp import feed_forward
-from pinfm.model.layers.runs import Crossing
+from pinfm.model.layers.runs import Crossing, Run
 
 
 class Block(nn.Module):
@@ -64,7 +64,14 @@ class Block(nn.Module):
         return rotate(keys_THd, angles_T), values_THd.contiguous()
 
     def context(
-        self, x_TD: Tensor, normed_TD: Tensor, angles_T: Tensor, lengths_S: Tensor, keys_THd: Tensor, values_THd: Tensor
+        self,
+        x_TD: Tensor,
+        normed_TD: Tensor,
+        angles_T: Tensor,
+        keys_THd: Tensor,
+        values_THd: Tensor,
+        lengths_S: Tensor,
+        runs: list[Run],
     ) -> Tensor:
         """Causal self-attention over the histories.
 
@@ -72,9 +79,10 @@ class Block(nn.Module):
             x_TD: event rows.
             normed_TD: `attention_norm` of them.
             angles_T: (T, 2, d / 2) from `RotaryPositions`.
-            lengths_S: events of each history.
             keys_THd: of the same rows.
             values_THd: of the same rows.
+            lengths_S: events of each history.
+            runs: from `history_runs`.
 
         Returns:
             (T, D).
@@ -82,7 +90,7 @@ class Block(nn.Module):
         dim = x_TD.size(1)
         projected = F.linear(normed_TD, self.query_key_value.weight[:dim], self.query_key_value.bias[:dim])
         query_THd = rotate(self._heads(projected)[0], angles_T)
-        return self._finish(x_TD, normed_TD, attend_causally(query_THd, keys_THd, values_THd, lengths_S))
+        return self._finish(x_TD, normed_TD, attend_causally(query_THd, keys_THd, values_THd, lengths_S, runs))
 
     def cross(
         self,

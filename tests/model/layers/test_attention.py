@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_fakes import plain_dcat
@@ -12,10 +11,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pinfm.model.inputs import Reads, own_histories
-from pinfm.model.layers import attention, attention_padded
+from pinfm.model.layers import attention_padded
 from pinfm.model.layers.attention import attend_causally, attend_history_and_self
 from pinfm.model.layers.jagged import starts
-from pinfm.model.layers.runs import Run, crossing, runs_of
+from pinfm.model.layers.runs import SCORES_PER_CALL, Crossing, Run, crossing, history_runs, runs_of
 
 HEADS, HEAD_DIM = 2, 16
 # (events of each history), (history, visible events, candidates of each request)
@@ -41,6 +40,12 @@ def requests_of(lengths, requests):
     """The requests as tensors: candidates of each, what they read, events of each history."""
     history, visible, candidates = (torch.tensor(column, dtype=torch.int64) for column in zip(*requests, strict=True))
     return candidates, Reads(history, visible), torch.tensor(lengths)
+
+
+def sees(candidates, reads, lengths, as_runs=True):
+    """The crossing as runs or as one padded block, whichever would be faster."""
+    runs = runs_of(candidates, starts(lengths)[reads.history], reads.visible) if as_runs else []
+    return Crossing(candidates, *reads, lengths, runs)
 
 
 def random_rows(num_candidates, num_events, device="cpu", dtype=torch.float32):
@@ -76,43 +81,44 @@ REQUESTS = st.lists(
 )
 
 
-@given(REQUESTS, st.integers(0, 2**32))
-@settings(deadline=None, max_examples=60)
-def test_every_candidate_sees_its_part_and_itself(histories, seed):
+@given(REQUESTS, st.booleans(), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=80)
+def test_every_candidate_sees_its_part_and_itself(histories, as_runs, seed):
     torch.manual_seed(seed)
     lengths = [length for length, _ in histories]
     requests = [(s, round(part * n), count) for s, (n, readers) in enumerate(histories) for part, count in readers]
     candidates, reads, lengths = requests_of(lengths, requests or [(0, 0, 0)])
     inputs = random_rows(int(candidates.sum()), int(lengths.sum()))
-    sees = crossing(candidates, reads, lengths)
-    found = with_gradients(attend_history_and_self(*inputs, sees), inputs)
+    found = with_gradients(attend_history_and_self(*inputs, sees(candidates, reads, lengths, as_runs)), inputs)
     expected = with_gradients(attend_one_by_one(*inputs, candidates, reads, lengths), inputs)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=30)
-def test_every_event_sees_itself_and_what_came_before(lengths, seed):
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.booleans(), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=40)
+def test_every_event_sees_itself_and_what_came_before(lengths, as_runs, seed):
     torch.manual_seed(seed)
     # An event's own key is one more column beside those before it.
     requests = [(s, i, 1) for s, length in enumerate(lengths) for i in range(length)]
     inputs = random_rows(0, sum(lengths))[3:]
     query = torch.randn(sum(lengths), HEADS, HEAD_DIM, requires_grad=True)
     rows = [query, *inputs]
-    found = with_gradients(attend_causally(*rows, torch.tensor(lengths)), rows)
+    lengths_S = torch.tensor(lengths)
+    runs = runs_of(lengths_S, torch.zeros_like(lengths_S), torch.zeros_like(lengths_S)) if as_runs else []
+    found = with_gradients(attend_causally(*rows, lengths_S, runs), rows)
     expected = attend_one_by_one(*rows, *inputs, *requests_of(lengths, requests or [(0, 0, 0)]))
     torch.testing.assert_close(found, with_gradients(expected, rows), rtol=1e-4, atol=1e-5)
 
 
 def test_neighbours_of_one_shape_are_one_run():
     candidates, reads, lengths = requests_of([3, 3, 0, 0, 4], [(0, 3, 2), (1, 3, 2), (2, 0, 2), (3, 0, 2), (4, 3, 2)])
-    runs = crossing(candidates, reads, lengths).runs
+    runs = sees(candidates, reads, lengths).runs
     assert runs == [Run(2, 2, 0, 3), Run(2, 2, 6, 0), Run(1, 2, 6, 3)]
 
 
 def test_requests_of_one_history_are_runs_of_their_own():
     candidates, reads, lengths = requests_of([3], [(0, 3, 2), (0, 3, 2), (0, 2, 0)])
-    assert crossing(candidates, reads, lengths).runs == [Run(1, 2, 0, 3), Run(1, 2, 0, 3)]
+    assert sees(candidates, reads, lengths).runs == [Run(1, 2, 0, 3), Run(1, 2, 0, 3)]
 
 
 def test_equal_sequences_are_one_run_whatever_their_number():
@@ -120,11 +126,22 @@ def test_equal_sequences_are_one_run_whatever_their_number():
     assert runs_of(same, 4 * torch.arange(500), torch.full([500], 4)) == [Run(500, 7, 0, 4)]
 
 
+def test_runs_have_to_be_worth_their_calls():
+    lengths = torch.tensor([1000, 1, 1])
+    padding = 3 * 1000**2 - (1000**2 + 1 + 1)
+    assert history_runs(lengths, width=2 * SCORES_PER_CALL // padding) == []
+    assert history_runs(lengths, width=2 * SCORES_PER_CALL // padding + 1) == [Run(1, 1000, 0, 0), Run(2, 1, 0, 0)]
+    assert history_runs(torch.tensor([7, 7]), width=1) == [Run(2, 7, 0, 0)]
+    candidates, reads = torch.tensor([1, 1000]), own_histories(torch.tensor([1000, 1]))
+    assert crossing(candidates, reads, reads.visible, width=1).runs == []
+    assert crossing(candidates, reads, reads.visible, width=2).runs == [Run(1, 1, 0, 1000), Run(1, 1000, 1000, 1)]
+
+
 def test_scores_and_copies_are_never_held():
     lengths, candidates = torch.tensor([40, 7, 40]), torch.tensor([50, 50, 20])
     inputs = random_rows(120, 87)
     with LargestTensor() as largest:
-        attended = attend_history_and_self(*inputs, crossing(candidates, own_histories(lengths), lengths))
+        attended = attend_history_and_self(*inputs, sees(candidates, own_histories(lengths), lengths))
         torch.autograd.grad(attended.square().sum(), inputs)
     assert largest.numel == 120 * HEADS * HEAD_DIM < 50 * HEADS * 40
 
@@ -138,14 +155,17 @@ def test_the_whole_crossing_never_copies_the_context():
     assert largest.numel <= mlp_hidden < 150 * 40 * HEADS * HEAD_DIM / 4
 
 
+@pytest.mark.parametrize("width", [16, SCORES_PER_CALL])
 @torch.no_grad()
-def test_the_scripted_forms_are_the_same():
-    candidates, reads, lengths = requests_of(*SHARED)
-    inputs = random_rows(int(candidates.sum()), int(lengths.sum()))
-    sees = crossing(candidates, reads, lengths)
-    assert torch.jit.script(crossing)(candidates, reads, lengths).runs == sees.runs
-    assert torch.equal(torch.jit.script(attend_history_and_self)(*inputs, sees), attend_history_and_self(*inputs, sees))
-    events = inputs[3], *inputs[3:], lengths
+def test_the_scripted_forms_are_the_same(width):
+    requests = requests_of(*SHARED)
+    inputs = random_rows(int(requests[0].sum()), int(requests[2].sum()))
+    crossed = crossing(*requests, width)
+    assert (len(crossed.runs) > 0) == (width > 16)
+    assert torch.jit.script(crossing)(*requests, width).runs == crossed.runs
+    found = torch.jit.script(attend_history_and_self)(*inputs, crossed)
+    assert torch.equal(found, attend_history_and_self(*inputs, crossed))
+    events = inputs[3], *inputs[3:], requests[2], history_runs(requests[2], width)
     assert torch.equal(torch.jit.script(attend_causally)(*events), attend_causally(*events))
 
 
@@ -154,46 +174,14 @@ def test_the_scripted_forms_are_the_same():
 def test_cuda_gives_what_the_reference_gives(dtype, tolerance):
     candidates, reads, lengths = requests_of(*SHARED)
     inputs = random_rows(int(candidates.sum()), int(lengths.sum()), "cuda", dtype)
-    sees = crossing(candidates.cuda(), Reads(*(x.cuda() for x in reads)), lengths.cuda())
-    found = with_gradients(attend_history_and_self(*inputs, sees), inputs)
+    crossed = crossing(candidates.cuda(), Reads(*(x.cuda() for x in reads)), lengths.cuda(), HEADS * HEAD_DIM)
+    found = with_gradients(attend_history_and_self(*inputs, crossed), inputs)
     on_cpu = [x.detach().cpu().float().requires_grad_() for x in inputs]
     expected = with_gradients(attend_one_by_one(*on_cpu, candidates, reads, lengths), on_cpu)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(
             ours.cpu().float(), theirs, rtol=tolerance, atol=tolerance * float(theirs.abs().max())
         )
-
-
-def plain_kernel(query, keys, values, bias):
-    scores = query @ keys.transpose(2, 3) / math.sqrt(HEAD_DIM) + bias
-    return scores.softmax(-1) @ values, F.pad(scores.logsumexp(-1), (0, 3), value=7.0)
-
-
-def plain_kernel_backward(grad, query, keys, values, bias, output, lse):
-    """Flash attention's: probabilities from scores and a given denominator, the sum of a row from a given output."""
-    weights = (query @ keys.transpose(2, 3) / math.sqrt(HEAD_DIM) + bias - lse[..., None]).exp()
-    inner = grad @ values.transpose(2, 3) - (grad * output).sum(-1, keepdim=True)
-    of_scores = weights * inner / math.sqrt(HEAD_DIM)
-    return of_scores @ keys, of_scores.transpose(2, 3) @ query, weights.transpose(2, 3) @ grad
-
-
-def test_the_padded_layout_gives_what_the_reference_gives(monkeypatch):
-    # CUDA's kernels need a device; what stands around them does not.
-    monkeypatch.setattr(attention_padded, "kernel", plain_kernel)
-    monkeypatch.setattr(attention_padded, "kernel_backward", plain_kernel_backward)
-    monkeypatch.setattr(attention, "_attend_history", attention_padded.attend_history)
-    monkeypatch.setattr(attention, "_attend_history_backward", attention_padded.attend_history_backward)
-    candidates, reads, lengths = requests_of(*SHARED)
-    inputs = random_rows(int(candidates.sum()), int(lengths.sum()))
-    found = with_gradients(attend_history_and_self(*inputs, crossing(candidates, reads, lengths)), inputs)
-    expected = with_gradients(attend_one_by_one(*inputs, candidates, reads, lengths), inputs)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    events = [inputs[3].detach().requires_grad_(), *inputs[3:]]
-    padded, jagged = (
-        with_gradients(attend(*events, lengths), events)
-        for attend in (attention_padded.attend_causally, attend_causally)
-    )
-    torch.testing.assert_close(padded, jagged, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
