@@ -3,8 +3,8 @@ r"""Does the cold-start recipe help new items? MovieTweetings (real arrivals) an
     uv run --extra cpu python -m benchmarks.cold_start --dataset movietweetings --data ../shared/data/movietweetings \
         --out runs/cold_start --seeds 0 1 2 --write
 
-The rows add the paper's techniques one after the other: candidate id randomisation, item-age dropout, content fusion
-with its alignment loss and the learnable token. All rows of a seed share one pretraining run.
+The rows add the paper's techniques one after the other: candidate id randomisation, item-age dropout, content fusion and
+the learnable token, the content's alignment loss. All rows of a seed share one pretraining run.
 """
 
 import argparse
@@ -30,6 +30,7 @@ ROWS = (
     Row(name="cir", told="+ candidate id randomisation", flags=NO_AGE_DROPOUT),
     Row(name="cir_age_dropout", told="+ item-age dropout"),
     Row(name="full", told="+ content fusion and learnable token", flags=CONTENT),
+    Row(name="aligned", told="+ alignment loss", flags=(*CONTENT, "--cold_start.alignment_weight", "0.1")),
 )
 
 
