@@ -3,8 +3,8 @@ r"""Does the cold-start recipe help new items? MovieTweetings (real arrivals) an
     uv run --extra cpu python -m benchmarks.cold_start --dataset movietweetings --data ../shared/data/movietweetings \
         --out runs/cold_start --seeds 0 1 2 --write
 
-The rows add the paper's techniques one after the other: candidate id randomisation, item-age dropout, content fusion and
-the learnable token, the content's alignment loss. All rows of a seed share one pretraining run.
+The rows add the paper's techniques one after the other: candidate id randomisation, item-age dropout, content fusion
+and the learnable token, the content's alignment loss. All rows of a seed share one pretraining run.
 """
 
 import argparse

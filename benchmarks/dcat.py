@@ -10,7 +10,6 @@ import argparse
 import copy
 import ctypes
 import gc
-import json
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,20 +23,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.dcat_forms import FORMS, Rows, needed_flops
-from benchmarks.runs import table
+from benchmarks.performance import add_output_flags, put_out
 from pinfm.model.config import TowerConfig
 from pinfm.model.dcat import DCAT
 from pinfm.model.encoder import build_dcat
-from pinfm.train.manifest import git_revision, hardware, versions
 
 TOWER = TowerConfig(num_layers=6, dim=256, num_heads=8, dropout=0.0)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Candidates that a form scores at a time: more would cost minutes or gigabytes and change nothing per candidate.
 SAMPLE = {"self_attention": 16, "copied": 64, "grouped": None}
-COLUMNS = (
-    *("mode", "dtype", "lengths", "history", "candidates", "users", "impl"),
-    *("candidates_per_s", "tokens_per_s", "ratio_to_self_attention", "share_of_peak", "peak_mib", "max_rel_diff"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the headline and four more rows, under a minute")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each form; the median counts")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--report", type=Path, help="JSON file to write")
+    add_output_flags(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
@@ -101,10 +94,7 @@ def main() -> None:
         bf16 = shape == HEADLINE or (torch.cpu.get_capabilities().get("avx512_bf16", False) and not args.quick)
         precisions = list(DTYPES) if bf16 else ["fp32"]
         rows += measure(shape, precisions, args.repeats)
-    print(table(COLUMNS, ([_shown(row[name]) for name in COLUMNS] for row in rows)))
-    if args.report is not None:
-        made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions(), "threads": args.threads}
-        args.report.write_text(json.dumps({**made_with, "tower": asdict(TOWER), "rows": rows}, indent=2) + "\n")
+    put_out(args, "dcat" if args.quick else "dcat sweep", {"rows": rows})
 
 
 def sweep() -> Iterator[Shape]:
@@ -144,8 +134,9 @@ def measure(shape: Shape, precisions: Sequence[str], repeats: int) -> list[dict[
         needed = needed_flops(measured.rows, TOWER.dim, TOWER.num_layers) * (3 if shape.mode == "training" else 1)
         report.append(
             {
-                **asdict(shape),
+                "mode": shape.mode,
                 "dtype": dtype,
+                **{name: value for name, value in asdict(shape).items() if name != "mode"},
                 "impl": impl,
                 "candidates_per_s": rates[dtype, impl],
                 "tokens_per_s": (len(measured.rows.events) + len(measured.rows.candidates)) / seconds,
@@ -229,12 +220,6 @@ def _reset_peak() -> float:
 def _peak_mib() -> float:
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
-def _shown(value: float | str | None) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import yaml
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from tqdm import tqdm, trange
 
-from benchmarks.runs import table
+from benchmarks.performance import add_output_flags, put_out
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.cli.run_flags import config_from_manifest
@@ -37,7 +37,6 @@ from pinfm.train.distributed import process_group
 from pinfm.train.feed import Feed
 from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
-from pinfm.train.manifest import git_revision, hardware, versions
 from pinfm.train.phases import request_feed
 from pinfm.train.recipes import recipe_path
 
@@ -53,10 +52,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="batches a turn")
     parser.add_argument("--repeats", type=int, default=10, help="turns")
     parser.add_argument("--users", type=int, nargs="+", default=[4000, 16_000], help="of the simulated worlds")
-    parser.add_argument("--report", type=Path, help="JSON file to write")
+    add_output_flags(parser)
     parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)  # how this program calls itself
     args = parser.parse_args()
     hush_libraries()
+    torch.set_num_threads(args.threads)
     config = config_from_manifest(yaml.safe_load(recipe_path(args.config).read_text()))
     if args.memory_of is not None:
         print(json.dumps(memory_of_an_epoch(config, args.memory_of)))
@@ -67,12 +67,7 @@ def main() -> None:
         world = prepared(Simulate(num_users=users), args.out / f"simulate_{users}", users // USERS_PER_BUCKET)
         command = [sys.executable, "-m", "benchmarks.loader", "--config", args.config, "--memory-of", world]
         memory.append({"users": users, **json.loads(subprocess.check_output(command))})
-    for rows in ([speed], memory):
-        print(table(list(rows[0]), [[f"{value:.4g}" for value in row.values()] for row in rows]), end="\n\n")
-    if args.report is not None:
-        made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions(), "recipe": args.config}
-        made_with["threads"] = torch.get_num_threads()
-        args.report.write_text(json.dumps({**made_with, "speed": speed, "memory": memory}, indent=2) + "\n")
+    put_out(args, "loader", {"speed": [speed], "memory": memory})
 
 
 def prepared(source: Source, out: Path, num_buckets: int | None = None) -> Path:

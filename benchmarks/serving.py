@@ -8,7 +8,6 @@ so that lookups miss the caches. The exported files in fp32 and in bf16, and the
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from tqdm import trange
 
-from benchmarks.runs import table
+from benchmarks.performance import add_output_flags, put_out
 from pinfm.embeddings.lookup import MultiHashEmbedding
 from pinfm.embeddings.specs import IdTable
 from pinfm.inference.export import DENSE_DTYPES, save_module
@@ -33,7 +32,6 @@ from pinfm.inference.module import ScoringModule
 from pinfm.model.config import ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.ranking.joint import build_model
 from pinfm.model.schema import Feature, InputSchema
-from pinfm.train.manifest import git_revision, hardware, versions
 
 CONFIG = ModelConfig(
     tower=TowerConfig(num_layers=6, dim=256, num_heads=8, out_dim=256, dropout=0.0),
@@ -70,8 +68,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=256)
     parser.add_argument("--candidates", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of each of the 8 item tables")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--report", type=Path, help="JSON file to write")
+    add_output_flags(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -86,13 +83,7 @@ def main() -> None:
         stages = time_by_stage(module, request, args.requests)
         kinds = time_by_kind(loaded["exported, fp32"], request, max(1, args.requests // 10))
     latency = [latency_row(name, times, args.candidates) for name, times in seconds.items()]
-    for rows in (latency, stages, kinds):
-        print(table(list(rows[0]), [[_shown(value) for value in row.values()] for row in rows]), end="\n\n")
-    if args.report is not None:
-        made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions(), "threads": args.threads}
-        shape = {"events": args.events, "candidates": args.candidates, "table_rows": args.rows}
-        found = {"latency": latency, "stages": stages, "operations": kinds}
-        args.report.write_text(json.dumps({**made_with, **shape, **found}, indent=2) + "\n")
+    put_out(args, "serving", {"latency": latency, "stages": stages, "operations": kinds})
 
 
 def write_files(rows: int, folder: Path) -> tuple[ScoringModule, dict[str, Path]]:
@@ -231,10 +222,6 @@ def time_by_kind(module: Scoring, request: Callable[[], Inputs], repeats: int) -
     others = sorted(spent.keys() - KINDS.keys(), key=lambda kind: -spent[kind])[:7]
     rows = [{"operations": kind, "share": spent[kind] / total} for kind in [*KINDS, *others]]
     return [*rows, {"operations": "all others", "share": 1 - sum(row["share"] for row in rows)}]
-
-
-def _shown(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""How the benchmarks of speed tell what they found: on the screen, as JSON, and on docs/performance.md."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.runs import table, write_results
+from pinfm.train.manifest import git_revision, hardware, versions
+
+PAGE = Path("docs/performance.md")
+
+
+def add_output_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say how many threads to use and where to write."""
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--report", type=Path, help="JSON file to write")
+    parser.add_argument("--write", action="store_true", help="write docs/performance/ and docs/performance.md")
+
+
+def put_out(args: argparse.Namespace, section: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Prints tables and writes what was asked for.
+
+    Args:
+        args: of a parser with `add_output_flags`.
+        section: of the page, and name of its JSON file.
+        found: name -> rows of equal keys, a table each.
+    """
+    values = {"threads": args.threads, "processor": torch.cpu.get_capabilities().get("cpu_name"), **found}
+    markdown = "\n\n".join(as_table(rows) for rows in found.values())
+    print(markdown)
+    if args.report is not None:
+        made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions()}
+        args.report.write_text(json.dumps({**made_with, **values}, indent=2) + "\n")
+    if args.write:
+        write_results(PAGE.with_suffix("") / f"{section}.json", PAGE, section, markdown, values)
+
+
+def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table with the keys for a heading."""
+    return table(list(rows[0]), [[_shown(value) for value in row.values()] for row in rows])
+
+
+def _shown(value: float | str | None) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else f"{value:.4g}"
