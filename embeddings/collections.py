@@ -19,9 +19,11 @@ from pinfm.embeddings.versions import require_tested_versions
 
 require_tested_versions()
 
-from torchrec.modules.embedding_configs import EmbeddingConfig  # noqa: E402
+from torchrec.modules.embedding_configs import DataType, EmbeddingConfig  # noqa: E402
 from torchrec.modules.embedding_modules import EmbeddingCollection  # noqa: E402
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor  # noqa: E402
+
+DATA_TYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16}
 
 
 def embedding_collection(tables: Sequence[IdTable], device: torch.device) -> EmbeddingCollection:
@@ -43,6 +45,7 @@ def embedding_collection(tables: Sequence[IdTable], device: torch.device) -> Emb
                     embedding_dim=table.dim,
                     weight_init_min=low,
                     weight_init_max=high,
+                    data_type=DATA_TYPES[table.precision],
                 )
             )
     return EmbeddingCollection(tables=configs, device=device)

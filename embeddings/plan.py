@@ -1,9 +1,17 @@
-"""Where each shard of each table lives: TorchRec's planner, asked the same way for one rank and for many."""
+"""Where each shard of each table lives: TorchRec's planner, asked the same way for one rank and for many.
+
+`sharding_plan` is what training shards by; `planned_tables` is the same plan for hardware that need not be there.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch.distributed as dist
 from torch import nn
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.hardware import GIB, Hardware
 from pinfm.embeddings.versions import require_tested_versions
 
 require_tested_versions()
@@ -12,9 +20,13 @@ from torchrec.distributed.embedding_types import EmbeddingComputeKernel  # noqa:
 from torchrec.distributed.planner import EmbeddingShardingPlanner  # noqa: E402
 from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation  # noqa: E402
 from torchrec.distributed.planner.types import (  # noqa: E402
+    HardwareConfig,
     KernelConfig,
     ParameterConstraints,
     PlannerError,
+    PlannerErrorType,
+    ShardingOption,
+    Stats,
     TopologyFactory,
     TrainerConfig,
 )
@@ -23,17 +35,21 @@ from torchrec.modules.embedding_modules import EmbeddingCollection  # noqa: E402
 
 # Data-parallel tables fail on gloo for unpooled lookups; the rest trains on every backend.
 SHARDING_TYPES = [ShardingType.ROW_WISE, ShardingType.TABLE_WISE, ShardingType.COLUMN_WISE]
+# Tables in host memory, with and without a cache on the GPU; neither exists on a CPU.
+HOST_KERNELS = [EmbeddingComputeKernel.FUSED_UVM_CACHING, EmbeddingComputeKernel.FUSED_UVM]
 
 # Share of each rank's memory that is left to the dense model, activations and the framework.
 RESERVED_SHARE = 0.15
+# Row-wise Adagrad keeps one float32 a row.
+OPTIMIZER_BYTES_PER_ROW = 4
 
 
 def sharding_plan(
     model: nn.Module,
     sharders: list[ModuleSharder[nn.Module]],
     group: dist.ProcessGroup,
-    device_type: str,
-    batch_size: int,
+    hardware: Hardware,
+    ids_per_step: Mapping[str, float],
 ) -> ShardingPlan:
     """Plans the tables of `model` over the ranks of `group`; rank 0 decides and broadcasts.
 
@@ -41,35 +57,120 @@ def sharding_plan(
         model: holds its collections on the meta device.
         sharders: the modules that may be sharded.
         group: the ranks.
-        device_type: `cpu` or `cuda`.
-        batch_size: requests or segments a rank reads at a time, for the planner's cost model.
+        hardware: theirs.
+        ids_per_step: sub-table -> ids that a rank looks up in it a step; 1 where it is not named.
 
     Raises:
         UserError: the tables do not fit.
     """
-    constraints = {
-        config.name: ParameterConstraints(
-            sharding_types=[kind.value for kind in SHARDING_TYPES],
-            # The planner weighs UVM kernels too unless told, and those do not exist on a CPU.
-            compute_kernels=[EmbeddingComputeKernel.FUSED.value],
-        )
-        for module in model.modules()
-        if isinstance(module, EmbeddingCollection)
-        for config in module.embedding_configs()
-    }
-    planner = EmbeddingShardingPlanner(
-        topology=TopologyFactory.create_topology(
-            trainer_config=TrainerConfig(world_size=group.size()),
-            kernel_config=KernelConfig(compute_device=device_type),
-        ),
-        storage_reservation=FixedPercentageStorageReservation(RESERVED_SHARE),
-        batch_size=batch_size,
-        constraints=constraints,
-    )
     try:
-        return planner.collective_plan(model, sharders, group)
+        return _planner(model, hardware, ids_per_step, None).collective_plan(model, sharders, group)
     except PlannerError as error:
-        raise UserError(
-            f"the id tables do not fit the memory of {group.size()} rank(s) of kind {device_type}; "
-            "lower item_table.rows, or train on more ranks."
-        ) from error
+        raise _too_small(error, model, hardware) from error
+
+
+def planned_tables(
+    model: nn.Module, sharders: list[ModuleSharder[nn.Module]], hardware: Hardware, ids_per_step: Mapping[str, float]
+) -> list[ShardingOption]:
+    """The plan that `sharding_plan` would make on some hardware, one option a table, without that hardware.
+
+    Args:
+        model: holds its collections on the meta device.
+        sharders: the modules that may be sharded.
+        hardware: to plan for.
+        ids_per_step: sub-table -> ids that a rank looks up in it a step; 1 where it is not named.
+
+    Raises:
+        UserError: the tables do not fit; says what is short, and what would fit.
+    """
+    kept = _Chosen()
+    try:
+        _planner(model, hardware, ids_per_step, kept).plan(model, sharders)
+    except PlannerError as error:
+        raise _too_small(error, model, hardware) from error
+    return kept.tables
+
+
+def table_bytes(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Sub-table -> bytes of its weights and of its optimizer's state."""
+    return {
+        config.name: (
+            config.num_embeddings * config.embedding_dim * weight.element_size(),
+            config.num_embeddings * OPTIMIZER_BYTES_PER_ROW,
+        )
+        for module in _collections(model)
+        for config, weight in zip(module.embedding_configs(), module.parameters(), strict=True)
+    }
+
+
+class _Chosen(Stats):  # type: ignore[misc]  # torchrec carries no types
+    """Keeps the option that the planner chose for each table."""
+
+    def __init__(self) -> None:
+        self.tables: list[ShardingOption] = []
+
+    def log(self, *args: Any, best_plan: Sequence[ShardingOption] = (), **kwargs: Any) -> None:
+        self.tables = list(best_plan)
+
+
+def _planner(
+    model: nn.Module, hardware: Hardware, ids_per_step: Mapping[str, float], stats: Stats | None
+) -> EmbeddingShardingPlanner:
+    on_cpu = hardware.device == "cpu"
+    # The planner weighs host kernels too unless told which.
+    kernels = [EmbeddingComputeKernel.FUSED] + (HOST_KERNELS if hardware.host_gib and not on_cpu else [])
+    topology = TopologyFactory.create_topology(
+        trainer_config=TrainerConfig(
+            world_size=hardware.world_size,
+            local_world_size=min(hardware.ranks_per_node, hardware.world_size),
+            hbm_cap_bytes=None if on_cpu else int(hardware.hbm_gib * GIB),
+            ddr_cap_bytes=int(hardware.host_gib * GIB) or None,
+        ),
+        # Bytes a millisecond.
+        hardware_config=HardwareConfig(
+            intra_host_bw=hardware.intra_node_gb_s * 1e6, inter_host_bw=hardware.inter_node_gb_s * 1e6
+        ),
+        kernel_config=KernelConfig(compute_device=hardware.device, use_hardware_based_bandwidth=True),
+    )
+    return EmbeddingShardingPlanner(
+        topology=topology,
+        storage_reservation=FixedPercentageStorageReservation(RESERVED_SHARE),
+        batch_size=1,  # a step's ids stand in one jagged sample
+        constraints={
+            table.name: ParameterConstraints(
+                sharding_types=[kind.value for kind in SHARDING_TYPES],
+                compute_kernels=[kernel.value for kernel in kernels],
+                pooling_factors=[ids_per_step.get(table.name, 1.0)],
+            )
+            for collection in _collections(model)
+            for table in collection.embedding_configs()
+        },
+        stats=stats,
+    )
+
+
+def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware) -> UserError:
+    """What is short, by how much, and what would fit."""
+    if error.error_type not in (PlannerErrorType.INSUFFICIENT_STORAGE, PlannerErrorType.PARTITION):
+        return UserError(f"TorchRec's planner found no plan: {' '.join(str(error).split())}")
+    needed = sum(weights + state for weights, state in table_bytes(model).values()) / GIB
+    per_rank = hardware.gib_per_rank * (1 - RESERVED_SHARE)
+    free = per_rank * hardware.world_size
+    ranks, share = math.ceil(needed / per_rank), math.floor(100 * free / needed)
+    mends = [f"take {max(ranks, hardware.world_size + 1)} ranks"]
+    if 0 < share < 100:
+        mends.append(f"lower item_table.rows to {share} % of it")
+    if any(weight.element_size() == 4 for module in _collections(model) for weight in module.parameters()):
+        mends.append("set item_table.precision to fp16")
+    if hardware.device == "cuda":
+        host = math.ceil((needed - free) / hardware.world_size / (1 - RESERVED_SHARE) + hardware.host_gib)
+        mends.append(f"let tables use {max(host, 1)} GiB of host memory a rank")
+    return UserError(
+        f"the id tables need {needed:.1f} GiB with their optimizer, and {hardware.world_size} rank(s) have "
+        f"{free:.1f} GiB for them ({hardware.gib_per_rank:.1f} GiB each, less {RESERVED_SHARE:.0%} for the dense model), "
+        f"{max(needed - free, 0):.1f} GiB short; {', or '.join(mends)}."
+    )
+
+
+def _collections(model: nn.Module) -> list[EmbeddingCollection]:
+    return [module for module in model.modules() if isinstance(module, EmbeddingCollection)]

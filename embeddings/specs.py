@@ -1,8 +1,11 @@
 """What tables a model has: one `IdTable` per id space, each a group of hashed sub-tables of equal shape."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_positive
+
+Precision = Literal["fp32", "fp16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,11 +16,13 @@ class ItemTableConfig:
         num_hashes: sub-tables, each with its own hash of the id; 8 in the paper.
         rows: rows of each sub-table; 80M in the paper.
         dim: columns of each sub-table; 32 in the paper. An item's vector has num_hashes * dim columns.
+        precision: of the rows in training; fp16 rows are rounded stochastically as they are written.
     """
 
     num_hashes: int = 8
     rows: int = 100_000
     dim: int = 8
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         require_at_least("item_table", 1, num_hashes=self.num_hashes, rows=self.rows, dim=self.dim)
@@ -61,6 +66,7 @@ class IdTable:
         rows: rows of each sub-table.
         dim: columns of each sub-table.
         seed: the hash family.
+        precision: of the rows in training.
     """
 
     name: str
@@ -68,6 +74,7 @@ class IdTable:
     rows: int
     dim: int
     seed: int = 0
+    precision: Precision = "fp32"
 
     def sub_tables(self) -> list[str]:
         """The names of the sub-tables, which are also their TorchRec feature names."""
@@ -76,7 +83,9 @@ class IdTable:
 
 def item_table(config: ItemTableConfig) -> IdTable:
     """The table of item ids."""
-    return IdTable(name="item", num_hashes=config.num_hashes, rows=config.rows, dim=config.dim)
+    return IdTable(
+        name="item", num_hashes=config.num_hashes, rows=config.rows, dim=config.dim, precision=config.precision
+    )
 
 
 def feature_table(name: str, num_values: int, config: FeatureTableConfig) -> IdTable:

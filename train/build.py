@@ -1,7 +1,8 @@
 """From a config to a sharded training module with its optimizers: the one path for 1 and for N ranks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -16,6 +17,7 @@ from torchrec.optim.optimizers import in_backward_optimizer_filter
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from pinfm.embeddings.collections import embedding_collection
+from pinfm.embeddings.hardware import this_hardware
 from pinfm.embeddings.init import fill_uniform
 from pinfm.embeddings.plan import sharding_plan
 from pinfm.embeddings.specs import IdTable, feature_table, item_table
@@ -150,10 +152,40 @@ def freeze_pretrained(encoder: SequenceEncoder) -> None:
             parameter.requires_grad_(False)
 
 
+def ids_per_step(
+    config: RunConfig, tables: Tables, phase: Literal["pretrain", "finetune"], world_size: int
+) -> dict[str, float]:
+    """Sub-table -> ids that a rank looks up in it a step, at most: every event and every request another id.
+
+    Args:
+        config: of the run.
+        tables: whose sub-tables.
+        phase: whose batches.
+        world_size: ranks that share a batch.
+    """
+    examples = (config.pretrain if phase == "pretrain" else config.finetune).batch_size / world_size
+    events = config.pretrain.segment_length if phase == "pretrain" else config.max_history
+    ids = dict.fromkeys(tables.item.sub_tables(), examples * events)
+    return ids | {name: examples for table in tables.features for name in table.sub_tables()}
+
+
+def fuse_optimizer(module: nn.Module, config: OptimizerConfig) -> None:
+    """Row-wise Adagrad in the backward pass of the tables; the item tables are the pretrained ones.
+
+    Args:
+        module: holds `item_tables`, and `feature_tables` where there are some.
+        config: the tables' learning rates.
+    """
+    scales = {"item_tables": config.pretrained_lr_scale, "feature_tables": 1.0}
+    for name, tables in module.named_children():
+        if name in scales:
+            apply_optimizer_in_backward(RowWiseAdagrad, tables.parameters(), {"lr": config.table_lr * scales[name]})
+
+
 def shard(
     module: PretrainModule | FinetuneModule,
     config: OptimizerConfig,
-    batch_size: int,
+    ids: Mapping[str, float],
     device: torch.device,
     seed: int,
 ) -> DistributedModelParallel:
@@ -162,7 +194,7 @@ def shard(
     Args:
         module: from `build_pretrain` or `build_finetune`.
         config: the tables' learning rates.
-        batch_size: examples a rank reads at a time.
+        ids: from `ids_per_step`.
         device: of this rank.
         seed: of the tables' initial values.
     """
@@ -172,18 +204,14 @@ def shard(
         if isinstance(collection, EmbeddingCollection)
         for table in collection.embedding_configs()
     }
-    scales = {"item_tables": config.pretrained_lr_scale, "feature_tables": 1.0}
-    for name, scale in scales.items():
-        if hasattr(module, name):
-            learning_rate = {"lr": config.table_lr * scale}
-            apply_optimizer_in_backward(RowWiseAdagrad, getattr(module, name).parameters(), learning_rate)
+    fuse_optimizer(module, config)
     group = dist.group.WORLD
     assert group is not None
     sharders = [EmbeddingCollectionSharder()]
     model = DistributedModelParallel(
         module,
         device=device,
-        plan=sharding_plan(module, sharders, group, device.type, batch_size),
+        plan=sharding_plan(module, sharders, group, this_hardware(device, group), ids),
         sharders=sharders,
         data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False),
     )

@@ -20,6 +20,7 @@ from pinfm.train.build import (
     build_optimizer,
     build_pretrain,
     finetune_tables,
+    ids_per_step,
     pretrain_tables,
     shard,
 )
@@ -89,7 +90,7 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
         model = shard(
             build_pretrain(config, schema, tables, device),
             config.pretrain.optimizer,
-            config.pretrain.batch_size // dist.get_world_size(),
+            ids_per_step(config, tables, "pretrain", dist.get_world_size()),
             device,
             config.seed,
         )
@@ -126,7 +127,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         model = shard(
             build_finetune(config, schema, tables, device),
             optimizer,
-            config.finetune.batch_size // dist.get_world_size(),
+            ids_per_step(config, tables, "finetune", dist.get_world_size()),
             device,
             config.seed,
         )

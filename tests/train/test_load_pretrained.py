@@ -33,10 +33,10 @@ def item_table_state(model):
 def test_item_tables_come_with_the_sums_of_their_optimizer(group, dataset, pretrained):
     info = PreparedDataset.open(dataset).info
     learning = runs.CONFIG.pretrain.optimizer
-    source = shard(build_pretrain(runs.CONFIG, info.schema, pretrain_tables(runs.CONFIG), CPU), learning, 16, CPU, 0)
+    source = shard(build_pretrain(runs.CONFIG, info.schema, pretrain_tables(runs.CONFIG), CPU), learning, {}, CPU, 0)
     resume(TrainState(model=source, optimizer=build_optimizer(source, learning)), RunFolder.open(pretrained))
     tables = finetune_tables(runs.CONFIG, info.schema, info.counts.users)
-    model = shard(build_finetune(runs.CONFIG, info.schema, tables, CPU), learning, 16, CPU, 1)
+    model = shard(build_finetune(runs.CONFIG, info.schema, tables, CPU), learning, {}, CPU, 1)
 
     load_pretrained(model, RunFolder.open(pretrained))
 

@@ -50,7 +50,7 @@ def test_the_dense_gradient_is_clipped(group, dataset):
     data = PreparedDataset.open(dataset)
     module = build_pretrain(runs.CONFIG, data.info.schema, pretrain_tables(runs.CONFIG), CPU)
     config = replace(runs.CONFIG.pretrain.optimizer, gradient_clip_norm=0.25)
-    model = shard(module, config, 16, CPU, 0)
+    model = shard(module, config, {}, CPU, 0)
     optimizer = build_optimizer(model, config)
     dense = [parameter for name, parameter in model.named_parameters() if name.startswith("objective.")]
     for parameter in dense:

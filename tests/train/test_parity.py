@@ -20,7 +20,7 @@ def test_prediction_goes_on_while_any_rank_needs_more(
     tables = Tables(item=run.item_table, features=run.feature_tables)
     feed = request_feed(runs.CONFIG, data, tables, "train", shuffle=False)
     cpu = torch.device("cpu")
-    model = shard(build_finetune(runs.CONFIG, run.schema, tables, cpu), runs.CONFIG.finetune.optimizer, 32, cpu, 0)
+    model = shard(build_finetune(runs.CONFIG, run.schema, tables, cpu), runs.CONFIG.finetune.optimizer, {}, cpu, 0)
     predicted, calls = [], []
 
     def predict(*arguments):

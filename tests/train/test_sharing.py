@@ -24,7 +24,7 @@ def test_shared_histories_give_the_same_scores(group, dataset, fusion, max_histo
     data = PreparedDataset.open(dataset)
     config = replace(runs.CONFIG, tower=replace(runs.CONFIG.tower, num_layers=2, fusion=fusion))
     schema, tables = data.info.schema, finetune_tables(config, data.info.schema, data.info.counts.users)
-    model = shard(build_finetune(config, schema, tables, CPU), config.finetune.optimizer, 32, CPU, 0).eval()
+    model = shard(build_finetune(config, schema, tables, CPU), config.finetune.optimizer, {}, CPU, 0).eval()
     items = ItemAttributes(data)
     collate = RequestCollator(IdHasher([tables.item]), IdHasher(tables.features), schema)
     bucket = RequestSource(data, "train", max_history=max_history, window_step=2).read(1)

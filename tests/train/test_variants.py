@@ -42,6 +42,7 @@ VARIANTS = {
     ),
     "bf16": changed(precision="bf16"),
     "no next-token loss": changed(finetune={"next_token_weight": 0.0}),
+    "fp16 items": changed(item_table={"precision": "fp16"}),
     "own histories": changed(finetune={"requests_per_user": 1}),
 }
 
@@ -124,7 +125,7 @@ def fused_groups(model):
 def test_the_tower_learns_at_a_share_of_the_rankers_rate(group, data):
     schema, tables = data.info.schema, finetune_tables(runs.CONFIG, data.info.schema, 60)
     config = replace(runs.CONFIG.finetune.optimizer, dense_lr=0.01, table_lr=0.5, pretrained_lr_scale=0.1)
-    model = shard(build_finetune(runs.CONFIG, schema, tables, torch.device("cpu")), config, 32, torch.device("cpu"), 0)
+    model = shard(build_finetune(runs.CONFIG, schema, tables, torch.device("cpu")), config, {}, torch.device("cpu"), 0)
     rates = rates_of(model, build_optimizer(model, config))
     parts = {"item_tables": 0.05, "feature_tables": 0.5, "encoder": 0.001, "ranker": 0.01, "tower_heads": 0.01}
     for part, rate in parts.items():
@@ -137,7 +138,7 @@ def test_the_tower_learns_at_a_share_of_the_rankers_rate(group, data):
 def test_pretraining_learns_at_the_full_rates(group, data):
     config, cpu = runs.CONFIG.pretrain.optimizer, torch.device("cpu")
     module = build_pretrain(runs.CONFIG, data.info.schema, pretrain_tables(runs.CONFIG), cpu)
-    model = shard(module, config, 16, cpu, 0)
+    model = shard(module, config, {}, cpu, 0)
     rates = rates_of(model, build_optimizer(model, config))
     for part, rate in {"item_tables": config.table_lr, "encoder": config.dense_lr}.items():
         own = [found for name, found in rates.items() if part in name]

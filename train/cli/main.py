@@ -19,7 +19,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.train.cli.quiet import hush_libraries
 
 # The order of the road, which is also the order of the help page; verbs of other packages follow.
-ROAD = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score"]
+ROAD = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score", "plan"]
 
 
 class VerbParser(ArgumentParser):

@@ -27,15 +27,20 @@ class RecipeFile(ActionConfigFile):
 
 
 def add_run_flags(parser: ArgumentParser) -> None:
-    """Adds --config, --data, --out, --resume, and a flag for every field of RunConfig."""
+    """Adds --data, --out, --resume, and the flags of the config."""
+    parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
+    parser.add_argument("--out", type=Path, required=True, help="the run folder to write")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its newest checkpoint")
+    add_config_flags(parser)
+
+
+def add_config_flags(parser: ArgumentParser) -> None:
+    """Adds --config, and a flag for every field of RunConfig."""
     parser.add_argument(
         "--config",
         action=RecipeFile,
         help=f"a recipe ({', '.join(recipe_names())}) or a YAML file; later flags override",
     )
-    parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
-    parser.add_argument("--out", type=Path, required=True, help="the run folder to write")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its newest checkpoint")
     parser.add_class_arguments(RunConfig)
 
 

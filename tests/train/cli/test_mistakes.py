@@ -81,7 +81,7 @@ MISTAKES = {
     ),
     "tables for no memory": (
         "pretrain --config CONFIG --data DATA --out NEW --item_table.rows 1000000000000",
-        "the id tables do not fit the memory of 1 rank(s)",
+        "GiB with their optimizer, and 1 rank(s) have",
     ),
     "a seed too large": ("pretrain --config CONFIG --data DATA --out NEW --seed 4294967296", "must be below 2**32"),
     "a part of a config that is null": ("pretrain --config NULL --data DATA --out NEW", "cold_start"),

@@ -1,0 +1,64 @@
+"""The machines that id tables are planned for."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+
+from pinfm.embeddings.errors import require_at_least, require_positive
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What the planner has to know of the ranks.
+
+    Args:
+        device: what the ranks compute on.
+        world_size: ranks.
+        ranks_per_node: ranks that share a machine.
+        hbm_gib: GPU memory of each rank; not read for a CPU.
+        host_gib: host memory of each rank that tables may use; 0 keeps the tables of GPUs in GPU memory.
+        intra_node_gb_s: bandwidth between ranks of one machine, GB/s.
+        inter_node_gb_s: bandwidth between machines for each rank, GB/s.
+    """
+
+    device: Literal["cuda", "cpu"] = "cuda"
+    world_size: int = 8
+    ranks_per_node: int = 8
+    hbm_gib: float = 80.0
+    host_gib: float = 0.0
+    intra_node_gb_s: float = 450.0
+    inter_node_gb_s: float = 25.0
+
+    def __post_init__(self) -> None:
+        require_at_least("", 1, world_size=self.world_size, ranks_per_node=self.ranks_per_node)
+        require_at_least("", 0, host_gib=self.host_gib)
+        require_positive("", intra_node_gb_s=self.intra_node_gb_s, inter_node_gb_s=self.inter_node_gb_s)
+        if self.device == "cuda":
+            require_positive("", hbm_gib=self.hbm_gib)
+        else:
+            require_positive("", host_gib=self.host_gib)
+
+    @property
+    def gib_per_rank(self) -> float:
+        """Memory of a rank that tables may use, of both kinds."""
+        return self.host_gib + (self.hbm_gib if self.device == "cuda" else 0.0)
+
+
+def this_hardware(device: torch.device, group: dist.ProcessGroup) -> Hardware:
+    """What this process and its group run on; GPUs keep their tables in GPU memory.
+
+    Args:
+        device: of this rank.
+        group: all ranks.
+    """
+    ranks_per_node = int(os.environ.get("LOCAL_WORLD_SIZE", group.size()))
+    if device.type == "cuda":
+        hbm_gib = torch.cuda.get_device_properties(device).total_memory / GIB
+        return Hardware(world_size=group.size(), ranks_per_node=ranks_per_node, hbm_gib=hbm_gib)
+    host_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB / ranks_per_node
+    return Hardware(device="cpu", world_size=group.size(), ranks_per_node=ranks_per_node, host_gib=host_gib)

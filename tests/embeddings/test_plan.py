@@ -1,0 +1,93 @@
+"""The planner: shards add up, what does not fit says what would, and training shards by the same plan."""
+
+import pytest
+import torch
+from torch import nn
+from torchrec.distributed.embedding import EmbeddingCollectionSharder
+
+from pinfm.embeddings.collections import embedding_collection
+from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.hardware import GIB, Hardware, this_hardware
+from pinfm.embeddings.plan import planned_tables, sharding_plan, table_bytes
+from pinfm.embeddings.specs import IdTable
+
+SHARDERS = [EmbeddingCollectionSharder()]
+
+
+def model(rows=80_000_000, precision="fp16", num_hashes=2):
+    table = IdTable(name="item", num_hashes=num_hashes, rows=rows, dim=32, precision=precision)
+    return nn.ModuleDict({"item_tables": embedding_collection([table], torch.device("meta"))})
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 8, 16])
+def test_shards_are_the_whole_table(world_size):
+    for option in planned_tables(model(), SHARDERS, Hardware(world_size=world_size), {}):
+        assert sum(shard.size[0] * shard.size[1] for shard in option.shards) == 80_000_000 * 32
+        assert {shard.rank for shard in option.shards} <= set(range(world_size))
+
+
+def test_tables_are_as_large_as_their_rows_and_the_optimizer():
+    assert table_bytes(model()) == dict.fromkeys(("item_0", "item_1"), (80000000 * 64, 80000000 * 4))
+    assert table_bytes(model(rows=10, precision="fp32", num_hashes=1)) == {"item_0": (10 * 128, 40)}
+
+
+def test_more_ids_take_more_memory():
+    def buffers(ids):
+        options = planned_tables(model(), SHARDERS, Hardware(world_size=2), dict.fromkeys(["item_0", "item_1"], ids))
+        return sum(shard.storage.hbm for option in options for shard in option.shards)
+
+    assert buffers(1e6) - buffers(1.0) > 1e6 * 32 * 4
+
+
+def test_what_does_not_fit_says_what_is_short_and_what_would_fit():
+    small = Hardware(world_size=1, hbm_gib=8.0)
+    with pytest.raises(UserError, match=r"need 10\.1 GiB .* 1 rank\(s\) have 6\.8 GiB .* 3\.3 GiB short; .*") as error:
+        planned_tables(model(), SHARDERS, small, {})
+    # Every mend that is offered is one.
+    assert "take 2 ranks" in str(error.value)
+    planned_tables(model(), SHARDERS, Hardware(world_size=2, hbm_gib=8.0), {})
+    assert "lower item_table.rows to 67 % of it" in str(error.value)
+    planned_tables(model(rows=int(80_000_000 * 0.66)), SHARDERS, small, {})
+    assert "let tables use 4 GiB of host memory" in str(error.value)
+    options = planned_tables(model(), SHARDERS, Hardware(world_size=1, hbm_gib=8.0, host_gib=16.0), {})
+    assert any("uvm" in option.compute_kernel for option in options)
+    assert "fp16" not in str(error.value)
+    with pytest.raises(UserError, match=r"set item_table\.precision to fp16"):
+        planned_tables(model(precision="fp32"), SHARDERS, Hardware(world_size=1, hbm_gib=12.0), {})
+
+
+def test_host_memory_is_left_alone_unless_allowed():
+    options = planned_tables(model(), SHARDERS, Hardware(world_size=2), {})
+    assert {option.compute_kernel for option in options} == {"fused"}
+    assert all(shard.storage.ddr == 0 for option in options for shard in option.shards)
+
+
+def test_training_shards_by_the_plan(group):
+    hardware = Hardware(device="cpu", world_size=1, host_gib=1.0)
+    small = model(rows=1000, precision="fp32")
+    planned = {option.name: option.sharding_type for option in planned_tables(small, SHARDERS, hardware, {})}
+    plan = sharding_plan(small, SHARDERS, group, hardware, {})
+    assert {name: part.sharding_type for name, part in plan.plan["item_tables"].items()} == planned
+    with pytest.raises(UserError, match="GiB short"):
+        sharding_plan(model(), SHARDERS, group, hardware, {})
+
+
+def test_this_machine_has_memory(group):
+    hardware = this_hardware(torch.device("cpu"), group)
+    assert (hardware.device, hardware.world_size, hardware.ranks_per_node) == ("cpu", 1, 1)
+    assert 0.5 * GIB < hardware.host_gib * GIB < 1 << 50
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"world_size": 0}, "world_size"),
+        ({"hbm_gib": 0.0}, "hbm_gib"),
+        ({"host_gib": -1.0}, "host_gib"),
+        ({"device": "cpu"}, "host_gib"),
+        ({"inter_node_gb_s": float("nan")}, "inter_node_gb_s"),
+    ],
+)
+def test_hardware_that_is_none_is_refused(fields, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Hardware(**fields)

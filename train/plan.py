@@ -1,0 +1,109 @@
+"""`pinfm plan`: the sharding plan and the memory of every rank, on the meta device."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+from torchrec.distributed.embedding import EmbeddingCollectionSharder
+from torchrec.distributed.planner.types import Shard, ShardingOption
+
+from pinfm.embeddings.collections import embedding_collection
+from pinfm.embeddings.hardware import GIB, Hardware
+from pinfm.embeddings.plan import OPTIMIZER_BYTES_PER_ROW, planned_tables
+from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, ids_per_step, pretrain_tables
+from pinfm.train.config import RunConfig
+from pinfm.train.data.dataset import PreparedDataset
+
+Phase = Literal["pretrain", "finetune"]
+PARTS = ("weights", "optimizer", "buffers")
+
+
+def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None) -> dict[str, Any]:
+    """The plan that a run would train by on some hardware.
+
+    Args:
+        config: of the run.
+        hardware: to plan for; it need not be there.
+        phase: whose batches and learning rates count.
+        data: a prepared dataset, for the tables of the user id and of its features; the item tables alone where None.
+
+    Returns:
+        `hardware`; `tables`: sharding, kernel and shards of each; `ranks`: for each rank GiB of `hbm` and `host`, split
+        into weights, optimizer and buffers (looked-up rows and their gradients, ids, caches), and the estimated
+        milliseconds of communication a step.
+
+    Raises:
+        UserError: the tables do not fit; says what would.
+    """
+    tables = tables_of(config, phase, data)
+    modules = nn.ModuleDict({"item_tables": embedding_collection([tables.item], META)})
+    if tables.features:
+        modules["feature_tables"] = embedding_collection(tables.features, META)
+    fuse_optimizer(modules, config.pretrain.optimizer if phase == "pretrain" else config.finetune.optimizer)
+    ids = ids_per_step(config, tables, phase, hardware.world_size)
+    options = planned_tables(modules, [EmbeddingCollectionSharder()], hardware, ids)
+    return {
+        "hardware": asdict(hardware),
+        "tables": [_table_row(option) for option in options],
+        "ranks": [_rank_row(rank, options, hardware) for rank in range(hardware.world_size)],
+    }
+
+
+def tables_of(config: RunConfig, phase: Phase, data: Path | None) -> Tables:
+    """The tables of a phase; without a dataset nothing is known of features."""
+    if phase == "pretrain" or data is None:
+        return pretrain_tables(config)
+    info = PreparedDataset.open(data).info
+    return finetune_tables(config, info.schema, info.counts.users)
+
+
+def _table_row(option: ShardingOption) -> dict[str, Any]:
+    rows, columns = option.tensor.shape
+    largest = max(option.shards, key=lambda shard: shard.size[0] * shard.size[1])
+    return {
+        "table": option.name,
+        "rows": rows,
+        "columns": columns,
+        "sharding": option.sharding_type,
+        "kernel": option.compute_kernel,
+        "shards": len(option.shards),
+        "shard_rows": largest.size[0],
+        "shard_columns": largest.size[1],
+        "gib": rows * columns * option.tensor.element_size() / GIB,
+    }
+
+
+def _rank_row(rank: int, options: list[ShardingOption], hardware: Hardware) -> dict[str, Any]:
+    row: dict[str, Any] = {"rank": rank}
+    for memory in ("hbm", "host"):
+        row[memory] = dict.fromkeys(PARTS, 0.0)
+    row["communication_ms"] = 0.0
+    for option in options:
+        for shard in option.shards:
+            if shard.rank == rank:
+                for memory, parts in _shard_memory(option, shard, hardware).items():
+                    for part, size in parts.items():
+                        row[memory][part] += size / GIB
+                perf = shard.perf
+                row["communication_ms"] += perf.fwd_comms + perf.bwd_comms + perf.input_dist_comms
+    return row
+
+
+def _shard_memory(option: ShardingOption, shard: Shard, hardware: Hardware) -> Mapping[str, Mapping[str, int]]:
+    """Bytes of one shard, where the kernel keeps them."""
+    rows, columns = shard.size
+    weights = rows * columns * option.tensor.element_size()
+    main = "host" if hardware.device == "cpu" or "uvm" in option.compute_kernel else "hbm"
+    storage = {"hbm": shard.storage.hbm, "host": shard.storage.ddr}
+    # TorchRec counts a value of the weights' own type a row for row-wise Adagrad; it is a float32.
+    storage[main] -= weights + rows * option.tensor.element_size()
+    return {
+        memory: {
+            "weights": weights if memory == main else 0,
+            "optimizer": rows * OPTIMIZER_BYTES_PER_ROW if memory == main else 0,
+            "buffers": max(storage[memory], 0),
+        }
+        for memory in ("hbm", "host")
+    }
