@@ -167,8 +167,8 @@ def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware) -> Use
         mends.append(f"let tables use {max(host, 1)} GiB of host memory a rank")
     return UserError(
         f"the id tables need {needed:.1f} GiB with their optimizer, and {hardware.world_size} rank(s) have "
-        f"{free:.1f} GiB for them ({hardware.gib_per_rank:.1f} GiB each, less {RESERVED_SHARE:.0%} for the dense model), "
-        f"{max(needed - free, 0):.1f} GiB short; {', or '.join(mends)}."
+        f"{free:.1f} GiB for them ({hardware.gib_per_rank:.1f} GiB each, less {RESERVED_SHARE:.0%} for the dense model)"
+        f", {max(needed - free, 0):.1f} GiB short; {', or '.join(mends)}."
     )
 
 
