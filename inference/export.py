@@ -2,16 +2,20 @@
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
+from torchmetrics.functional.classification import binary_auroc
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_at_least
 from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.embeddings.quantize import TablePrecision, with_precision
 from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, Scorer, load, sha256, write_json
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.requests import input_columns
@@ -22,26 +26,46 @@ REQUESTS = "requests.parquet"
 DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Of a probability. In bf16 a logit of 4 is known to 1/64, and the layers below it add their part.
 MAX_ABS_DIFF = {"fp32": 1e-5, "bf16": 2e-2}
+# Of a task, where the tables are rounded.
+MAX_AUC_LOSS = 0.002
 
 
 class ParityError(UserError):
     """The exported module and the run give different scores."""
 
 
-def export(run_path: Path, out: Path, dense_precision: str = "fp32") -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How a run is exported.
+
+    Args:
+        precision: of the tables.
+        dense_precision: `fp32` or `bf16`, of everything else.
+        max_auc_loss: what rounded tables may cost a task on the kept requests.
+    """
+
+    precision: TablePrecision = "fp32"
+    dense_precision: Literal["fp32", "bf16"] = "fp32"
+    max_auc_loss: float = MAX_AUC_LOSS
+
+    def __post_init__(self) -> None:
+        require_at_least("", 0, max_auc_loss=self.max_auc_loss)
+
+
+def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> dict[str, Any]:
     """Exports the newest checkpoint of a fine-tuned run.
 
     Args:
         run_path: the run folder; it holds real requests with the run's own scores.
         out: the model folder to write; must not exist.
-        dense_precision: `fp32` or `bf16`, of all but the tables.
+        options: precisions; all fp32 where None.
 
     Returns:
-        The manifest's `parity`: {"max_abs_diff", "rows"}.
+        The manifest's `parity`: {"max_abs_diff", "rows", "auc_change": {task: AUC of the artefact - AUC of the run}}.
 
     Raises:
         UserError: the run can't be exported, or `out` exists.
-        ParityError: artefact and run differ by more than the precision's limit; nothing is written.
+        ParityError: artefact and run differ by more than the precisions allow; nothing is written.
     """
     run = RunFolder.open(run_path)
     if run.kind != "finetune":
@@ -54,19 +78,19 @@ def export(run_path: Path, out: Path, dense_precision: str = "fp32") -> dict[str
     unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     unfinished.chmod(0o755)  # mkdtemp makes it private; whoever serves must read it
     try:
-        parity = _write(run, unfinished, dense_precision)
+        parity = _write(run, unfinished, options or ExportOptions())
         unfinished.rename(out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return parity
 
 
-def scoring_module(run: RunFolder, dense_precision: str = "fp32") -> ScoringModule:
+def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:
     """The run's model with whole tables, in evaluation mode, from its newest checkpoint.
 
     Args:
         run: a fine-tuning run.
-        dense_precision: key of `DENSE_DTYPES`.
+        options: precisions.
     """
     feature_tables = {table.name: MultiHashEmbedding(table) for table in run.feature_tables}
     item_tables = MultiHashEmbedding(run.item_table)
@@ -76,8 +100,9 @@ def scoring_module(run: RunFolder, dense_precision: str = "fp32") -> ScoringModu
     item_tables.load_state_dict(run.weights(item_tables, "item_tables."))
     for table in feature_tables.values():
         table.load_state_dict(run.weights(table, "feature_tables."))
-    dense_dtype = DENSE_DTYPES[dense_precision]
-    return ScoringModule(model, item_tables, feature_tables, run.schema, dense_dtype).eval()
+    rounded = {name: with_precision(table, options.precision) for name, table in feature_tables.items()}
+    items = with_precision(item_tables, options.precision)
+    return ScoringModule(model, items, rounded, run.schema, DENSE_DTYPES[options.dense_precision]).eval()
 
 
 def save_module(module: ScoringModule, path: Path) -> None:
@@ -85,8 +110,8 @@ def save_module(module: ScoringModule, path: Path) -> None:
     torch.jit.save(torch.jit.freeze(torch.jit.script(module)), str(path))
 
 
-def _write(run: RunFolder, folder: Path, dense_precision: str) -> dict[str, Any]:
-    save_module(scoring_module(run, dense_precision), folder / MODULE)
+def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, Any]:
+    save_module(scoring_module(run, options), folder / MODULE)
     columns = input_columns(run.schema)
     write_json(
         folder / SIGNATURE,
@@ -101,13 +126,13 @@ def _write(run: RunFolder, folder: Path, dense_precision: str) -> dict[str, Any]
     scorer = Scorer(
         torch.jit.load(str(folder / MODULE)), columns, run.schema.tasks, run.manifest["config"]["max_history"]
     )
-    parity = check_parity(scorer, pd.read_parquet(run.path / REQUESTS), MAX_ABS_DIFF[dense_precision])
+    parity = check_parity(scorer, pd.read_parquet(run.path / REQUESTS), options)
     write_json(
         folder / MANIFEST,
         {
             "sha256": {name: sha256(folder / name) for name in (MODULE, SIGNATURE)},
-            "precision": "fp32",
-            "dense_precision": dense_precision,
+            "precision": options.precision,
+            "dense_precision": options.dense_precision,
             "parity": parity,
             "versions": {package: version(package) for package in ("pinfm", "torch")},
             "source_run": {
@@ -121,27 +146,52 @@ def _write(run: RunFolder, folder: Path, dense_precision: str) -> dict[str, Any]
     return parity
 
 
-def check_parity(scorer: Scorer, requests: pd.DataFrame, limit: float) -> dict[str, Any]:
+def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions) -> dict[str, Any]:
     """Compares an artefact with the scores that the run itself gave.
 
     Args:
         scorer: the artefact.
-        requests: real requests with `expected_{task}` columns.
-        limit: the largest difference of a probability that may be.
+        requests: real requests with `expected_{task}` and `label_{task}` columns.
+        options: what it was exported with.
 
     Returns:
-        {"max_abs_diff": largest absolute difference of a probability, "rows": candidates compared}.
+        {"max_abs_diff": largest absolute difference of a probability, "rows": candidates compared, "auc_change": by
+        task, None where only one class is there}.
 
     Raises:
-        ParityError: the difference is above the limit.
+        ParityError: probabilities differ, or a task's AUC falls, by more than the precisions allow.
     """
-    scores = scorer.score(requests)
-    expected = [np.concatenate(requests[f"expected_{task}"].to_list()) for task in scorer.tasks]
-    difference = float(np.abs(scores[list(scorer.tasks)].to_numpy() - np.stack(expected, axis=1)).max())
+    scores = scorer.score(requests)[list(scorer.tasks)].to_numpy()
+    expected, labels = (
+        np.stack([np.concatenate(requests[f"{kind}_{task}"].to_list()) for task in scorer.tasks], axis=1)
+        for kind in ("expected", "label")
+    )
+    difference = float(np.abs(scores - expected).max())
+    limit = MAX_ABS_DIFF[options.dense_precision] if options.precision == "fp32" else 1.0
     # Written this way round, a NaN, which numpy's max keeps, is refused too.
     if not difference <= limit:
         raise ParityError(
             f"the exported module differs from the run by {difference:.2e} (limit {limit:.0e}), so nothing was "
             "written; report this with the run's manifest."
         )
-    return {"max_abs_diff": difference, "rows": len(scores)}
+    auc_change = {
+        task: auc_of(scores[:, i], labels[:, i]) - auc_of(expected[:, i], labels[:, i])
+        for i, task in enumerate(scorer.tasks)
+        if 0 < labels[:, i].mean() < 1
+    }
+    for task, change in auc_change.items():
+        if change < -options.max_auc_loss:
+            raise ParityError(
+                f"tables in {options.precision} cost {task} {-change:.4f} AUC (limit {options.max_auc_loss:g}), so "
+                "nothing was written; take more bits with --precision, or allow it with --max-auc-loss."
+            )
+    return {
+        "max_abs_diff": difference,
+        "rows": len(scores),
+        "auc_change": {task: auc_change.get(task) for task in scorer.tasks},
+    }
+
+
+def auc_of(scores_N: npt.NDArray[np.float32], labels_N: npt.NDArray[np.float32]) -> float:
+    """Area under the ROC curve of one task."""
+    return float(binary_auroc(torch.tensor(scores_N), torch.tensor(labels_N).long(), validate_args=False))

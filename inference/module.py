@@ -3,14 +3,19 @@
 U  requests     T  events of all histories     N  candidates of all requests
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.embeddings.quantize import QuantizedEmbedding
 from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
 from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
+
+Lookup = MultiHashEmbedding | QuantizedEmbedding
 
 
 class ScoringModule(nn.Module):
@@ -34,8 +39,8 @@ class ScoringModule(nn.Module):
     def __init__(
         self,
         model: FusedRanker | PlainRanker,
-        item_tables: MultiHashEmbedding,
-        feature_tables: dict[str, MultiHashEmbedding],
+        item_tables: Lookup,
+        feature_tables: Mapping[str, Lookup],
         schema: InputSchema,
         dense_dtype: torch.dtype = torch.float32,
     ) -> None:

@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor, nn
 
 from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig
-from pinfm.inference.export import export, scoring_module
+from pinfm.inference.export import ExportOptions, export, scoring_module
 from pinfm.model.config import ColdStartConfig, RankerConfig, TowerConfig
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
@@ -153,7 +153,7 @@ def weights(run: Path) -> dict[str, Tensor]:
     """Every weight of a run's newest checkpoint, tables whole."""
     folder = RunFolder.open(run)
     if folder.kind == "finetune":
-        module: nn.Module = scoring_module(folder)
+        module: nn.Module = scoring_module(folder, ExportOptions())
         return {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
     return dict(SequenceTower.from_run(run).state_dict())
 

@@ -1,6 +1,7 @@
 """Real requests with the run's own answers, kept in the run folder: `pinfm export` compares the artefact with them.
 
-RUN/requests.parquet has one row per request, in the columns that `pinfm score` reads, with `expected_{task}` beside.
+RUN/requests.parquet has one row per request, in the columns that `pinfm score` reads, with `expected_{task}` and
+`label_{task}` beside.
 """
 
 from pathlib import Path
@@ -39,8 +40,9 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: I
     for arrays in feed.arrays(0, feed.steps_per_epoch):
         probabilities = predict(model, feed.collate(arrays), device)
         frame = requests_frame(arrays, schema)
-        for task, column in zip(schema.tasks, probabilities.T, strict=True):
+        for task, column, labels in zip(schema.tasks, probabilities.T, arrays.labels.T, strict=True):
             frame[f"expected_{task}"] = split_rows(column, arrays.candidate_lengths)  # type: ignore[assignment]
+            frame[f"label_{task}"] = split_rows(labels, arrays.candidate_lengths)  # type: ignore[assignment]
         frames.append(frame)
         requests += len(frame)
         # Prediction is collective, so the ranks stop together, however many requests each has.

@@ -13,6 +13,12 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run of `pinfm finetune`")
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
     parser.add_argument(
+        "--precision", choices=["fp32", "fp16", "int8", "int4"], default="fp32", help="of the id tables"
+    )
+    parser.add_argument(
+        "--max-auc-loss", type=float, default=0.002, help="refuse tables that cost a task more than this"
+    )
+    parser.add_argument(
         "--dense-precision",
         choices=["fp32", "bf16"],
         default="fp32",
@@ -22,8 +28,14 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Exports; the report holds the parity."""
-    from pinfm.inference.export import export
+    from pinfm.inference.export import ExportOptions, export
 
-    parity = export(args.run, args.out, args.dense_precision)
+    options = ExportOptions(
+        precision=args.precision, dense_precision=args.dense_precision, max_auc_loss=args.max_auc_loss
+    )
+    parity = export(args.run, args.out, options)
     print(f"{args.out}: differs from the run by at most {parity['max_abs_diff']:.1e} on {parity['rows']} candidates")
+    if args.precision != "fp32":
+        changes = [f"{task} {change:+.4f}" for task, change in parity["auc_change"].items() if change is not None]
+        print(f"AUC on them against fp32 tables: {', '.join(changes)}")
     return {"artifact": str(args.out), "parity": parity}

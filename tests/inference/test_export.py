@@ -13,7 +13,7 @@ import pinfm.inference.export as export_module
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
 from pinfm.inference.artifact import sha256
-from pinfm.inference.export import ParityError, check_parity, export
+from pinfm.inference.export import ExportOptions, ParityError, check_parity, export
 from pinfm.train.cli.main import main
 
 TASKS = ["click", "save", "hide"]
@@ -55,13 +55,14 @@ def test_parity_is_refused_above_the_limit(exported, requests, change, refused):
     ends = np.cumsum(requests["candidate_item_id"].map(len))[:-1]
     for task in TASKS:
         requests[f"expected_{task}"] = np.split(scores[task].to_numpy(copy=True), ends)
-    assert check_parity(scorer, requests, 1e-5) == {"max_abs_diff": 0.0, "rows": len(scores)}
+    exact = check_parity(scorer, requests, ExportOptions())
+    assert exact == {"max_abs_diff": 0.0, "rows": len(scores), "auc_change": dict.fromkeys(TASKS, 0.0)}
     requests["expected_save"].iloc[-1][0] += change
     if not refused:
-        assert check_parity(scorer, requests, 1e-5)["max_abs_diff"] == pytest.approx(change, rel=0.01)
+        assert check_parity(scorer, requests, ExportOptions())["max_abs_diff"] == pytest.approx(change, rel=0.01)
         return
     with pytest.raises(ParityError, match=r"differs from the run by .* so nothing was written"):
-        check_parity(scorer, requests, 1e-5)
+        check_parity(scorer, requests, ExportOptions())
 
 
 def test_the_dense_part_in_bf16(finetuned, exported, requests, tmp_path):
@@ -77,11 +78,42 @@ def test_the_dense_part_in_bf16(finetuned, exported, requests, tmp_path):
         assert 0 < (half[task] - full[task]).abs().max() < 2e-2
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+def test_tables_in_fewer_bits(finetuned, exported, requests, tmp_path, precision, capsys):
+    out = tmp_path / "model"
+    flags = ["--precision", precision, "--max-auc-loss", "0.5"]
+    assert main(["export", str(finetuned), "--out", str(out), *flags]) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["precision"] == precision
+    assert 0 < manifest["parity"]["max_abs_diff"] < 0.2
+    assert set(manifest["parity"]["auc_change"]) == set(TASKS)
+    assert "against fp32 tables: click " in capsys.readouterr().out
+    small, whole = ((path / "scoring.pt").stat().st_size for path in (out, exported))
+    assert small < whole
+    scores = load(out).score(requests)
+    expected = np.concatenate(requests["expected_click"].to_list())
+    assert np.abs(scores["click"] - expected).max() == pytest.approx(manifest["parity"]["max_abs_diff"], rel=1)
+
+
+def test_tables_that_cost_too_much_are_refused(exported, requests):
+    scorer = load(exported)
+    scores = scorer.score(requests)["click"].to_numpy()
+    # Labels that the artefact gets right, and a run that got them right but for a few.
+    ends = np.cumsum(requests["candidate_item_id"].map(len))[:-1]
+    requests["label_click"] = np.split((scores <= np.median(scores)).astype(np.float32), ends)
+    requests["expected_click"] = np.split(1 - scores, ends)
+    with pytest.raises(ParityError, match=r"tables in int4 cost click 1\.0000 AUC \(limit 0\.002\).*--max-auc-loss"):
+        check_parity(scorer, requests, ExportOptions(precision="int4"))
+    check_parity(scorer, requests, ExportOptions(precision="int4", max_auc_loss=1.0))
+    with pytest.raises(UserError, match="max_auc_loss"):
+        ExportOptions(max_auc_loss=-0.1)
+
+
 def test_a_wrong_weight_writes_nothing(finetuned, tmp_path, monkeypatch):
     right = export_module.scoring_module
 
-    def wrong(run, dense_precision):
-        module = right(run, dense_precision)
+    def wrong(run, options):
+        module = right(run, options)
         with torch.no_grad():
             next(module.model.ranker.parameters()).add_(0.1)
         return module
