@@ -159,8 +159,12 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
         task, None where only one class is there}.
 
     Raises:
+        UserError: the requests have no labels.
         ParityError: probabilities differ, or a task's AUC falls, by more than the precisions allow.
     """
+    for task in scorer.tasks:
+        if f"label_{task}" not in requests:
+            raise UserError(f"{REQUESTS} of the run has no label_{task}, so an older pinfm made it; fine-tune again.")
     scores = scorer.score(requests)[list(scorer.tasks)].to_numpy()
     expected, labels = (
         np.stack([np.concatenate(requests[f"{kind}_{task}"].to_list()) for task in scorer.tasks], axis=1)

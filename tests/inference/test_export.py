@@ -109,6 +109,11 @@ def test_tables_that_cost_too_much_are_refused(exported, requests):
         ExportOptions(max_auc_loss=-0.1)
 
 
+def test_requests_of_an_older_run_are_named(exported, requests):
+    with pytest.raises(UserError, match=r"has no label_save, so an older pinfm made it; fine-tune again"):
+        check_parity(load(exported), requests.drop(columns="label_save"), ExportOptions())
+
+
 def test_a_wrong_weight_writes_nothing(finetuned, tmp_path, monkeypatch):
     right = export_module.scoring_module
 
