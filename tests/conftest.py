@@ -11,6 +11,9 @@ from pinfm.train.distributed import process_group
 
 ROOT = Path(__file__).parents[1]
 
+# Each core has a process of its own.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:

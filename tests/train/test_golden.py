@@ -1,6 +1,6 @@
 """The losses of a short run with fixed seeds: a refactor leaves them alone, a change of numerics explains the new file.
 
-To write new files: `python -m pytest tests/train/test_golden.py --basetemp DIR`, then copy DIR/golden/*.txt.
+To write new files: `python -m pytest -n 0 tests/train/test_golden.py --basetemp DIR`, then copy DIR/golden/*.txt.
 """
 
 from pathlib import Path
