@@ -43,11 +43,6 @@ class Hardware:
         else:
             require_positive("", host_gib=self.host_gib)
 
-    @property
-    def gib_per_rank(self) -> float:
-        """Memory of a rank that tables may use, of both kinds."""
-        return self.host_gib + (self.hbm_gib if self.device == "cuda" else 0.0)
-
 
 def this_hardware(device: torch.device, group: dist.ProcessGroup) -> Hardware:
     """What this process and its group run on; GPUs keep their tables in GPU memory.

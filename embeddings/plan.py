@@ -124,7 +124,8 @@ def _planner(
             world_size=hardware.world_size,
             local_world_size=min(hardware.ranks_per_node, hardware.world_size),
             hbm_cap_bytes=None if on_cpu else int(hardware.hbm_gib * GIB),
-            ddr_cap_bytes=int(hardware.host_gib * GIB) or None,
+            # The reservation is made from GPU memory alone.
+            ddr_cap_bytes=int(hardware.host_gib * GIB * (1 - RESERVED_SHARE if on_cpu else 1)) or None,
         ),
         # Bytes a millisecond.
         hardware_config=HardwareConfig(
@@ -153,8 +154,11 @@ def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware) -> Use
     """What is short, by how much, and what would fit."""
     if error.error_type not in (PlannerErrorType.INSUFFICIENT_STORAGE, PlannerErrorType.PARTITION):
         return UserError(f"TorchRec's planner found no plan: {' '.join(str(error).split())}")
-    needed = sum(weights + state for weights, state in table_bytes(model).values()) / GIB
-    per_rank = hardware.gib_per_rank * (1 - RESERVED_SHARE)
+    sizes = [(weights + state) / GIB for weights, state in table_bytes(model).values()]
+    needed = sum(sizes)
+    on_gpus = hardware.device == "cuda"
+    own, host = (hardware.hbm_gib, hardware.host_gib) if on_gpus else (hardware.host_gib, 0.0)
+    per_rank = own * (1 - RESERVED_SHARE) + host
     free = per_rank * hardware.world_size
     ranks, share = math.ceil(needed / per_rank), math.floor(100 * free / needed)
     mends = [f"take {max(ranks, hardware.world_size + 1)} ranks"]
@@ -162,13 +166,15 @@ def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware) -> Use
         mends.append(f"lower item_table.rows to {share} % of it")
     if any(weight.element_size() == 4 for module in _collections(model) for weight in module.parameters()):
         mends.append("set item_table.precision to fp16")
-    if hardware.device == "cuda":
-        host = math.ceil((needed - free) / hardware.world_size / (1 - RESERVED_SHARE) + hardware.host_gib)
-        mends.append(f"let tables use {max(host, 1)} GiB of host memory a rank")
+    if on_gpus:
+        # A table moves as a whole.
+        more = (needed - free + max(sizes)) / hardware.world_size
+        mends.append(f"let tables use {math.ceil(max(host + more, 1))} GiB of host memory a rank")
+    of_host = f", and {host:.1f} of the host" if host else ""
+    memory = f"{own:.1f} GiB each, less {RESERVED_SHARE:.0%} for the dense model{of_host}"
     return UserError(
         f"the id tables need {needed:.1f} GiB with their optimizer, and {hardware.world_size} rank(s) have "
-        f"{free:.1f} GiB for them ({hardware.gib_per_rank:.1f} GiB each, less {RESERVED_SHARE:.0%} for the dense model)"
-        f", {max(needed - free, 0):.1f} GiB short; {', or '.join(mends)}."
+        f"{free:.1f} GiB for them ({memory}), {max(needed - free, 0):.1f} GiB short; {', or '.join(mends)}."
     )
 
 

@@ -48,8 +48,8 @@ def test_what_does_not_fit_says_what_is_short_and_what_would_fit():
     planned_tables(model(), SHARDERS, Hardware(world_size=2, hbm_gib=8.0), {})
     assert "lower item_table.rows to 67 % of it" in str(error.value)
     planned_tables(model(rows=int(80_000_000 * 0.66)), SHARDERS, small, {})
-    assert "let tables use 4 GiB of host memory" in str(error.value)
-    options = planned_tables(model(), SHARDERS, Hardware(world_size=1, hbm_gib=8.0, host_gib=16.0), {})
+    assert "let tables use 9 GiB of host memory" in str(error.value)
+    options = planned_tables(model(), SHARDERS, Hardware(world_size=1, hbm_gib=8.0, host_gib=9.0), {})
     assert any("uvm" in option.compute_kernel for option in options)
     assert "fp16" not in str(error.value)
     with pytest.raises(UserError, match=r"set item_table\.precision to fp16"):
