@@ -90,7 +90,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     rows = []
     for shape in tqdm(QUICK if args.quick else list(sweep()), unit="shape", disable=None):
-        # Without bf16 products of its own a processor takes five times as long as in fp32: the headline shows it.
+        # Without bf16 products of its own a processor takes two to three times as long: the headline shows it.
         bf16 = shape == HEADLINE or (torch.cpu.get_capabilities().get("avx512_bf16", False) and not args.quick)
         precisions = list(DTYPES) if bf16 else ["fp32"]
         rows += measure(shape, precisions, args.repeats)

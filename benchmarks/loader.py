@@ -66,6 +66,7 @@ def main() -> None:
     for users in args.users:
         world = prepared(Simulate(num_users=users), args.out / f"simulate_{users}", users // USERS_PER_BUCKET)
         command = [sys.executable, "-m", "benchmarks.loader", "--config", args.config, "--memory-of", world]
+        command += ["--threads", str(args.threads)]
         memory.append({"users": users, **json.loads(subprocess.check_output(command))})
     put_out(args, "loader", {"speed": [speed], "memory": memory})
 

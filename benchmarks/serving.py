@@ -4,7 +4,7 @@ r"""One request at a time through the exported file: how long it takes, and wher
 
 A request is one user with 256 events and 1,000 candidates. The model has the paper's shapes (8 hashes of 32 columns, a
 transformer of width 256, DCNv2) with random weights, which cost what trained ones cost. Every request holds other ids,
-so that lookups miss the caches. The exported files in fp32 and in bf16, and the module they were made of, take turns.
+so that lookups miss the caches. The exported files in fp32 and in bf16, and the module of the first, take turns.
 """
 
 import argparse
@@ -55,7 +55,7 @@ NOW = 2_000_000_000
 KINDS = {
     "matrix products": ("aten::addmm", "aten::mm", "aten::bmm", "aten::matmul", "aten::baddbmm", "mkldnn::"),
     "attention": ("aten::_scaled_dot_product",),
-    "table lookups": ("aten::embedding", "aten::index"),
+    "table lookups": ("aten::embedding", "aten::index_select"),
 }
 Inputs = dict[str, Tensor]
 Scoring = Callable[[Inputs], Mapping[str, Tensor]]
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def write_files(rows: int, folder: Path) -> tuple[ScoringModule, dict[str, Path]]:
-    """The module, and the files exported of it in both precisions.
+    """A module in fp32, its file, and the file of one like it in bf16.
 
     Args:
         rows: of each item table.

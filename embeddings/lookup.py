@@ -40,7 +40,7 @@ class MultiHashEmbedding(nn.Module):
             ids_N: int64.
 
         Returns:
-            (N, num_hashes * dim) float32.
+            (N, num_hashes * dim), of the tables' type: float32 but for an export in fp16.
         """
         rows_KN = hash_rows(ids_N, self.seeds_K2, self.rows)
         vectors = []

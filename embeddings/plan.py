@@ -31,6 +31,7 @@ from torchrec.distributed.planner.types import (  # noqa: E402
     TrainerConfig,
 )
 from torchrec.distributed.types import ModuleSharder, ShardingPlan, ShardingType  # noqa: E402
+from torchrec.modules.embedding_configs import DataType  # noqa: E402
 from torchrec.modules.embedding_modules import EmbeddingCollection  # noqa: E402
 
 # Data-parallel tables fail on gloo for unpooled lookups; the rest trains on every backend.
@@ -66,7 +67,8 @@ def sharding_plan(
     try:
         return _planner(model, hardware, ids_per_step, None).collective_plan(model, sharders, group)
     except PlannerError as error:
-        raise _too_small(error, model, hardware) from error
+        # Training keeps the tables of GPUs in GPU memory.
+        raise _too_small(error, model, hardware, offer_host=False) from error
 
 
 def planned_tables(
@@ -87,7 +89,7 @@ def planned_tables(
     try:
         _planner(model, hardware, ids_per_step, kept).plan(model, sharders)
     except PlannerError as error:
-        raise _too_small(error, model, hardware) from error
+        raise _too_small(error, model, hardware, offer_host=hardware.device == "cuda") from error
     return kept.tables
 
 
@@ -150,7 +152,7 @@ def _planner(
     )
 
 
-def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware) -> UserError:
+def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware, offer_host: bool) -> UserError:
     """What is short, by how much, and what would fit."""
     if error.error_type not in (PlannerErrorType.INSUFFICIENT_STORAGE, PlannerErrorType.PARTITION):
         return UserError(f"TorchRec's planner found no plan: {' '.join(str(error).split())}")
@@ -164,9 +166,10 @@ def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware) -> Use
     mends = [f"take {max(ranks, hardware.world_size + 1)} ranks"]
     if 0 < share < 100:
         mends.append(f"lower item_table.rows to {share} % of it")
-    if any(weight.element_size() == 4 for module in _collections(model) for weight in module.parameters()):
+    tables = [table for module in _collections(model) for table in module.embedding_configs()]
+    if any(table.name.startswith("item_") and table.data_type == DataType.FP32 for table in tables):
         mends.append("set item_table.precision to fp16")
-    if on_gpus:
+    if offer_host:
         # A table moves as a whole.
         more = (needed - free + max(sizes)) / hardware.world_size
         mends.append(f"let tables use {math.ceil(max(host + more, 1))} GiB of host memory a rank")

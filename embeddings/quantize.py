@@ -23,7 +23,6 @@ import fbgemm_gpu  # noqa: E402, F401  # registers the operators
 
 TablePrecision = Literal["fp32", "fp16", "int8", "int4"]
 BITS = {"int8": 8, "int4": 4}
-SCALE_AND_BIAS_BYTES = 4
 # Rows packed at a time, which bounds the memory beside the table.
 CHUNK_ROWS = 1 << 20
 
@@ -106,7 +105,7 @@ class QuantizedEmbedding(nn.Module):
         self.register_buffer("packed_KRB", torch.stack(packed))
 
     def forward(self, ids_N: Tensor) -> Tensor:
-        """Looks ids up; see `MultiHashEmbedding`."""
+        """int64 ids (N,) -> (N, num_hashes * dim) float32."""
         rows_KN = hash_rows(ids_N, self.seeds_K2, self.rows)
         num_hashes = rows_KN.size(0)
         first_K1 = torch.arange(num_hashes, device=ids_N.device)[:, None] * self.rows

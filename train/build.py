@@ -155,7 +155,9 @@ def freeze_pretrained(encoder: SequenceEncoder) -> None:
 def ids_per_step(
     config: RunConfig, tables: Tables, phase: Literal["pretrain", "finetune"], world_size: int
 ) -> dict[str, float]:
-    """Sub-table -> ids that a rank looks up in it a step, at most: every event and every request another id.
+    """Sub-table -> about how many ids a rank looks up in it a step: every event and every request another id.
+
+    Candidates and drawn negatives are left out: a config does not say how many there are.
 
     Args:
         config: of the run.

@@ -158,7 +158,7 @@ class RunConfig:
     Args:
         seed: of weights, shuffles, dropout and draws.
         device: `auto` takes a GPU where there is one.
-        precision: of the dense part; tables stay in fp32.
+        precision: of the dense part; `item_table.precision` is that of the item tables.
         max_history: newest events of a request's history that the model reads.
         data_streams: files are read as so many interleaved streams, divided among the ranks; a step's examples are
             the same at every number of ranks that divides it.

@@ -40,12 +40,12 @@ def attend_causally(
     """
     if len(runs) == 0:
         return padded.attend_causally(query_THd, keys_THd, values_THd, lengths_S)
-    sizes = [run.requests * run.candidates for run in runs]
+    sizes = [run.requests * run.queries for run in runs]
     # Split as one operation: the gradients of so many slices would be so many tensors of the whole size.
     queries, keys, values = torch.split(query_THd, sizes), torch.split(keys_THd, sizes), torch.split(values_THd, sizes)
     attended: list[Tensor] = []
     for i, run in enumerate(runs):
-        count, length = run.requests, run.candidates
+        count, length = run.requests, run.queries
         query = block(queries[i], 0, count, length)
         key, value = block(keys[i], 0, count, length), block(values[i], 0, count, length)
         attended.append(to_rows(F.scaled_dot_product_attention(query, key, value, is_causal=True)))
@@ -82,7 +82,7 @@ def _attend(
         history_NHd, lse_NH = padded.attend_history(query_NHd, keys_THd, values_THd, sees)
     else:
         history_NHd, lse_NH = _attend_history(query_NHd, keys_THd, values_THd, sees)
-    self_NH = (query_NHd * key_NHd).sum(-1).to(lse_NH.dtype) * query_NHd.size(2) ** -0.5
+    self_NH = (query_NHd.to(lse_NH.dtype) * key_NHd.to(lse_NH.dtype)).sum(-1) * query_NHd.size(2) ** -0.5
     lse_NH = torch.logaddexp(lse_NH, self_NH)
     share_NH1 = torch.exp(self_NH - lse_NH)[..., None].to(query_NHd.dtype)
     return torch.lerp(history_NHd, value_NHd, share_NH1), lse_NH, share_NH1
@@ -111,13 +111,13 @@ def _attend_history(query_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, see
     lses: list[Tensor] = []
     first = 0
     for run in sees.runs:
-        rows = run.requests * run.candidates
+        rows = run.requests * run.queries
         if run.events == 0:
             attended.append(torch.zeros_like(query_NHd[first : first + rows]))
             lses.append(torch.full([rows, query_NHd.size(1)], -math.inf))
         else:
             history, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                block(query_NHd, first, run.requests, run.candidates),
+                block(query_NHd, first, run.requests, run.queries),
                 block(keys_THd, run.first_event, run.requests, run.events),
                 block(values_THd, run.first_event, run.requests, run.events),
             )
@@ -134,9 +134,9 @@ def _attend_history_backward(
     grad_query, grad_keys, grad_values = torch.zeros_like(query), torch.zeros_like(keys), torch.zeros_like(values)
     first = 0
     for run in sees.runs:
-        rows, events = run.requests * run.candidates, run.requests * run.events
+        rows, events = run.requests * run.queries, run.requests * run.events
         if events:
-            candidates = (block(x, first, run.requests, run.candidates) for x in (grad, query, output, lse[..., None]))
+            candidates = (block(x, first, run.requests, run.queries) for x in (grad, query, output, lse[..., None]))
             grad_block, query_block, output_block, lse_block = candidates
             of_query, of_keys, of_values = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
                 grad_block,

@@ -5,7 +5,7 @@
 A CPU's attention kernel wants blocks of equal sequences. Jagged rows are such a block wherever neighbours are alike,
 and a request that is like no neighbour is a block of one:
 
-    candidates_U = [2, 2, 1]     visible_U = [3, 3, 5]     ->     Run(requests 2, candidates 2, events 3), Run(1, 1, 5)
+    candidates_U = [2, 2, 1]     visible_U = [3, 3, 5]     ->     Run(requests 2, queries 2, events 3), Run(1, 1, 5)
 
 Each run is a call. Where calls cost more than scores of padding would (many small requests), there are no runs, and
 `attention_padded.py` does it in one call.
@@ -28,13 +28,13 @@ class Run(NamedTuple):
 
     Args:
         requests: how many.
-        candidates: of each.
+        queries: rows of each that look at events: its candidates.
         first_event: row of the first one's first event; the others' events follow without a gap.
         events: that each sees.
     """
 
     requests: int
-    candidates: int
+    queries: int
     first_event: int
     events: int
 
@@ -76,7 +76,7 @@ def crossing(candidates_U: Tensor, reads: Reads, lengths_S: Tensor, width: int) 
 
 
 def history_runs(lengths_S: Tensor, width: int) -> list[Run]:
-    """The histories as runs, their events for candidates; empty where one padded block is better.
+    """The histories as runs, their own events for queries; empty where one padded block is better.
 
     Args:
         lengths_S: int64, events of each history.
@@ -110,11 +110,11 @@ def runs_of(candidates_U: Tensor, first_event_U: Tensor, visible_U: Tensor) -> l
             joins = False
             if len(runs) > 0:
                 run = runs[-1]
-                alike = run.candidates == candidates and run.events == events
+                alike = run.queries == candidates and run.events == events
                 joins = alike and (events == 0 or first_event == run.first_event + run.requests * events)
             if joins:
                 run = runs[-1]
-                runs[-1] = Run(run.requests + 1, run.candidates, run.first_event, run.events)
+                runs[-1] = Run(run.requests + 1, run.queries, run.first_event, run.events)
             else:
                 runs.append(Run(1, candidates, first_event, events))
     return runs
