@@ -107,13 +107,10 @@ def runs_of(candidates_U: Tensor, first_event_U: Tensor, visible_U: Tensor) -> l
     runs: list[Run] = []
     for candidates, first_event, events in of_each:
         if candidates > 0:
-            joins = False
-            if len(runs) > 0:
-                run = runs[-1]
-                alike = run.queries == candidates and run.events == events
-                joins = alike and (events == 0 or first_event == run.first_event + run.requests * events)
-            if joins:
-                run = runs[-1]
+            run = runs[-1] if len(runs) > 0 else Run(0, 0, 0, 0)
+            alike = run.queries == candidates and run.events == events
+            follows = events == 0 or first_event == run.first_event + run.requests * events
+            if alike and follows:
                 runs[-1] = Run(run.requests + 1, run.queries, run.first_event, run.events)
             else:
                 runs.append(Run(1, candidates, first_event, events))
