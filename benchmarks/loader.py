@@ -24,7 +24,7 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from tqdm import tqdm, trange
 
 from benchmarks.performance import add_output_flags, put_out
-from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, ids_per_step, shard
+from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard, table_uses
 from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.cli.run_flags import config_from_manifest
 from pinfm.train.config import RunConfig
@@ -128,8 +128,8 @@ def training_pipeline(config: RunConfig, dataset: PreparedDataset) -> TrainPipel
     """The model from scratch with its optimizer, as `pinfm finetune` steps it."""
     phase = config.finetune
     tables = finetune_tables(config, dataset.info.schema, dataset.info.counts.users)
-    module, ids = build_finetune(config, dataset.info.schema, tables, CPU), ids_per_step(config, tables, "finetune", 1)
-    model = shard(module, phase.optimizer, ids, CPU, config.seed)
+    module, uses = build_finetune(config, dataset.info.schema, tables, CPU), table_uses(config, tables, "finetune", 1)
+    model = shard(module, config, phase.optimizer, uses, CPU)
     model.train()
     return TrainPipelineSparseDist(model, build_optimizer(model, phase.optimizer), CPU, execute_all_batches=True)
 

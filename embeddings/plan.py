@@ -5,13 +5,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.hardware import GIB, Hardware
+from pinfm.embeddings.specs import Sharding
 from pinfm.embeddings.versions import require_tested_versions
 
 require_tested_versions()
@@ -33,16 +35,34 @@ from torchrec.distributed.planner.types import (  # noqa: E402
 from torchrec.distributed.types import ModuleSharder, ShardingPlan, ShardingType  # noqa: E402
 from torchrec.modules.embedding_configs import DataType  # noqa: E402
 from torchrec.modules.embedding_modules import EmbeddingCollection  # noqa: E402
+from torchrec.optim.rowwise_adagrad import RowWiseAdagrad  # noqa: E402
 
-# Data-parallel tables fail on gloo for unpooled lookups; the rest trains on every backend.
-SHARDING_TYPES = [ShardingType.ROW_WISE, ShardingType.TABLE_WISE, ShardingType.COLUMN_WISE]
+# Data-parallel tables fail on gloo for unpooled lookups; these train on every backend.
+SHARDING_TYPES = [ShardingType.ROW_WISE.value, ShardingType.TABLE_WISE.value]
+# Its parts of a row would each have a row-wise Adagrad sum, so it needs an optimizer with a sum a value.
+COLUMN_WISE = ShardingType.COLUMN_WISE.value
+# fbgemm's kernels ask for multiples of so many columns.
+LEAST_COLUMNS = 4
 # Tables in host memory, with and without a cache on the GPU; neither exists on a CPU.
 HOST_KERNELS = [EmbeddingComputeKernel.FUSED_UVM_CACHING, EmbeddingComputeKernel.FUSED_UVM]
 
 # Share of each rank's memory that is left to the dense model, activations and the framework.
 RESERVED_SHARE = 0.15
-# Row-wise Adagrad keeps one float32 a row.
-OPTIMIZER_BYTES_PER_ROW = 4
+# Adagrad's sums are float32, whatever the rows are.
+OPTIMIZER_BYTES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableUse:
+    """What the planner has to know of a sub-table beside its shape.
+
+    Args:
+        ids_per_step: ids that a rank looks up in it a step.
+        sharding: `auto` lets the planner choose.
+    """
+
+    ids_per_step: float = 1.0
+    sharding: Sharding = "auto"
 
 
 def sharding_plan(
@@ -50,44 +70,44 @@ def sharding_plan(
     sharders: list[ModuleSharder[nn.Module]],
     group: dist.ProcessGroup,
     hardware: Hardware,
-    ids_per_step: Mapping[str, float],
+    uses: Mapping[str, TableUse],
 ) -> ShardingPlan:
     """Plans the tables of `model` over the ranks of `group`; rank 0 decides and broadcasts.
 
     Args:
-        model: holds its collections on the meta device.
+        model: holds its collections on the meta device; their optimizers are fused already.
         sharders: the modules that may be sharded.
         group: the ranks.
         hardware: theirs.
-        ids_per_step: sub-table -> ids that a rank looks up in it a step; 1 where it is not named.
+        uses: of each sub-table.
 
     Raises:
         UserError: the tables do not fit.
     """
     try:
-        return _planner(model, hardware, ids_per_step, None).collective_plan(model, sharders, group)
+        return _planner(model, hardware, uses, None).collective_plan(model, sharders, group)
     except PlannerError as error:
         # Training keeps the tables of GPUs in GPU memory.
         raise _too_small(error, model, hardware, offer_host=False) from error
 
 
 def planned_tables(
-    model: nn.Module, sharders: list[ModuleSharder[nn.Module]], hardware: Hardware, ids_per_step: Mapping[str, float]
+    model: nn.Module, sharders: list[ModuleSharder[nn.Module]], hardware: Hardware, uses: Mapping[str, TableUse]
 ) -> list[ShardingOption]:
     """The plan that `sharding_plan` would make on some hardware, one option a table, without that hardware.
 
     Args:
-        model: holds its collections on the meta device.
+        model: holds its collections on the meta device; their optimizers are fused already.
         sharders: the modules that may be sharded.
         hardware: to plan for.
-        ids_per_step: sub-table -> ids that a rank looks up in it a step; 1 where it is not named.
+        uses: of each sub-table.
 
     Raises:
         UserError: the tables do not fit; says what is short, and what would fit.
     """
     kept = _Chosen()
     try:
-        _planner(model, hardware, ids_per_step, kept).plan(model, sharders)
+        _planner(model, hardware, uses, kept).plan(model, sharders)
     except PlannerError as error:
         raise _too_small(error, model, hardware, offer_host=hardware.device == "cuda") from error
     return kept.tables
@@ -96,13 +116,20 @@ def planned_tables(
 def table_bytes(model: nn.Module) -> dict[str, tuple[int, int]]:
     """Sub-table -> bytes of its weights and of its optimizer's state."""
     return {
-        config.name: (
-            config.num_embeddings * config.embedding_dim * weight.element_size(),
-            config.num_embeddings * OPTIMIZER_BYTES_PER_ROW,
-        )
-        for module in _collections(model)
-        for config, weight in zip(module.embedding_configs(), module.parameters(), strict=True)
+        name: (weight.numel() * weight.element_size(), optimizer_values(weight, *weight.shape) * OPTIMIZER_BYTES)
+        for name, weight in _sub_tables(model).items()
     }
+
+
+def optimizer_values(weight: Tensor, rows: int, columns: int) -> int:
+    """How many sums of squares, each a float32, fused Adagrad keeps for a shard.
+
+    Args:
+        weight: the sub-table.
+        rows: of the shard.
+        columns: of the shard.
+    """
+    return rows * (1 if _one_sum_a_row(weight) else columns)
 
 
 class _Chosen(Stats):  # type: ignore[misc]  # torchrec carries no types
@@ -116,7 +143,7 @@ class _Chosen(Stats):  # type: ignore[misc]  # torchrec carries no types
 
 
 def _planner(
-    model: nn.Module, hardware: Hardware, ids_per_step: Mapping[str, float], stats: Stats | None
+    model: nn.Module, hardware: Hardware, uses: Mapping[str, TableUse], stats: Stats | None
 ) -> EmbeddingShardingPlanner:
     on_cpu = hardware.device == "cpu"
     # The planner weighs host kernels too unless told which.
@@ -140,16 +167,34 @@ def _planner(
         storage_reservation=FixedPercentageStorageReservation(RESERVED_SHARE),
         batch_size=1,  # a step's ids stand in one jagged sample
         constraints={
-            table.name: ParameterConstraints(
-                sharding_types=[kind.value for kind in SHARDING_TYPES],
+            name: ParameterConstraints(
+                sharding_types=_sharding_types(weight, uses[name].sharding),
                 compute_kernels=[kernel.value for kernel in kernels],
-                pooling_factors=[ids_per_step.get(table.name, 1.0)],
+                pooling_factors=[uses[name].ids_per_step],
+                min_partition=_least_columns(weight, hardware.world_size),
             )
-            for collection in _collections(model)
-            for table in collection.embedding_configs()
+            for name, weight in _sub_tables(model).items()
         },
         stats=stats,
     )
+
+
+def _sharding_types(weight: Tensor, sharding: Sharding) -> list[str]:
+    if sharding != "auto":
+        return [sharding]
+    return SHARDING_TYPES if _one_sum_a_row(weight) else [*SHARDING_TYPES, COLUMN_WISE]
+
+
+def _least_columns(weight: Tensor, world_size: int) -> int:
+    """Columns of a part, as many parts as ranks where that can be."""
+    columns = weight.size(1)
+    parts = [n for n in range(1, world_size + 1) if columns % n == 0 and columns // n % LEAST_COLUMNS == 0]
+    return columns // max(parts, default=1)
+
+
+def _one_sum_a_row(weight: Tensor) -> bool:
+    """Whether its fused optimizer is row-wise."""
+    return RowWiseAdagrad in getattr(weight, "_optimizer_classes", [])
 
 
 def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware, offer_host: bool) -> UserError:
@@ -183,3 +228,12 @@ def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware, offer_
 
 def _collections(model: nn.Module) -> list[EmbeddingCollection]:
     return [module for module in model.modules() if isinstance(module, EmbeddingCollection)]
+
+
+def _sub_tables(model: nn.Module) -> dict[str, Tensor]:
+    """Name -> weights."""
+    return {
+        config.name: weight
+        for module in _collections(model)
+        for config, weight in zip(module.embedding_configs(), module.parameters(), strict=True)
+    }

@@ -6,6 +6,8 @@ from typing import Literal
 from pinfm.embeddings.errors import UserError, require_at_least, require_positive
 
 Precision = Literal["fp32", "fp16"]
+TableOptimizer = Literal["rowwise_adagrad", "adagrad"]
+Sharding = Literal["auto", "row_wise", "column_wise", "table_wise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,15 +19,24 @@ class ItemTableConfig:
         rows: rows of each sub-table; 80M in the paper.
         dim: columns of each sub-table; 32 in the paper. An item's vector has num_hashes * dim columns.
         precision: of the rows in training; fp16 rows are rounded stochastically as they are written.
+        optimizer: Adagrad with one sum a row, or one a value, which takes as much memory as float32 rows.
+        sharding: how each sub-table is cut over the ranks; `auto` leaves it to TorchRec's planner.
     """
 
     num_hashes: int = 8
     rows: int = 100_000
     dim: int = 8
     precision: Precision = "fp32"
+    optimizer: TableOptimizer = "rowwise_adagrad"
+    sharding: Sharding = "auto"
 
     def __post_init__(self) -> None:
         require_at_least("item_table", 1, num_hashes=self.num_hashes, rows=self.rows, dim=self.dim)
+        if self.sharding == "column_wise" and self.optimizer == "rowwise_adagrad":
+            raise UserError(
+                "item_table.sharding column_wise would give each part of a row an Adagrad sum of its own; "
+                "set item_table.optimizer to adagrad, or take another sharding."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

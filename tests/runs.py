@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -169,3 +170,14 @@ def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
     return done
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, for runs that meet without a launcher's store."""
+    sockets = [socket.socket() for _ in range(count)]
+    for free in sockets:
+        free.bind(("127.0.0.1", 0))
+    ports: list[int] = [free.getsockname()[1] for free in sockets]
+    for free in sockets:
+        free.close()
+    return ports

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -19,8 +19,8 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 from pinfm.embeddings.collections import embedding_collection
 from pinfm.embeddings.hardware import this_hardware
 from pinfm.embeddings.init import fill_uniform
-from pinfm.embeddings.plan import sharding_plan
-from pinfm.embeddings.specs import IdTable, feature_table, item_table
+from pinfm.embeddings.plan import TableUse, sharding_plan
+from pinfm.embeddings.specs import IdTable, TableOptimizer, feature_table, item_table
 from pinfm.model.encoder import FINETUNED_ONLY, SequenceEncoder, build_encoder
 from pinfm.model.ranking.joint import FusedRanker, build_model
 from pinfm.model.schema import InputSchema
@@ -152,12 +152,13 @@ def freeze_pretrained(encoder: SequenceEncoder) -> None:
             parameter.requires_grad_(False)
 
 
-def ids_per_step(
+def table_uses(
     config: RunConfig, tables: Tables, phase: Literal["pretrain", "finetune"], world_size: int
-) -> dict[str, float]:
-    """Sub-table -> about how many ids a rank looks up in it a step: every event and every request another id.
+) -> dict[str, TableUse]:
+    """What a phase does with every sub-table, for the planner.
 
-    Candidates and drawn negatives are left out: a config does not say how many there are.
+    Every event and every request counts as another id. Candidates and drawn negatives are left out: a config does not
+    say how many there are.
 
     Args:
         config: of the run.
@@ -167,38 +168,45 @@ def ids_per_step(
     """
     examples = (config.pretrain if phase == "pretrain" else config.finetune).batch_size / world_size
     events = config.pretrain.segment_length if phase == "pretrain" else config.max_history
-    ids = dict.fromkeys(tables.item.sub_tables(), examples * events)
-    return ids | {name: examples for table in tables.features for name in table.sub_tables()}
+    items = TableUse(ids_per_step=examples * events, sharding=config.item_table.sharding)
+    uses = dict.fromkeys(tables.item.sub_tables(), items)
+    return uses | {name: TableUse(ids_per_step=examples) for table in tables.features for name in table.sub_tables()}
 
 
-def fuse_optimizer(module: nn.Module, config: OptimizerConfig) -> None:
-    """Row-wise Adagrad in the backward pass of the tables; the item tables are the pretrained ones.
+def fuse_optimizer(module: nn.Module, config: RunConfig, rates: OptimizerConfig) -> None:
+    """Adagrad in the backward pass of the tables; the item tables are the pretrained ones.
 
     Args:
         module: holds `item_tables`, and `feature_tables` where there are some.
-        config: the tables' learning rates.
+        config: the item tables' kind of Adagrad.
+        rates: the tables' learning rates.
     """
-    scales = {"item_tables": config.pretrained_lr_scale, "feature_tables": 1.0}
+    kinds: dict[TableOptimizer, Any] = {"rowwise_adagrad": RowWiseAdagrad, "adagrad": torch.optim.Adagrad}
+    fused = {
+        "item_tables": (kinds[config.item_table.optimizer], rates.table_lr * rates.pretrained_lr_scale),
+        "feature_tables": (RowWiseAdagrad, rates.table_lr),
+    }
     for name, tables in module.named_children():
-        if name in scales:
-            apply_optimizer_in_backward(RowWiseAdagrad, tables.parameters(), {"lr": config.table_lr * scales[name]})
+        if name in fused:
+            optimizer, rate = fused[name]
+            apply_optimizer_in_backward(optimizer, tables.parameters(), {"lr": rate})
 
 
 def shard(
     module: PretrainModule | FinetuneModule,
-    config: OptimizerConfig,
-    ids: Mapping[str, float],
+    config: RunConfig,
+    rates: OptimizerConfig,
+    uses: Mapping[str, TableUse],
     device: torch.device,
-    seed: int,
 ) -> DistributedModelParallel:
     """Plans the tables over the ranks, fuses their optimizer into the backward pass, and fills new rows.
 
     Args:
         module: from `build_pretrain` or `build_finetune`.
-        config: the tables' learning rates.
-        ids: from `ids_per_step`.
+        config: of the run.
+        rates: the tables' learning rates.
+        uses: from `table_uses`.
         device: of this rank.
-        seed: of the tables' initial values.
     """
     bounds = {
         f"{owner}.embeddings.{table.name}.weight": (table.get_weight_init_min(), table.get_weight_init_max())
@@ -206,14 +214,14 @@ def shard(
         if isinstance(collection, EmbeddingCollection)
         for table in collection.embedding_configs()
     }
-    fuse_optimizer(module, config)
+    fuse_optimizer(module, config, rates)
     group = dist.group.WORLD
     assert group is not None
     sharders = [EmbeddingCollectionSharder()]
     model = DistributedModelParallel(
         module,
         device=device,
-        plan=sharding_plan(module, sharders, group, this_hardware(device, group), ids),
+        plan=sharding_plan(module, sharders, group, this_hardware(device, group), uses),
         sharders=sharders,
         data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False),
     )
@@ -221,7 +229,7 @@ def shard(
     for name, bound in bounds.items():
         for part in state[name].local_shards():
             rows, columns = part.metadata.shard_offsets
-            fill_uniform(part.tensor, name, seed, (rows, columns), bound)
+            fill_uniform(part.tensor, name, config.seed, (rows, columns), bound)
     return model
 
 

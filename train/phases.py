@@ -20,15 +20,15 @@ from pinfm.train.build import (
     build_optimizer,
     build_pretrain,
     finetune_tables,
-    ids_per_step,
     pretrain_tables,
     shard,
+    table_uses,
 )
 from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import choose_device, is_first_rank, process_group
 from pinfm.train.feed import Feed
-from pinfm.train.loader.arrays import RequestArrays
+from pinfm.train.loader.arrays import RequestArrays, SegmentArrays
 from pinfm.train.loader.batches import RequestCollator, SegmentCollator
 from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.loader.requests import RequestReader, RequestSource
@@ -69,30 +69,13 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
     dataset = PreparedDataset.open(place.data)
     with started(config, place) as device:
         schema, tables = dataset.info.schema, pretrain_tables(config)
-        items = ItemAttributes(dataset)
-        if not items.num_positive_events:
-            raise UserError(
-                f"{place.data} has none of its positive actions {list(schema.positive_actions)} in training, so there "
-                "is nothing to learn; prepare it with other --positive-actions."
-            )
-        feed = Feed(
-            SegmentSource(dataset, config.pretrain.segment_length),
-            stream_plan(config, config.pretrain.batch_size),
-            SegmentReader(
-                config.pretrain.window,
-                config.pretrain.pairs_per_anchor,
-                items.item_id,
-                # Every stream draws its part, so that a step's draws do not depend on the number of ranks.
-                config.pretrain.num_sampled // config.data_streams if config.pretrain.negatives == "sampled" else 0,
-            ),
-            SegmentCollator(items, IdHasher([tables.item]), schema, config.pretrain.negatives),
-        )
+        feed = segment_feed(config, dataset, tables)
         model = shard(
             build_pretrain(config, schema, tables, device),
+            config,
             config.pretrain.optimizer,
-            ids_per_step(config, tables, "pretrain", dist.get_world_size()),
+            table_uses(config, tables, "pretrain", dist.get_world_size()),
             device,
-            config.seed,
         )
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, config.pretrain.optimizer))
         begin(place, state, "pretrain", config, dataset, tables)
@@ -126,10 +109,10 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         feed = request_feed(config, dataset, tables, "train", shuffle=True)
         model = shard(
             build_finetune(config, schema, tables, device),
+            config,
             optimizer,
-            ids_per_step(config, tables, "finetune", dist.get_world_size()),
+            table_uses(config, tables, "finetune", dist.get_world_size()),
             device,
-            config.seed,
         )
         if place.pretrained is not None:
             pretrained = RunFolder.open(place.pretrained)
@@ -141,6 +124,32 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         metrics = run_loop(state, feed, place.out, device, config, config.finetune)
         write_parity_requests(model, held_out_feed(config, dataset, tables), schema, place.out)
         return metrics
+
+
+def segment_feed(config: RunConfig, dataset: PreparedDataset, tables: Tables) -> Feed[SegmentArrays]:
+    """The training segments of pretraining, shuffled.
+
+    Raises:
+        UserError: the dataset has no positive event.
+    """
+    items = ItemAttributes(dataset)
+    if not items.num_positive_events:
+        raise UserError(
+            f"{dataset.path} has none of its positive actions {list(dataset.info.schema.positive_actions)} in "
+            "training, so there is nothing to learn; prepare it with other --positive-actions."
+        )
+    return Feed(
+        SegmentSource(dataset, config.pretrain.segment_length),
+        stream_plan(config, config.pretrain.batch_size),
+        SegmentReader(
+            config.pretrain.window,
+            config.pretrain.pairs_per_anchor,
+            items.item_id,
+            # Every stream draws its part, so that a step's draws do not depend on the number of ranks.
+            config.pretrain.num_sampled // config.data_streams if config.pretrain.negatives == "sampled" else 0,
+        ),
+        SegmentCollator(items, IdHasher([tables.item]), dataset.info.schema, config.pretrain.negatives),
+    )
 
 
 def request_feed(

@@ -11,8 +11,8 @@ from torchrec.distributed.planner.types import Shard, ShardingOption
 
 from pinfm.embeddings.collections import embedding_collection
 from pinfm.embeddings.hardware import GIB, Hardware
-from pinfm.embeddings.plan import OPTIMIZER_BYTES_PER_ROW, planned_tables
-from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, ids_per_step, pretrain_tables
+from pinfm.embeddings.plan import OPTIMIZER_BYTES, optimizer_values, planned_tables
+from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, pretrain_tables, table_uses
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 
@@ -41,9 +41,9 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
     modules = nn.ModuleDict({"item_tables": embedding_collection([tables.item], META)})
     if tables.features:
         modules["feature_tables"] = embedding_collection(tables.features, META)
-    fuse_optimizer(modules, config.pretrain.optimizer if phase == "pretrain" else config.finetune.optimizer)
-    ids = ids_per_step(config, tables, phase, hardware.world_size)
-    options = planned_tables(modules, [EmbeddingCollectionSharder()], hardware, ids)
+    fuse_optimizer(modules, config, config.pretrain.optimizer if phase == "pretrain" else config.finetune.optimizer)
+    uses = table_uses(config, tables, phase, hardware.world_size)
+    options = planned_tables(modules, [EmbeddingCollectionSharder()], hardware, uses)
     return {
         "hardware": asdict(hardware),
         "tables": [_table_row(option) for option in options],
@@ -97,12 +97,13 @@ def _shard_memory(option: ShardingOption, shard: Shard, hardware: Hardware) -> M
     weights = rows * columns * option.tensor.element_size()
     main = "host" if hardware.device == "cpu" or "uvm" in option.compute_kernel else "hbm"
     storage = {"hbm": shard.storage.hbm, "host": shard.storage.ddr}
-    # TorchRec counts a value of the weights' own type a row for row-wise Adagrad; it is a float32.
-    storage[main] -= weights + rows * option.tensor.element_size()
+    sums = optimizer_values(option.tensor, rows, columns)
+    # TorchRec counts a sum as large as a weight.
+    storage[main] -= weights + sums * option.tensor.element_size()
     return {
         memory: {
             "weights": weights if memory == main else 0,
-            "optimizer": rows * OPTIMIZER_BYTES_PER_ROW if memory == main else 0,
+            "optimizer": sums * OPTIMIZER_BYTES if memory == main else 0,
             "buffers": max(storage[memory], 0),
         }
         for memory in ("hbm", "host")

@@ -4,24 +4,29 @@ import pytest
 import torch
 from torch import nn
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
+from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backward
+from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from pinfm.embeddings.collections import embedding_collection
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.hardware import GIB, Hardware, this_hardware
-from pinfm.embeddings.plan import planned_tables, sharding_plan, table_bytes
-from pinfm.embeddings.specs import IdTable
+from pinfm.embeddings.plan import TableUse, planned_tables, sharding_plan, table_bytes
+from pinfm.embeddings.specs import IdTable, ItemTableConfig
 
 SHARDERS = [EmbeddingCollectionSharder()]
+USES = dict.fromkeys(("item_0", "item_1"), TableUse())
 
 
-def model(rows=80_000_000, precision="fp16", num_hashes=2):
+def model(rows=80_000_000, precision="fp16", num_hashes=2, optimizer=RowWiseAdagrad):
     table = IdTable(name="item", num_hashes=num_hashes, rows=rows, dim=32, precision=precision)
-    return nn.ModuleDict({"item_tables": embedding_collection([table], torch.device("meta"))})
+    tables = embedding_collection([table], torch.device("meta"))
+    apply_optimizer_in_backward(optimizer, tables.parameters(), {"lr": 0.1})
+    return nn.ModuleDict({"item_tables": tables})
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 8, 16])
 def test_shards_are_the_whole_table(world_size):
-    for option in planned_tables(model(), SHARDERS, Hardware(world_size=world_size), {}):
+    for option in planned_tables(model(), SHARDERS, Hardware(world_size=world_size), USES):
         assert sum(shard.size[0] * shard.size[1] for shard in option.shards) == 80_000_000 * 32
         assert {shard.rank for shard in option.shards} <= set(range(world_size))
 
@@ -29,11 +34,35 @@ def test_shards_are_the_whole_table(world_size):
 def test_tables_are_as_large_as_their_rows_and_the_optimizer():
     assert table_bytes(model()) == dict.fromkeys(("item_0", "item_1"), (80000000 * 64, 80000000 * 4))
     assert table_bytes(model(rows=10, precision="fp32", num_hashes=1)) == {"item_0": (10 * 128, 40)}
+    a_sum_a_value = model(rows=10, num_hashes=1, optimizer=torch.optim.Adagrad)
+    assert table_bytes(a_sum_a_value) == {"item_0": (10 * 64, 10 * 128)}
+
+
+@pytest.mark.parametrize(
+    ("sharding", "shapes"),
+    [
+        ("row_wise", [[500, 32], [500, 32]]),
+        ("column_wise", [[1000, 16], [1000, 16]]),
+        ("table_wise", [[1000, 32]]),
+    ],
+)
+def test_a_sharding_that_is_asked_for_is_planned(sharding, shapes):
+    small = model(rows=1000, precision="fp32", optimizer=torch.optim.Adagrad)
+    uses = dict.fromkeys(USES, TableUse(sharding=sharding))
+    for option in planned_tables(small, SHARDERS, Hardware(world_size=2), uses):
+        assert (option.sharding_type, [shard.size for shard in option.shards]) == (sharding, shapes)
+
+
+def test_rows_with_one_sum_are_not_cut_unless_told():
+    with pytest.raises(UserError, match=r"sharding column_wise would give .*; set item_table\.optimizer to adagrad"):
+        ItemTableConfig(sharding="column_wise")
+    ItemTableConfig(sharding="column_wise", optimizer="adagrad")
 
 
 def test_more_ids_take_more_memory():
     def buffers(ids):
-        options = planned_tables(model(), SHARDERS, Hardware(world_size=2), dict.fromkeys(["item_0", "item_1"], ids))
+        uses = dict.fromkeys(USES, TableUse(ids_per_step=ids))
+        options = planned_tables(model(), SHARDERS, Hardware(world_size=2), uses)
         return sum(shard.storage.hbm for option in options for shard in option.shards)
 
     assert buffers(1e6) - buffers(1.0) > 1e6 * 32 * 4
@@ -42,22 +71,22 @@ def test_more_ids_take_more_memory():
 def test_what_does_not_fit_says_what_is_short_and_what_would_fit():
     small = Hardware(world_size=1, hbm_gib=8.0)
     with pytest.raises(UserError, match=r"need 10\.1 GiB .* 1 rank\(s\) have 6\.8 GiB .* 3\.3 GiB short; .*") as error:
-        planned_tables(model(), SHARDERS, small, {})
+        planned_tables(model(), SHARDERS, small, USES)
     # Every mend that is offered is one.
     assert "take 2 ranks" in str(error.value)
-    planned_tables(model(), SHARDERS, Hardware(world_size=2, hbm_gib=8.0), {})
+    planned_tables(model(), SHARDERS, Hardware(world_size=2, hbm_gib=8.0), USES)
     assert "lower item_table.rows to 67 % of it" in str(error.value)
-    planned_tables(model(rows=int(80_000_000 * 0.66)), SHARDERS, small, {})
+    planned_tables(model(rows=int(80_000_000 * 0.66)), SHARDERS, small, USES)
     assert "let tables use 9 GiB of host memory" in str(error.value)
-    options = planned_tables(model(), SHARDERS, Hardware(world_size=1, hbm_gib=8.0, host_gib=9.0), {})
+    options = planned_tables(model(), SHARDERS, Hardware(world_size=1, hbm_gib=8.0, host_gib=9.0), USES)
     assert any("uvm" in option.compute_kernel for option in options)
     assert "fp16" not in str(error.value)
     with pytest.raises(UserError, match=r"set item_table\.precision to fp16"):
-        planned_tables(model(precision="fp32"), SHARDERS, Hardware(world_size=1, hbm_gib=12.0), {})
+        planned_tables(model(precision="fp32"), SHARDERS, Hardware(world_size=1, hbm_gib=12.0), USES)
 
 
 def test_host_memory_is_left_alone_unless_allowed():
-    options = planned_tables(model(), SHARDERS, Hardware(world_size=2), {})
+    options = planned_tables(model(), SHARDERS, Hardware(world_size=2), USES)
     assert {option.compute_kernel for option in options} == {"fused"}
     assert all(shard.storage.ddr == 0 for option in options for shard in option.shards)
 
@@ -65,11 +94,11 @@ def test_host_memory_is_left_alone_unless_allowed():
 def test_training_shards_by_the_plan(group):
     hardware = Hardware(device="cpu", world_size=1, host_gib=1.0)
     small = model(rows=1000, precision="fp32")
-    planned = {option.name: option.sharding_type for option in planned_tables(small, SHARDERS, hardware, {})}
-    plan = sharding_plan(small, SHARDERS, group, hardware, {})
+    planned = {option.name: option.sharding_type for option in planned_tables(small, SHARDERS, hardware, USES)}
+    plan = sharding_plan(small, SHARDERS, group, hardware, USES)
     assert {name: part.sharding_type for name, part in plan.plan["item_tables"].items()} == planned
     with pytest.raises(UserError, match="GiB short"):
-        sharding_plan(model(), SHARDERS, group, hardware, {})
+        sharding_plan(model(), SHARDERS, group, hardware, USES)
 
 
 def test_this_machine_has_memory(group):

@@ -1,6 +1,5 @@
 """Two processes train the same model as one, and each continues what the other began."""
 
-import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ def two(root, dataset, pretrained, finetuned):
     config = runs.write_config(runs.CONFIG, folder / "config.yaml")
     script = Path(__file__).with_name("two_processes.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    runs.command(*launch, script, config, dataset, pretrained, folder, *free_ports(5), cwd=folder)
+    runs.command(*launch, script, config, dataset, pretrained, folder, *runs.free_ports(5), cwd=folder)
     return folder
 
 
@@ -44,16 +43,6 @@ def two_pretrained(root, dataset):
     verb = ["pinfm.pretrain", "-j", "1x2", "--", "--config", config, "--data", dataset, "--out", folder / "run"]
     runs.command(*launch, *verb, cwd=folder)
     return folder / "run"
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for free in sockets:
-        free.bind(("127.0.0.1", 0))
-    ports = [free.getsockname()[1] for free in sockets]
-    for free in sockets:
-        free.close()
-    return ports
 
 
 def assert_same_training(run, expected):

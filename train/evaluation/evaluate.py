@@ -7,7 +7,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train import checkpoint
-from pinfm.train.build import Tables, build_finetune, ids_per_step, shard
+from pinfm.train.build import Tables, build_finetune, shard, table_uses
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import choose_device, process_group
@@ -53,8 +53,8 @@ def _ranking(run: RunFolder, config: RunConfig, dataset: PreparedDataset, split:
         if not feed.steps_per_epoch:
             raise UserError(f"the {split} split has no requests; evaluate another split.")
         module = build_finetune(config, run.schema, tables, device)
-        ids = ids_per_step(config, tables, "finetune", 1)
-        model = shard(module, config.finetune.optimizer, ids, device, config.seed)
+        uses = table_uses(config, tables, "finetune", 1)
+        model = shard(module, config, config.finetune.optimizer, uses, device)
         checkpoint.load_model(model, run)
         predictions = predict_split(model, feed, device)
     popularity = Popularity(dataset)

@@ -1,0 +1,167 @@
+"""Tables cut by rows, by columns or whole, over two and four processes, train as an unsharded model does."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import runs
+import torch
+from pandas.testing import assert_frame_equal
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
+
+from pinfm.embeddings.collections import embedding_collection
+from pinfm.embeddings.init import fill_uniform
+from pinfm.embeddings.lookup import init_range
+from pinfm.model.run_folder import RunFolder
+from pinfm.train.build import build_pretrain, pretrain_tables
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.loop import LoopConfig, learning_rate_factor
+from pinfm.train.phases import Place, pretrain, segment_feed
+
+pytestmark = pytest.mark.dist
+
+STEPS, HALF = 20, 8
+# AdamW divides by the root of a second moment, so the rounding of a tiny gradient shows; see test_distributed.py.
+TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
+
+
+def config_of(sharding):
+    optimizer = "adagrad" if sharding == "column_wise" else "rowwise_adagrad"
+    return replace(
+        runs.CONFIG,
+        checkpoint_steps=HALF,
+        item_table=replace(runs.CONFIG.item_table, dim=16, sharding=sharding, optimizer=optimizer),
+        # The queue of a dataset this small is a few steps; epochs make them 20.
+        pretrain=replace(runs.CONFIG.pretrain, batch_size=8, epochs=2),
+    )
+
+
+SHARDINGS = ("column_wise", "row_wise", "table_wise")
+
+
+def launch(processes, dataset, folder):
+    """Trains every config of the folder with so many processes."""
+    script = Path(__file__).with_name("sharded_processes.py")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
+    ports = runs.free_ports(len(list(folder.glob("*.yaml"))))
+    runs.command(*torchrun, script, dataset, folder, *ports, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def at_two(root, dataset):
+    folder = root / "sharded_two"
+    folder.mkdir()
+    for sharding in SHARDINGS:
+        runs.write_config(config_of(sharding), folder / f"{sharding}.yaml")
+    return launch(2, dataset, folder)
+
+
+@pytest.fixture(scope="module")
+def at_four(root, dataset, at_two):
+    """Runs of four processes, and runs of two, named continued_*, that four go on with."""
+    folder = root / "sharded_four"
+    folder.mkdir()
+    for sharding in SHARDINGS:
+        for name in (sharding, f"continued_{sharding}"):
+            runs.write_config(config_of(sharding), folder / f"{name}.yaml")
+        runs.interrupted(at_two / sharding, folder / f"continued_{sharding}", HALF)
+    return launch(4, dataset, folder)
+
+
+def checkpoint(run, file):
+    """A run's newest checkpoint with whole tables."""
+    dcp_to_torch_save(RunFolder.open(run).latest_checkpoint(), file)
+    return torch.load(file, weights_only=False)
+
+
+def assert_same(run, expected, tmp_path):
+    """Losses of every step, then every tensor of the checkpoint: tables, Adagrad's sums, dense weights, AdamW's."""
+    assert_frame_equal(runs.losses(run), runs.losses(expected), rtol=1e-4, atol=2e-6)
+    ours, theirs = checkpoint(run, tmp_path / "ours"), checkpoint(expected, tmp_path / "theirs")
+    assert ours["step"] == theirs["step"] == len(runs.losses(run))
+    torch.testing.assert_close(ours["model"], theirs["model"], **TOLERANCE)
+    torch.testing.assert_close(ours["optimizer"]["state"], theirs["optimizer"]["state"], **TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def at_one(root, dataset):
+    folder = root / "sharded_one"
+    for sharding in SHARDINGS:
+        pretrain(config_of(sharding), Place(data=dataset, out=folder / sharding))
+    return folder
+
+
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_one_process_trains_as_an_unsharded_model(group, at_one, dataset, sharding, tmp_path):
+    run = at_one / sharding
+    losses, tables, sums = unsharded(config_of(sharding), dataset)
+    assert len(losses) >= STEPS
+    pd.testing.assert_series_equal(runs.losses(run)["loss"], losses, rtol=1e-4)
+    state = checkpoint(run, tmp_path / "checkpoint")
+    for name, table in tables.items():
+        torch.testing.assert_close(state["model"][name], table, **TOLERANCE)
+        [ours] = state["optimizer"]["state"][f"tables.{name}"].values()
+        torch.testing.assert_close(ours.flatten(), sums[name].flatten(), **TOLERANCE)
+        assert sums[name].count_nonzero() > 0
+
+
+def unsharded(config, data):
+    """The same steps with whole tables, and their optimizer apart from the backward pass: losses, tables, sums."""
+    dataset = PreparedDataset.open(data)
+    tables = pretrain_tables(config)
+    feed = segment_feed(config, dataset, tables)
+    torch.manual_seed(config.seed)
+    module = build_pretrain(config, dataset.info.schema, tables, torch.device("cpu"))
+    module.item_tables = embedding_collection([tables.item], torch.device("cpu"))
+    named = {f"item_tables.{name}": weight for name, weight in module.item_tables.named_parameters()}
+    for name, weight in named.items():
+        fill_uniform(weight.data, name, config.seed, (0, 0), init_range(tables.item))
+    rates, steps = config.pretrain.optimizer, config.pretrain.epochs * feed.steps_per_epoch
+    kind = torch.optim.Adagrad if config.item_table.optimizer == "adagrad" else RowWiseAdagrad
+    dense = [weight for weight in module.objective.parameters() if weight.requires_grad]
+    optimizers = [
+        kind(named.values(), lr=rates.table_lr),
+        torch.optim.AdamW(dense, lr=rates.dense_lr, weight_decay=rates.weight_decay),
+    ]
+    loop = LoopConfig(
+        total_steps=steps, examples_per_step=1, log_steps=1, checkpoint_steps=1, precision="fp32", optimizer=rates
+    )
+    schedules = [torch.optim.lr_scheduler.LambdaLR(part, learning_rate_factor(loop)) for part in optimizers]
+    losses = []
+    for batch in feed.batches(0, steps):
+        loss, _ = module(batch)
+        module.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(dense, rates.gradient_clip_norm)
+        for part in [*optimizers, *schedules]:
+            part.step()
+        losses.append(round(loss.item(), 6))
+    sums = {name: optimizers[0].state[weight]["sum"] for name, weight in named.items()}
+    by_step = pd.Series(losses, index=pd.RangeIndex(1, steps + 1, name="step"), name="loss")
+    return by_step, {name: weight.detach() for name, weight in named.items()}, sums
+
+
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_two_processes_train_as_one(at_one, at_two, sharding, tmp_path):
+    assert_same(at_two / sharding, at_one / sharding, tmp_path)
+
+
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_four_processes_train_as_one(at_one, at_four, sharding, tmp_path):
+    assert_same(at_four / sharding, at_one / sharding, tmp_path)
+
+
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_one_process_continues_a_run_of_two(at_one, at_two, dataset, sharding, tmp_path):
+    run = runs.interrupted(at_two / sharding, tmp_path / "run", HALF)
+    pretrain(config_of(sharding), Place(data=dataset, out=run, resume=True))
+    assert_same(run, at_one / sharding, tmp_path)
+
+
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_four_processes_continue_a_run_of_two(at_one, at_four, sharding, tmp_path):
+    assert_same(at_four / f"continued_{sharding}", at_one / sharding, tmp_path)
