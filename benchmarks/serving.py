@@ -25,10 +25,12 @@ from torch.profiler import ProfilerActivity, profile
 from tqdm import trange
 
 from benchmarks.performance import add_output_flags, put_out
-from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.embeddings.lookup import init_range
+from pinfm.embeddings.served import ServedTable
 from pinfm.embeddings.specs import IdTable
 from pinfm.inference.export import DENSE_DTYPES, save_module
 from pinfm.inference.module import ScoringModule
+from pinfm.inference.tables import FEATURE_TABLES, ITEM_TABLES
 from pinfm.model.config import ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.ranking.joint import build_model
 from pinfm.model.schema import Feature, InputSchema
@@ -93,10 +95,10 @@ def write_files(rows: int, folder: Path) -> tuple[ScoringModule, dict[str, Path]
         rows: of each item table.
         folder: for the files.
     """
-    items = MultiHashEmbedding(IdTable(name="item", num_hashes=NUM_HASHES, rows=rows, dim=TABLE_DIM))
+    items = random_table(IdTable(name="item", num_hashes=NUM_HASHES, rows=rows, dim=TABLE_DIM), ITEM_TABLES)
     names = ["user_id", *(f.name for f in SCHEMA.features if f.kind == "categorical")]
     features = {
-        name: MultiHashEmbedding(IdTable(name=name, num_hashes=2, rows=FEATURE_ROWS, dim=FEATURE_DIM // 2))
+        name: random_table(IdTable(name=name, num_hashes=2, rows=FEATURE_ROWS, dim=FEATURE_DIM // 2), FEATURE_TABLES)
         for name in names
     }
     modules = {
@@ -107,6 +109,14 @@ def write_files(rows: int, folder: Path) -> tuple[ScoringModule, dict[str, Path]
     for module, path in zip(modules.values(), files.values(), strict=True):
         save_module(module, path)
     return modules["fp32"], files
+
+
+def random_table(table: IdTable, collection: str) -> ServedTable:
+    """A table with rows as new ones are."""
+    served = ServedTable(table, "fp32", collection)
+    for name in served.names:
+        served.place(name, torch.empty(table.rows, table.dim).uniform_(*init_range(table)))
+    return served
 
 
 def random_request(events: int, candidates: int) -> Inputs:

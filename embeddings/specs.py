@@ -6,6 +6,7 @@ from typing import Literal
 from pinfm.embeddings.errors import UserError, require_at_least, require_positive
 
 Precision = Literal["fp32", "fp16"]
+ServedPrecision = Literal["fp32", "fp16", "int8", "int4"]
 TableOptimizer = Literal["rowwise_adagrad", "adagrad"]
 Sharding = Literal["auto", "row_wise", "column_wise", "table_wise"]
 

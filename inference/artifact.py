@@ -1,4 +1,4 @@
-"""The model folder: `scoring.pt`, `signature.json`, `manifest.json`; and `load`, which scores from it."""
+"""The model folder: `scoring.pt`, `signature.json`, `manifest.json`, maybe `tables/`; and `load`, to score from it."""
 
 import hashlib
 import json
@@ -13,6 +13,7 @@ import torch
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.requests import Column, to_inputs
+from pinfm.inference.tables import TableFile, place_tables
 
 MODULE, SIGNATURE, MANIFEST = "scoring.pt", "signature.json", "manifest.json"
 
@@ -82,7 +83,9 @@ def load(path: str | Path) -> Scorer:
             raise UserError(f"{folder / name} was changed after its export (sha256 differs); export the run again.")
     signature = json.loads((folder / SIGNATURE).read_text())
     columns = [Column.from_json(column) for column in signature["inputs"]]
-    return Scorer(torch.jit.load(folder / MODULE), columns, signature["tasks"], signature["max_history"])
+    module = torch.jit.load(folder / MODULE)
+    place_tables(module, folder, [TableFile(**table) for table in manifest["tables"]])
+    return Scorer(module, columns, signature["tasks"], signature["max_history"])
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

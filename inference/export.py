@@ -14,11 +14,12 @@ import torch
 from torchmetrics.functional.classification import binary_auroc
 
 from pinfm.embeddings.errors import UserError, require_at_least
-from pinfm.embeddings.lookup import MultiHashEmbedding
-from pinfm.embeddings.quantize import TablePrecision, with_precision
+from pinfm.embeddings.served import ServedTable
+from pinfm.embeddings.specs import ServedPrecision
 from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, Scorer, load, sha256, write_json
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.requests import input_columns
+from pinfm.inference.tables import FEATURE_TABLES, ITEM_TABLES, TABLES, place_tables, write_tables
 from pinfm.model.ranking.joint import build_model
 from pinfm.model.run_folder import RunFolder
 
@@ -42,11 +43,13 @@ class ExportOptions:
     Args:
         precision: of the tables.
         dense_precision: `fp32` or `bf16`, of everything else.
+        layout: `whole` puts the tables into the TorchScript file; `apart` into files of their own, which are mapped.
         max_auc_loss: what rounded tables may cost a task on the kept requests.
     """
 
-    precision: TablePrecision = "fp32"
+    precision: ServedPrecision = "fp32"
     dense_precision: Literal["fp32", "bf16"] = "fp32"
+    layout: Literal["whole", "apart"] = "whole"
     max_auc_loss: float = MAX_AUC_LOSS
 
     def __post_init__(self) -> None:
@@ -87,32 +90,34 @@ def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> d
 
 
 def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:
-    """The run's model with whole tables, in evaluation mode, from its newest checkpoint.
+    """The run's dense model from its newest checkpoint, in evaluation mode, with tables that have no rows yet.
 
     Args:
         run: a fine-tuning run.
         options: precisions.
     """
-    feature_tables = {table.name: MultiHashEmbedding(table) for table in run.feature_tables}
-    item_tables = MultiHashEmbedding(run.item_table)
-    feature_dim = feature_tables["user_id"].dim
-    model = build_model(run.model, run.schema, item_tables.dim, feature_dim)
+    items = ServedTable(run.item_table, options.precision, ITEM_TABLES)
+    features = {table.name: ServedTable(table, options.precision, FEATURE_TABLES) for table in run.feature_tables}
+    model = build_model(run.model, run.schema, items.dim, features["user_id"].dim)
     model.load_state_dict(run.weights(model, "objective.model."))
-    item_tables.load_state_dict(run.weights(item_tables, "item_tables."))
-    for table in feature_tables.values():
-        table.load_state_dict(run.weights(table, "feature_tables."))
-    rounded = {name: with_precision(table, options.precision) for name, table in feature_tables.items()}
-    items = with_precision(item_tables, options.precision)
-    return ScoringModule(model, items, rounded, run.schema, DENSE_DTYPES[options.dense_precision]).eval()
+    return ScoringModule(model, items, features, run.schema, DENSE_DTYPES[options.dense_precision]).eval()
 
 
 def save_module(module: ScoringModule, path: Path) -> None:
     """Writes a module as TorchScript."""
-    torch.jit.save(torch.jit.freeze(torch.jit.script(module)), str(path))
+    frozen = torch.jit.freeze(torch.jit.script(module), preserved_attrs=["place", "item_vectors"])
+    torch.jit.save(frozen, str(path))
 
 
 def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, Any]:
-    save_module(scoring_module(run, options), folder / MODULE)
+    files = write_tables(run, folder, options.precision)
+    module = scoring_module(run, options)
+    if options.layout == "whole":
+        place_tables(module, folder, files)
+        shutil.rmtree(folder / TABLES)  # what is mapped stays
+        files = []
+    save_module(module, folder / MODULE)
+    del module  # or its tables would be there twice
     columns = input_columns(run.schema)
     write_json(
         folder / SIGNATURE,
@@ -124,26 +129,22 @@ def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, An
             "outputs": "task -> float32 probabilities, one per candidate",
         },
     )
-    scorer = Scorer(
-        torch.jit.load(str(folder / MODULE)), columns, run.schema.tasks, run.manifest["config"]["max_history"]
-    )
-    parity = check_parity(scorer, pd.read_parquet(run.path / REQUESTS), options)
-    write_json(
-        folder / MANIFEST,
-        {
-            "sha256": {name: sha256(folder / name) for name in (MODULE, SIGNATURE)},
-            "precision": options.precision,
-            "dense_precision": options.dense_precision,
-            "parity": parity,
-            "versions": {package: version(package) for package in ("pinfm", "torch")},
-            "source_run": {
-                "path": str(run.path.resolve()),
-                "checkpoint": run.latest_checkpoint().name,
-                **{key: run.manifest[key] for key in ("config", "dataset", "versions", "git", "hardware", "seed")},
-            },
+    manifest: dict[str, Any] = {
+        "sha256": {name: sha256(folder / name) for name in (MODULE, SIGNATURE)},
+        "tables": [file.to_json() for file in files],
+        "layout": options.layout,
+        "precision": options.precision,
+        "dense_precision": options.dense_precision,
+        "versions": {package: version(package) for package in ("pinfm", "torch")},
+        "source_run": {
+            "path": str(run.path.resolve()),
+            "checkpoint": run.latest_checkpoint().name,
+            **{key: run.manifest[key] for key in ("config", "dataset", "versions", "git", "hardware", "seed")},
         },
-    )
-    load(folder)
+    }
+    write_json(folder / MANIFEST, manifest)
+    parity = check_parity(load(folder), pd.read_parquet(run.path / REQUESTS), options)
+    write_json(folder / MANIFEST, {**manifest, "parity": parity})
     return parity
 
 

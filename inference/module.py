@@ -8,14 +8,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pinfm.embeddings.lookup import MultiHashEmbedding
-from pinfm.embeddings.quantize import QuantizedEmbedding
+from pinfm.embeddings.served import ServedTable
 from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
 from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
-
-Lookup = MultiHashEmbedding | QuantizedEmbedding
 
 
 class ScoringModule(nn.Module):
@@ -39,8 +36,8 @@ class ScoringModule(nn.Module):
     def __init__(
         self,
         model: FusedRanker | PlainRanker,
-        item_tables: Lookup,
-        feature_tables: Mapping[str, Lookup],
+        item_tables: ServedTable,
+        feature_tables: Mapping[str, ServedTable],
         schema: InputSchema,
         dense_dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -100,6 +97,26 @@ class ScoringModule(nn.Module):
         )
         probabilities = torch.sigmoid(logits.float())
         return {task: probabilities[:, i] for i, task in enumerate(self.tasks)}
+
+    @torch.jit.export
+    def place(self, name: str, rows: Tensor) -> None:
+        """Gives a sub-table its rows, where they are not in the module's file.
+
+        Args:
+            name: of the sub-table, as the manifest's `tables` has it.
+            rows: its file's values, (rows, columns).
+        """
+        self.item_tables.place(name, rows)
+        for table in self.request_tables:
+            table.place(name, rows)  # type: ignore[operator]
+        for table in self.candidate_tables:
+            table.place(name, rows)  # type: ignore[operator]
+
+    @torch.jit.export
+    def item_vectors(self, ids_N: Tensor) -> Tensor:
+        """int64 item ids (N,) -> (N, E), the vectors that history and candidates are made of."""
+        vectors: Tensor = self.item_tables(ids_N)
+        return vectors
 
     def _features(self, inputs: dict[str, Tensor]) -> RankerFeatures:
         request_vectors: list[Tensor] = []

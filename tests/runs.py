@@ -6,19 +6,22 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig
-from pinfm.inference.export import ExportOptions, export, scoring_module
+from pinfm.inference.export import export
 from pinfm.model.config import ColdStartConfig, RankerConfig, TowerConfig
 from pinfm.model.run_folder import RunFolder
-from pinfm.model.tower import SequenceTower
 from pinfm.train.config import FinetuneConfig, OptimizerConfig, PretrainConfig, RunConfig
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.sources.simulate import Simulate
@@ -152,11 +155,15 @@ def interrupted(run: Path, copy: Path, step: int) -> Path:
 
 def weights(run: Path) -> dict[str, Tensor]:
     """Every weight of a run's newest checkpoint, tables whole."""
-    folder = RunFolder.open(run)
-    if folder.kind == "finetune":
-        module: nn.Module = scoring_module(folder, ExportOptions())
-        return {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
-    return dict(SequenceTower.from_run(run).state_dict())
+    return {name: value for name, value in checkpoint(run)["model"].items() if value.is_floating_point()}
+
+
+def checkpoint(run: Path) -> dict[str, Any]:
+    """All of a run's newest checkpoint, tables whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        dcp_to_torch_save(RunFolder.open(run).latest_checkpoint(), Path(folder) / "whole")
+        whole: dict[str, Any] = torch.load(Path(folder) / "whole", weights_only=False)
+    return whole
 
 
 def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

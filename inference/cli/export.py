@@ -19,6 +19,12 @@ def configure(parser: ArgumentParser) -> None:
         "--max-auc-loss", type=float, default=0.002, help="refuse tables that cost a task more than this"
     )
     parser.add_argument(
+        "--layout",
+        choices=["whole", "apart"],
+        default="whole",
+        help="tables inside scoring.pt, or apart in files that are mapped into memory",
+    )
+    parser.add_argument(
         "--dense-precision",
         choices=["fp32", "bf16"],
         default="fp32",
@@ -31,7 +37,10 @@ def run(args: Namespace) -> dict[str, Any]:
     from pinfm.inference.export import ExportOptions, export
 
     options = ExportOptions(
-        precision=args.precision, dense_precision=args.dense_precision, max_auc_loss=args.max_auc_loss
+        precision=args.precision,
+        dense_precision=args.dense_precision,
+        layout=args.layout,
+        max_auc_loss=args.max_auc_loss,
     )
     parity = export(args.run, args.out, options)
     print(f"{args.out}: differs from the run by at most {parity['max_abs_diff']:.1e} on {parity['rows']} candidates")

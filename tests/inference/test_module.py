@@ -6,7 +6,7 @@ import io
 import pytest
 import torch
 
-from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.embeddings.served import ServedTable
 from pinfm.embeddings.specs import IdTable
 from pinfm.inference.module import ScoringModule
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
@@ -72,13 +72,21 @@ def build(
         use_tower=use_tower,
     )
     names = ["user_id", *(f.name for f in features if f.kind == "categorical")]
-    tables = {name: MultiHashEmbedding(IdTable(name=name, num_hashes=2, rows=19, dim=2)) for name in names}
-    items = MultiHashEmbedding(IdTable(name="item", num_hashes=3, rows=23, dim=2))
+    tables = {name: served(IdTable(name=name, num_hashes=2, rows=19, dim=2), "feature_tables") for name in names}
+    items = served(IdTable(name="item", num_hashes=3, rows=23, dim=2), "item_tables")
     module = ScoringModule(build_model(config, schema, items.dim, 4), items, tables, schema).eval()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     return module, schema
+
+
+def served(table, collection):
+    """The table with random rows."""
+    lookup = ServedTable(table, "fp32", collection)
+    for name in lookup.names:
+        lookup.place(name, 0.5 * torch.randn(table.rows, table.dim))
+    return lookup
 
 
 def inputs_of(schema, lengths):

@@ -9,13 +9,11 @@ import pytest
 import runs
 import torch
 from pandas.testing import assert_frame_equal
-from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from pinfm.embeddings.collections import embedding_collection
 from pinfm.embeddings.init import fill_uniform
 from pinfm.embeddings.lookup import init_range
-from pinfm.model.run_folder import RunFolder
 from pinfm.train.build import build_pretrain, pretrain_tables
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.loop import LoopConfig, learning_rate_factor
@@ -72,16 +70,10 @@ def at_four(root, dataset, at_two):
     return launch(4, dataset, folder)
 
 
-def checkpoint(run, file):
-    """A run's newest checkpoint with whole tables."""
-    dcp_to_torch_save(RunFolder.open(run).latest_checkpoint(), file)
-    return torch.load(file, weights_only=False)
-
-
-def assert_same(run, expected, tmp_path):
+def assert_same(run, expected):
     """Losses of every step, then every tensor of the checkpoint: tables, Adagrad's sums, dense weights, AdamW's."""
     assert_frame_equal(runs.losses(run), runs.losses(expected), rtol=1e-4, atol=2e-6)
-    ours, theirs = checkpoint(run, tmp_path / "ours"), checkpoint(expected, tmp_path / "theirs")
+    ours, theirs = runs.checkpoint(run), runs.checkpoint(expected)
     assert ours["step"] == theirs["step"] == len(runs.losses(run))
     torch.testing.assert_close(ours["model"], theirs["model"], **TOLERANCE)
     torch.testing.assert_close(ours["optimizer"]["state"], theirs["optimizer"]["state"], **TOLERANCE)
@@ -96,12 +88,12 @@ def at_one(root, dataset):
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
-def test_one_process_trains_as_an_unsharded_model(group, at_one, dataset, sharding, tmp_path):
+def test_one_process_trains_as_an_unsharded_model(group, at_one, dataset, sharding):
     run = at_one / sharding
     losses, tables, sums = unsharded(config_of(sharding), dataset)
     assert len(losses) >= STEPS
     pd.testing.assert_series_equal(runs.losses(run)["loss"], losses, rtol=1e-4)
-    state = checkpoint(run, tmp_path / "checkpoint")
+    state = runs.checkpoint(run)
     for name, table in tables.items():
         torch.testing.assert_close(state["model"][name], table, **TOLERANCE)
         [ours] = state["optimizer"]["state"][f"tables.{name}"].values()
@@ -146,22 +138,22 @@ def unsharded(config, data):
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
-def test_two_processes_train_as_one(at_one, at_two, sharding, tmp_path):
-    assert_same(at_two / sharding, at_one / sharding, tmp_path)
+def test_two_processes_train_as_one(at_one, at_two, sharding):
+    assert_same(at_two / sharding, at_one / sharding)
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
-def test_four_processes_train_as_one(at_one, at_four, sharding, tmp_path):
-    assert_same(at_four / sharding, at_one / sharding, tmp_path)
+def test_four_processes_train_as_one(at_one, at_four, sharding):
+    assert_same(at_four / sharding, at_one / sharding)
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
 def test_one_process_continues_a_run_of_two(at_one, at_two, dataset, sharding, tmp_path):
     run = runs.interrupted(at_two / sharding, tmp_path / "run", HALF)
     pretrain(config_of(sharding), Place(data=dataset, out=run, resume=True))
-    assert_same(run, at_one / sharding, tmp_path)
+    assert_same(run, at_one / sharding)
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
-def test_four_processes_continue_a_run_of_two(at_one, at_four, sharding, tmp_path):
-    assert_same(at_four / f"continued_{sharding}", at_one / sharding, tmp_path)
+def test_four_processes_continue_a_run_of_two(at_one, at_four, sharding):
+    assert_same(at_four / f"continued_{sharding}", at_one / sharding)

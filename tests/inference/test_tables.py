@@ -1,0 +1,119 @@
+"""Model folders with their tables apart: the same scores, less memory, and no file that is not the one written."""
+
+import json
+import shutil
+import sys
+
+import pandas as pd
+import pytest
+import runs
+import torch
+
+from pinfm.embeddings.errors import UserError
+from pinfm.inference import load
+from pinfm.inference.tables import TableFile, place_tables, write_table
+from pinfm.train.cli.main import main
+
+TASKS = ["click", "save", "hide"]
+
+
+@pytest.fixture(scope="module")
+def apart(root, finetuned):
+    """The fine-tuned run with int4 tables in files of their own."""
+    folder = root / "model_apart"
+    flags = ["--precision", "int4", "--layout", "apart", "--max-auc-loss", "1"]
+    assert main(["export", str(finetuned), "--out", str(folder), *flags]) == 0
+    return folder
+
+
+@pytest.fixture
+def copied(apart, tmp_path):
+    return shutil.copytree(apart, tmp_path / "model")
+
+
+def test_both_layouts_give_the_same_scores(apart, finetuned, tmp_path):
+    flags = ["--precision", "int4", "--max-auc-loss", "1"]
+    assert main(["export", str(finetuned), "--out", str(tmp_path / "whole"), *flags]) == 0
+    requests = pd.read_parquet(finetuned / "requests.parquet")
+    ours, theirs = load(apart).score(requests), load(tmp_path / "whole").score(requests)
+    pd.testing.assert_frame_equal(ours, theirs)
+    assert not (tmp_path / "whole" / "tables").exists()
+
+
+def test_the_manifest_lists_every_table(apart):
+    manifest = json.loads((apart / "manifest.json").read_text())
+    assert manifest["layout"] == "apart"
+    names = {table["name"] for table in manifest["tables"]}
+    assert {"item_tables.item_0", "item_tables.item_1", "feature_tables.user_id_0"} <= names
+    assert {table["file"] for table in manifest["tables"]} == {
+        str(path.relative_to(apart)) for path in (apart / "tables").iterdir()
+    }
+    item = next(table for table in manifest["tables"] if table["name"] == "item_tables.item_0")
+    assert (item["rows"], item["columns"], item["dtype"]) == (200, 6, "uint8")
+
+
+def test_item_vectors_are_those_of_the_tables(apart):
+    module = load(apart).module
+    assert module.item_vectors(torch.tensor([5, -1, 5])).shape == (3, 8)
+
+
+def test_a_missing_table_is_named(copied):
+    (copied / "tables" / "item_tables.item_1.bin").unlink()
+    with pytest.raises(UserError, match=r"tables/item_tables\.item_1\.bin is missing; copy the whole model folder"):
+        load(copied)
+
+
+def test_a_short_table_is_named(copied):
+    file = copied / "tables" / "item_tables.item_1.bin"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"item_tables\.item_1\.bin has 1199 bytes, not 1200; copy the whole"):
+        load(copied)
+
+
+def test_a_flipped_byte_is_found(copied):
+    file = copied / "tables" / "feature_tables.user_id_0.bin"
+    values = bytearray(file.read_bytes())
+    values[7] ^= 1
+    file.write_bytes(values)
+    with pytest.raises(UserError, match=r"user_id_0\.bin was changed after its export \(CRC-32 differs\); copy"):
+        load(copied)
+
+
+def test_names_are_made_file_names(tmp_path):
+    file = write_table(tmp_path, "feature_tables.a/b ../c_0", [torch.ones(2, 4), torch.zeros(1, 4)])
+    assert file.file == "tables/feature_tables.a%2Fb%20..%2Fc_0.bin"
+    assert TableFile(**file.to_json()) == file
+
+    class Taker:
+        def place(self, name, rows):
+            self.taken = name, rows.clone()
+
+    taker = Taker()
+    place_tables(taker, tmp_path, [file])
+    assert taker.taken[0] == "feature_tables.a/b ../c_0"
+    assert taker.taken[1].tolist() == [[1.0] * 4, [1.0] * 4, [0.0] * 4]
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import torch
+from pinfm.embeddings.quantize import in_precision
+from pinfm.inference.tables import write_table
+from pinfm.model.stored_table import StoredTable
+
+checkpoint, folder = map(Path, sys.argv[1:])
+table = StoredTable(checkpoint, "model.table")
+write_table(folder, "warm", (in_precision(block, "int4") for block in table.blocks(1000)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+write_table(folder, "table", (in_precision(block, "int4") for block in table.blocks(1 << 15)))
+print("grew by", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, "KiB")
+"""
+
+
+def test_a_table_is_packed_in_blocks(group, tmp_path):
+    torch.distributed.checkpoint.save({"model": {"table": torch.randn(600_000, 32)}}, checkpoint_id=tmp_path / "c")
+    done = runs.command(sys.executable, "-c", MEMORY, tmp_path / "c", tmp_path, cwd=tmp_path)
+    grown = int(done.stdout.split("grew by ")[1].split()[0]) / 1024
+    # The table has 73 MiB; a block of it 4.
+    assert grown < 24
