@@ -1,4 +1,4 @@
-"""How the benchmarks of speed tell what they found: on the screen, as JSON, and on docs/performance.md."""
+"""How the benchmarks of speed and scale tell what they found: on the screen, as JSON, and on a page of docs/."""
 
 import argparse
 import json
@@ -18,16 +18,19 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say how many threads to use and where to write."""
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--report", type=Path, help="JSON file to write")
-    parser.add_argument("--write", action="store_true", help="write docs/performance/ and docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="write the page in docs/ and its JSON file")
 
 
-def put_out(args: argparse.Namespace, section: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def put_out(
+    args: argparse.Namespace, section: str, found: Mapping[str, Sequence[Mapping[str, Any]]], page: Path = PAGE
+) -> None:
     """Prints tables and writes what was asked for.
 
     Args:
         args: of a parser with `add_output_flags`.
         section: of the page, and name of its JSON file.
         found: name -> rows of equal keys, a table each.
+        page: holds the section; the JSON file goes into the folder of its name.
     """
     values = {"threads": args.threads, "processor": torch.cpu.get_capabilities().get("cpu_name"), **found}
     markdown = "\n\n".join(as_table(rows) for rows in found.values())
@@ -36,7 +39,7 @@ def put_out(args: argparse.Namespace, section: str, found: Mapping[str, Sequence
         made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions()}
         args.report.write_text(json.dumps({**made_with, **values}, indent=2) + "\n")
     if args.write:
-        write_results(PAGE.with_suffix("") / f"{section}.json", PAGE, section, markdown, values)
+        write_results(page.with_suffix("") / f"{section}.json", page, section, markdown, values)
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,31 +1,23 @@
-"""The files of a model's id tables: written block by block from a checkpoint, mapped into memory to be served.
+"""The files of a model's id tables, mapped into memory to be served; `write_tables.py` writes them.
 
 A file is a table's rows one after the other, without a head; the manifest says their shape and type.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.quantize import in_precision
-from pinfm.embeddings.specs import ServedPrecision
-from pinfm.model.run_folder import RunFolder
-from pinfm.model.stored_table import StoredTable
 
 TABLES = "tables"
 ITEM_TABLES, FEATURE_TABLES = "item_tables", "feature_tables"  # the training module's names for its collections
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8}
-# Rows read, packed and written at a time, which bounds the memory of an export.
-BLOCK_ROWS = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,56 +56,6 @@ class Placeable(Protocol):
         """Gives a sub-table its rows."""
 
 
-def write_tables(run: RunFolder, folder: Path, precision: ServedPrecision) -> list[TableFile]:
-    """Writes every table of a run's newest checkpoint below a model folder, a block in memory at a time.
-
-    Args:
-        run: a fine-tuning run.
-        folder: the model folder.
-        precision: to store them in.
-
-    Raises:
-        UserError: the checkpoint can't be read.
-    """
-    checkpoint = run.latest_checkpoint()
-    spaces = [(ITEM_TABLES, run.item_table), *((FEATURE_TABLES, table) for table in run.feature_tables)]
-    names = [(collection, name) for collection, table in spaces for name in table.sub_tables()]
-    files = []
-    # disable=None: no bar where stderr is no terminal.
-    for collection, name in tqdm(names, desc=f"tables in {precision}", unit="table", disable=None):
-        stored = StoredTable(checkpoint, f"model.{collection}.embeddings.{name}.weight")
-        blocks = (in_precision(block, precision) for block in stored.blocks(BLOCK_ROWS))
-        files.append(write_table(folder, f"{collection}.{name}", blocks))
-    return files
-
-
-def write_table(folder: Path, name: str, blocks: Iterable[Tensor]) -> TableFile:
-    """Writes one sub-table.
-
-    Args:
-        folder: the model folder.
-        name: of the sub-table, after its collection's.
-        blocks: its rows in order, in the type to store; at least one block.
-    """
-    path = folder / TABLES / f"{quote(name, safe='')}.bin"
-    path.parent.mkdir(exist_ok=True)
-    crc32 = rows = 0
-    with path.open("wb") as file:
-        for block in blocks:
-            values = _bytes_of(block.contiguous())
-            file.write(values)
-            crc32 = zlib.crc32(values, crc32)
-            rows += block.size(0)
-    return TableFile(
-        name=name,
-        file=f"{TABLES}/{path.name}",
-        rows=rows,
-        columns=block.size(1),
-        dtype=str(block.dtype).removeprefix("torch."),
-        crc32=crc32,
-    )
-
-
 def place_tables(module: Placeable, folder: Path, files: Sequence[TableFile]) -> None:
     """Maps the files of a model folder and gives each to its sub-table.
 
@@ -129,7 +71,7 @@ def place_tables(module: Placeable, folder: Path, files: Sequence[TableFile]) ->
     """
     tables = [_mapped(folder, file) for file in files]
     with ThreadPoolExecutor() as threads:
-        sums = list(threads.map(lambda table: zlib.crc32(_bytes_of(table)), tables))
+        sums = list(threads.map(lambda table: zlib.crc32(bytes_of(table)), tables))
     for file, table, crc32 in zip(files, tables, sums, strict=True):
         if crc32 != file.crc32:
             raise UserError(
@@ -152,5 +94,6 @@ def _mapped(folder: Path, file: TableFile) -> Tensor:
     return values.view(file.rows, file.columns)
 
 
-def _bytes_of(table: Tensor) -> memoryview:
+def bytes_of(table: Tensor) -> memoryview:
+    """The memory of a contiguous tensor."""
     return table.numpy().data.cast("B")

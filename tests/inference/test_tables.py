@@ -11,7 +11,8 @@ import torch
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
-from pinfm.inference.tables import TableFile, place_tables, write_table
+from pinfm.inference.tables import TableFile, place_tables
+from pinfm.inference.write_tables import write_table
 from pinfm.train.cli.main import main
 
 TASKS = ["click", "save", "hide"]
@@ -99,7 +100,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from pinfm.embeddings.quantize import in_precision
-from pinfm.inference.tables import write_table
+from pinfm.inference.write_tables import write_table
 from pinfm.model.stored_table import StoredTable
 
 checkpoint, folder = map(Path, sys.argv[1:])
