@@ -8,8 +8,6 @@ median over the repeats. The two slow forms score a sample of the candidates, be
 
 import argparse
 import copy
-import ctypes
-import gc
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.dcat_forms import FORMS, Rows, needed_flops
-from benchmarks.performance import add_output_flags, put_out
+from benchmarks.performance import add_output_flags, give_back_memory, put_out
 from pinfm.model.config import TowerConfig
 from pinfm.model.dcat import DCAT
 from pinfm.model.encoder import build_dcat
@@ -210,9 +208,7 @@ def _most(shape: Shape) -> Iterable[int]:
 
 def _reset_peak() -> float:
     """Sets the kernel's record of this process's peak memory back; MiB held now."""
-    gc.collect()
-    # glibc keeps what was freed, and would answer the next turn from it unseen.
-    ctypes.CDLL(None).malloc_trim(0)
+    give_back_memory()
     Path("/proc/self/clear_refs").write_text("5")
     return _peak_mib()
 

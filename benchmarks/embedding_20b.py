@@ -61,22 +61,16 @@ def main() -> None:
         told = first.answer()
         alone = first.ask("memory")
         with Server(command) as second:
-            beside = second.answer()
-            shared = [{"process": name, **server.ask("memory")} for name, server in (("1", first), ("2", second))]
+            beside = {**second.answer(), **second.ask("memory")}
     table_gb = sum(file.stat().st_size for file in folder.glob(f"tables/{ITEM_TABLES}*")) / 1e9
-    start = {"table, GB": table_gb, "start to first answer, s": told["start_s"], **alone}
-    second_start = {"table, GB": table_gb, "start to first answer, s": beside["start_s"], **shared[1]}
-    del second_start["process"]
-    put_out(
-        args,
-        "embedding_20b",
-        {
-            "start": [{"process": "first", **start}, {"process": "second, beside it", **second_start}],
-            "lookups": told["lookups"],
-            "memory": shared,
-        },
-        PAGE,
-    )
+    processes = [
+        {"process": name, "tables, GB": table_gb, "start to first answer, s": found.pop("start_s"), **found}
+        for name, found in (
+            ("first", {"start_s": told["start_s"], **alone}),
+            ("second, beside it", {key: value for key, value in beside.items() if key != "lookups"}),
+        )
+    ]
+    put_out(args, "embedding_20b", {"processes": processes, "lookups": told["lookups"]}, PAGE)
 
 
 def build(folder: Path, rows: int) -> None:

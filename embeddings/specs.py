@@ -8,7 +8,36 @@ from pinfm.embeddings.errors import UserError, require_at_least, require_positiv
 Precision = Literal["fp32", "fp16"]
 ServedPrecision = Literal["fp32", "fp16", "int8", "int4"]
 TableOptimizer = Literal["rowwise_adagrad", "adagrad"]
+Eviction = Literal["lfu", "lru", "distance_lfu", "time_to_live"]
 Sharding = Literal["auto", "row_wise", "column_wise", "table_wise"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManagedIdsConfig:
+    """Rows of their own for ids of which there is no end: who has one, and who loses it.
+
+    Args:
+        min_count: sightings after which an id may have a row; before that it shares the fallback row.
+        update_steps: steps between changes of the map.
+        eviction: when all rows are taken, who makes room: `lfu`, the ids seen least; `lru`, those not seen for longest;
+            `distance_lfu`, the smallest ratio of the two; `time_to_live`, those not seen for `time_to_live_updates`,
+            and nobody else.
+        time_to_live_updates: so many changes of the map without being seen.
+    """
+
+    min_count: int = 2
+    update_steps: int = 50
+    eviction: Eviction = "distance_lfu"
+    time_to_live_updates: int = 100
+
+    def __post_init__(self) -> None:
+        require_at_least(
+            "managed_ids",
+            1,
+            min_count=self.min_count,
+            update_steps=self.update_steps,
+            time_to_live_updates=self.time_to_live_updates,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

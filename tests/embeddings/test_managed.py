@@ -1,0 +1,141 @@
+"""Managed ids: who has a row, since when, and what is left of a map that is written down and read."""
+
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.managed import NO_ID, ManagedIds
+from pinfm.embeddings.specs import ManagedIdsConfig
+
+EVICTIONS = ("lfu", "lru", "distance_lfu", "time_to_live")
+
+
+def managed(num_rows=5, **fields):
+    return ManagedIds(num_rows, ManagedIdsConfig(**{"min_count": 1, "update_steps": 1, **fields}))
+
+
+def show(ids, *steps):
+    """Shows the ids of each step; the rows that changed hands in each."""
+    return [sorted(ids.observe(torch.tensor(step, dtype=torch.int64)).tolist()) for step in steps]
+
+
+def owners(ids):
+    return dict(zip(*(part.tolist() for part in ids.table()), strict=True))
+
+
+def test_every_id_has_a_row_of_its_own_while_rows_are_free():
+    ids = managed(num_rows=5)
+    wanted = torch.tensor([7, -(2**63), 2**62, 0])
+    assert ids.rows(wanted).tolist() == [4, 4, 4, 4]
+    assert show(ids, wanted.tolist()) == [[0, 1, 2, 3]]
+    assert sorted(ids.rows(wanted).tolist()) == [0, 1, 2, 3]
+    assert ids.rows(torch.tensor([8])).tolist() == [4]
+    assert ids.counters() == {"occupancy": 1.0, "waiting": 0, "admitted": 4, "evicted": 0}
+
+
+def test_an_id_is_admitted_after_so_many_sightings():
+    ids = managed(min_count=3)
+    assert [len(changed) for changed in show(ids, [1, 2, 1], [2], [1, 2])] == [0, 0, 2]
+    assert ids.rows(torch.tensor([1, 2, 3])).max() == 4
+    assert ids.num_ids() == 2
+
+
+def test_the_map_changes_once_in_so_many_steps():
+    ids = managed(update_steps=3)
+    assert [len(changed) for changed in show(ids, [1], [2], [3], [4])] == [0, 0, 3, 0]
+    assert ids.rows(torch.tensor([4])).tolist() == [4]
+
+
+def test_the_least_frequent_makes_room():
+    ids = managed(eviction="lfu")
+    show(ids, [1, 1, 1, 2, 2, 3, 3, 3, 4, 4, 4])
+    row_of_2 = owners(ids)[2]
+    # Seen once, an id is not more frequent than any that has a row; three times is more than twice.
+    assert show(ids, [9], [9, 9]) == [[], [row_of_2]]
+    assert owners(ids)[9] == row_of_2
+    assert ids.counters()["evicted"] == 1
+
+
+def test_who_was_not_seen_for_longest_makes_room():
+    ids = managed(eviction="lru")
+    show(ids, [1, 1, 1, 2, 3, 4], [2, 3, 4])
+    row_of_1 = owners(ids)[1]
+    assert show(ids, [2, 3, 4, 9]) == [[row_of_1]]
+
+
+def test_distance_weighs_frequency_and_time():
+    ids = managed(eviction="distance_lfu")
+    show(ids, [1] * 9 + [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4])
+    # 9 sightings three updates ago score less than what was seen in each of four, once it is long enough ago.
+    row_of_1 = owners(ids)[1]
+    assert show(ids, [2, 3, 4], [2, 3, 4, 9, 9, 9]) == [[], [row_of_1]]
+
+
+def test_only_who_was_not_seen_for_its_time_makes_room():
+    ids = managed(eviction="time_to_live", time_to_live_updates=2)
+    show(ids, [1, 2, 3, 4])
+    row_of_1 = owners(ids)[1]
+    assert show(ids, [2, 3, 4, 9], [2, 3, 4, 9], [2, 3, 4, 9]) == [[], [], [row_of_1]]
+    assert 1 not in owners(ids)
+
+
+def test_more_ids_in_a_step_than_in_the_first_are_all_seen():
+    ids = managed(num_rows=1001)
+    show(ids, [1], list(range(1000)))
+    assert ids.num_ids() == 1000
+
+
+def test_the_id_that_marks_free_rows_has_none():
+    ids = managed()
+    [[row_of_3]] = show(ids, [NO_ID, 3])
+    assert ids.rows(torch.tensor([NO_ID, 3])).tolist() == [4, row_of_3]
+
+
+def test_as_many_wait_as_there_are_rows():
+    ids = managed(num_rows=3, min_count=9)
+    show(ids, [1, 2, 2, 3, 3, 3, 4, 4, 4, 4])
+    assert ids.counters()["waiting"] == 3
+    show(ids, [1] * 8 + [4] * 5)  # 1 was forgotten, 4 was not
+    assert list(owners(ids)) == [4]
+
+
+STEPS = st.lists(st.lists(st.integers(0, 12), max_size=20), min_size=1, max_size=12)
+
+
+@given(STEPS, st.sampled_from(EVICTIONS), st.integers(1, 3), st.integers(1, 3), st.integers(2, 7), st.integers(0, 11))
+@settings(deadline=None, max_examples=60)
+def test_a_map_goes_on_from_its_state(steps, eviction, min_count, update_steps, num_rows, cut):
+    fields = {"num_rows": num_rows, "eviction": eviction, "min_count": min_count, "update_steps": update_steps}
+    fields["time_to_live_updates"] = 2
+    whole, first, second = managed(**fields), managed(**fields), managed(**fields)
+    changed = show(whole, *steps)
+    begun = show(first, *steps[:cut])
+    second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    assert begun + show(second, *steps[cut:]) == changed
+    assert owners(second) == owners(whole)
+    assert second.counters() == whole.counters()
+
+
+@given(STEPS, st.sampled_from(EVICTIONS), st.integers(2, 7))
+@settings(deadline=None, max_examples=60)
+def test_no_two_ids_share_a_row_and_changes_are_told(steps, eviction, num_rows):
+    ids = managed(num_rows=num_rows, eviction=eviction, time_to_live_updates=2)
+    before = {}
+    for step in steps:
+        [changed] = show(ids, step)
+        after = owners(ids)
+        assert len(set(after.values())) == len(after) <= num_rows - 1
+        assert num_rows - 1 not in after.values()
+        assert {row for id_, row in after.items() if before.get(id_) != row} == set(changed)
+        found = ids.rows(torch.arange(13))
+        assert found.tolist() == [after.get(id_, num_rows - 1) for id_ in range(13)]
+        before = after
+
+
+def test_settings_below_one_are_refused():
+    with pytest.raises(UserError, match=r"managed_ids\.min_count"):
+        ManagedIdsConfig(min_count=0)
