@@ -5,7 +5,6 @@ import json
 import statistics
 import time
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from benchmarks.performance import give_back_memory
-from pinfm.embeddings.collections import IdHasher
+from pinfm.embeddings.collections import RowFinder
 from pinfm.embeddings.hardware import GIB, Hardware
 from pinfm.embeddings.specs import ItemTableConfig
 from pinfm.model.config import TowerConfig
@@ -25,6 +24,7 @@ from pinfm.train.config import PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import process_group
 from pinfm.train.loader.batches import SegmentBatch
+from pinfm.train.managed import Ids
 from pinfm.train.phases import segment_feed
 from pinfm.train.plan import plan
 
@@ -57,9 +57,9 @@ def main() -> None:
 def measure(config: RunConfig, dataset: PreparedDataset, steps: int) -> dict[str, Any]:
     """Milliseconds of a step and of its tables' part, and GiB of the rank that has most."""
     tables = pretrain_tables(config)
-    feed = segment_feed(config, dataset, tables)
-    hasher, batches = IdHasher([tables.item]), list(islice(feed.batches(0, 2 * (WARM_UP + steps)), WARM_UP + steps))
-    batches = [with_new_ids(batch, hasher) for batch in batches]
+    feed = segment_feed(config, dataset, Ids(tables.item, (), config.managed_ids))
+    finder = RowFinder([tables.item])
+    batches = [with_new_ids(batch, finder) for batch in feed.batches(0, WARM_UP + steps)]
     before = anonymous_gib()
     module = build_pretrain(config, dataset.info.schema, tables, CPU)
     rates = config.pretrain.optimizer
@@ -79,10 +79,10 @@ def measure(config: RunConfig, dataset: PreparedDataset, steps: int) -> dict[str
     }
 
 
-def with_new_ids(batch: SegmentBatch, hasher: IdHasher) -> SegmentBatch:
+def with_new_ids(batch: SegmentBatch, finder: RowFinder) -> SegmentBatch:
     """The batch with other items in place of its own, all different, so that every size of table is looked up alike."""
     ids_V = torch.empty_like(batch.item_ids).random_(-(2**63), None)
-    return replace(batch, item_rows=hasher({"item": (ids_V, torch.tensor([len(ids_V)]))}))
+    return replace(batch, item_rows=finder({"item": (ids_V, torch.tensor([len(ids_V)]))}))
 
 
 def table_step(model: DistributedModelParallel, batch: SegmentBatch) -> float:

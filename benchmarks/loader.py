@@ -37,6 +37,7 @@ from pinfm.train.distributed import process_group
 from pinfm.train.feed import Feed
 from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
+from pinfm.train.managed import Ids
 from pinfm.train.phases import request_feed
 from pinfm.train.recipes import recipe_path
 
@@ -81,7 +82,7 @@ def prepared(source: Source, out: Path, num_buckets: int | None = None) -> Path:
 def training_feed(config: RunConfig, dataset: PreparedDataset) -> Feed[RequestArrays]:
     """The batches that `pinfm finetune` would train on."""
     tables = finetune_tables(config, dataset.info.schema, dataset.info.counts.users)
-    return request_feed(config, dataset, tables, "train", shuffle=True)
+    return request_feed(config, dataset, Ids(tables.item, tables.features, config.managed_ids), "train", training=True)
 
 
 def speed_of(config: RunConfig, data: Path, steps: int, repeats: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The hashed tables as a TorchRec `EmbeddingCollection`, which the planner can shard.
+"""The id tables as a TorchRec `EmbeddingCollection`, which the planner can shard.
 
 A batch's ids become one KeyedJaggedTensor with a key per sub-table. `lengths` say how many ids each of the S samples
 has; all K sub-tables of an id space repeat them:
@@ -8,12 +8,14 @@ has; all K sub-tables of an id space repeat them:
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from pinfm.embeddings.hashing import hash_rows, hash_seeds
 from pinfm.embeddings.lookup import init_range
+from pinfm.embeddings.managed import ManagedIds
 from pinfm.embeddings.specs import IdTable
 from pinfm.embeddings.versions import require_tested_versions
 
@@ -51,20 +53,21 @@ def embedding_collection(tables: Sequence[IdTable], device: torch.device) -> Emb
     return EmbeddingCollection(tables=configs, device=device)
 
 
-class IdHasher:
+class RowFinder:
     """Turns a batch's raw ids into the rows that a collection looks up.
 
     Args:
         tables: the id spaces, in the order of the collection's keys.
+        managed: the maps of those whose ids are managed, by name.
     """
 
-    def __init__(self, tables: Sequence[IdTable]) -> None:
-        self.tables = tuple(tables)
+    def __init__(self, tables: Sequence[IdTable], managed: Mapping[str, ManagedIds] = MappingProxyType({})) -> None:
+        self.tables, self._managed = tuple(tables), managed
         self.keys = [key for table in tables for key in table.sub_tables()]
         self._seeds = [hash_seeds(table.num_hashes, table.seed) for table in tables]
 
     def __call__(self, ids: Mapping[str, tuple[Tensor, Tensor]]) -> KeyedJaggedTensor:
-        """Hashes ids.
+        """Finds the rows of ids.
 
         Args:
             ids: per id space, ids_N (int64) and lengths_S (int64); S is the same for all.
@@ -75,7 +78,10 @@ class IdHasher:
         values, lengths = [], []
         for table, seeds_K2 in zip(self.tables, self._seeds, strict=True):
             ids_N, lengths_S = ids[table.name]
-            values.append(hash_rows(ids_N, seeds_K2, table.rows).flatten())
+            if table.ids == "managed":
+                values.append(self._managed[table.name].rows(ids_N).repeat(table.num_hashes))
+            else:
+                values.append(hash_rows(ids_N, seeds_K2, table.rows).flatten())
             lengths.append(lengths_S.repeat(table.num_hashes))
         return KeyedJaggedTensor(keys=self.keys, values=torch.cat(values), lengths=torch.cat(lengths))
 

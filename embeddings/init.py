@@ -11,31 +11,29 @@ from torch import Tensor
 
 from pinfm.embeddings.hashing import mix64
 
-# Rows filled at a time, which bounds the memory beside the table itself.
-CHUNK_ROWS = 1 << 18
+# Values made at a time: what a core's cache holds, which is several times faster than what it doesn't.
+CHUNK_VALUES = 1 << 16
 
 
 def uniform_rows(
-    table_name: str, seed: int, row_offset: int, column_offset: int, shape: tuple[int, int], bounds: tuple[float, float]
+    table_name: str, seed: int, rows_R: Tensor, columns: tuple[int, int], bounds: tuple[float, float]
 ) -> Tensor:
-    """A block of a new table.
+    """New values of some rows.
 
     Args:
         table_name: of the sub-table.
         seed: of the run.
-        row_offset: first row of the block.
-        column_offset: first column of the block.
-        shape: rows and columns of the block.
+        rows_R: int64 rows of the whole table.
+        columns: first column and number of columns.
         bounds: lowest and highest value.
 
     Returns:
-        `shape` float32, uniform in `bounds`.
+        (R, columns) float32, uniform in `bounds`.
     """
     low, high = bounds
     key = mix64(torch.tensor(zlib.crc32(table_name.encode()) * 1_000_003 + seed))
-    rows_R1 = torch.arange(row_offset, row_offset + shape[0])[:, None]
-    columns_C = torch.arange(column_offset, column_offset + shape[1])
-    bits_RC = mix64(mix64(rows_R1 ^ key) + columns_C)
+    columns_C = torch.arange(columns[0], columns[0] + columns[1])
+    bits_RC = mix64(mix64(rows_R[:, None] ^ key) + columns_C)
     return low + (high - low) * ((bits_RC >> 40) & 0xFFFFFF).float() / float(1 << 24)
 
 
@@ -51,7 +49,8 @@ def fill_uniform(
         offsets: the shard's first row and first column within the table.
         bounds: lowest and highest value.
     """
-    for start in range(0, block.size(0), CHUNK_ROWS):
-        part = block[start : start + CHUNK_ROWS]
-        values = uniform_rows(table_name, seed, offsets[0] + start, offsets[1], (part.size(0), part.size(1)), bounds)
-        part.copy_(values)
+    chunk_rows = max(1, CHUNK_VALUES // max(1, block.size(1)))
+    for start in range(0, block.size(0), chunk_rows):
+        part = block[start : start + chunk_rows]
+        rows_R = torch.arange(offsets[0] + start, offsets[0] + start + part.size(0))
+        part.copy_(uniform_rows(table_name, seed, rows_R, (offsets[1], part.size(1)), bounds))

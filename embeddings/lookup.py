@@ -1,4 +1,4 @@
-"""Hashed tables on one device, in torch alone: what an exported module and a borrowed tower hold.
+"""Id tables on one device, in torch alone: what a borrowed tower holds.
 
 Training holds the same sub-tables, under the same names, in a sharded TorchRec collection (`collections.py`).
 """
@@ -6,7 +6,7 @@ Training holds the same sub-tables, under the same names, in a sharded TorchRec 
 import torch
 from torch import Tensor, nn
 
-from pinfm.embeddings.hashing import hash_rows, hash_seeds
+from pinfm.embeddings.rows import rows_finder
 from pinfm.embeddings.specs import IdTable
 
 
@@ -22,13 +22,10 @@ class MultiHashEmbedding(nn.Module):
         torch.Size([2, 32])
     """
 
-    seeds_K2: Tensor
-
     def __init__(self, table: IdTable) -> None:
         super().__init__()
-        self.rows = table.rows
         self.dim = table.num_hashes * table.dim
-        self.register_buffer("seeds_K2", hash_seeds(table.num_hashes, table.seed), persistent=False)
+        self.find = rows_finder(table)
         self.embeddings = nn.ModuleDict({name: nn.Embedding(table.rows, table.dim) for name in table.sub_tables()})
         for weight in self.embeddings.parameters():
             nn.init.uniform_(weight, *init_range(table))
@@ -40,9 +37,9 @@ class MultiHashEmbedding(nn.Module):
             ids_N: int64.
 
         Returns:
-            (N, num_hashes * dim), of the tables' type: float32 but for an export in fp16.
+            (N, num_hashes * dim) float32.
         """
-        rows_KN = hash_rows(ids_N, self.seeds_K2, self.rows)
+        rows_KN = self.find(ids_N)
         vectors = []
         for k, embedding in enumerate(self.embeddings.values()):
             vectors.append(embedding(rows_KN[k]))

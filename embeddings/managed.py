@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pinfm.embeddings.rows import NO_ID
 from pinfm.embeddings.specs import ManagedIdsConfig
 from pinfm.embeddings.versions import require_tested_versions
 
@@ -28,8 +29,6 @@ from torchrec.modules.mc_modules import (  # noqa: E402
 )
 from torchrec.sparse.jagged_tensor import JaggedTensor  # noqa: E402
 
-# TorchRec marks a free row by this id, so it is the one id that never has a row.
-NO_ID = torch.iinfo(torch.int64).max
 # When a row that nobody has had was last seen.
 NEVER = -(1 << 40)
 
@@ -55,6 +54,7 @@ class ManagedIds:
         self._seen: list[Tensor] = []
         self._waiting = _Counted.of(torch.empty(0, dtype=torch.int64))
         self._steps = self.admitted = self.evicted = 0
+        self.hit_rate = 0.0
 
     def rows(self, ids_N: Tensor) -> Tensor:
         """The row of every id.
@@ -80,16 +80,22 @@ class ManagedIds:
         """
         self._seen.append(ids_N[ids_N != NO_ID])
         self._steps += 1
-        if self._steps % self.config.update_steps:
-            return torch.empty(0, dtype=torch.int64)
-        seen = _Counted.of(torch.cat(self._seen))
-        self._seen = []
-        return self._update(seen)
+        fresh_R = torch.empty(0, dtype=torch.int64)
+        if self._steps % self.config.update_steps == 0:
+            seen = _Counted.of(torch.cat(self._seen))
+            self._seen = []
+            fresh_R = self._update(seen)
+        if len(ids_N):
+            self.hit_rate = float((self.rows(ids_N) != self.num_rows - 1).float().mean())
+        return fresh_R
 
     def counters(self) -> dict[str, float]:
-        """Share of the rows that have an id, ids that wait for one, ids admitted and evicted so far."""
+        """Share of the rows that have an id, and of the last step's ids that have a row; ids waiting, and ids admitted
+        and evicted so far.
+        """
         return {
             "occupancy": self.num_ids() / (self.num_rows - 1),
+            "hit_rate": self.hit_rate,
             "waiting": len(self._waiting.ids),
             "admitted": self.admitted,
             "evicted": self.evicted,

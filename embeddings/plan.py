@@ -79,7 +79,7 @@ def sharding_plan(
         sharders: the modules that may be sharded.
         group: the ranks.
         hardware: theirs.
-        uses: of each sub-table.
+        uses: of each sub-table; `TableUse()` where it is not named.
 
     Raises:
         UserError: the tables do not fit.
@@ -100,7 +100,7 @@ def planned_tables(
         model: holds its collections on the meta device; their optimizers are fused already.
         sharders: the modules that may be sharded.
         hardware: to plan for.
-        uses: of each sub-table.
+        uses: of each sub-table; `TableUse()` where it is not named.
 
     Raises:
         UserError: the tables do not fit; says what is short, and what would fit.
@@ -168,9 +168,9 @@ def _planner(
         batch_size=1,  # a step's ids stand in one jagged sample
         constraints={
             name: ParameterConstraints(
-                sharding_types=_sharding_types(weight, uses[name].sharding),
+                sharding_types=_sharding_types(weight, uses.get(name, TableUse()).sharding),
                 compute_kernels=[kernel.value for kernel in kernels],
-                pooling_factors=[uses[name].ids_per_step],
+                pooling_factors=[uses.get(name, TableUse()).ids_per_step],
                 min_partition=_least_columns(weight, hardware.world_size),
             )
             for name, weight in _sub_tables(model).items()

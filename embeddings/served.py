@@ -9,7 +9,7 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from pinfm.embeddings.hashing import hash_rows, hash_seeds
+from pinfm.embeddings.rows import rows_finder
 from pinfm.embeddings.specs import IdTable, ServedPrecision
 
 
@@ -131,30 +131,32 @@ class ServedTable(nn.Module):
         torch.Size([2, 8])
     """
 
-    seeds_K2: Tensor
     names: list[str]
 
     def __init__(self, table: IdTable, precision: ServedPrecision, collection: str) -> None:
         super().__init__()
-        self.rows, self.dim = table.rows, table.num_hashes * table.dim
+        self.dim = table.num_hashes * table.dim
         self.names = [f"{collection}.{name}" for name in table.sub_tables()]
-        self.register_buffer("seeds_K2", hash_seeds(table.num_hashes, table.seed))
+        self.map_name = f"{collection}.{table.name}.ids"
+        self.find = rows_finder(table)
         self.sub_tables = nn.ModuleList([rows_of(table.dim, precision) for _ in self.names])
 
     def place(self, name: str, rows: Tensor) -> None:
-        """Gives a sub-table its rows.
+        """Gives a sub-table its rows, or the table its map of managed ids.
 
         Args:
-            name: of the sub-table; a name of another table changes nothing.
-            rows: (R, columns) from `in_precision`.
+            name: of the sub-table, or `map_name`; a name of another table changes nothing.
+            rows: (R, columns) from `in_precision`; for `map_name` int64 (2, M), ids that have a row and their rows.
         """
+        if name == self.map_name:
+            self.find.place(rows[0], rows[1])
         for k, sub_table in enumerate(self.sub_tables):
             if name == self.names[k]:
                 sub_table.place(rows)  # type: ignore[operator]
 
     def forward(self, ids_N: Tensor) -> Tensor:
         """int64 ids (N,) -> (N, num_hashes * dim), float32 but for rows in fp16."""
-        rows_KN = hash_rows(ids_N, self.seeds_K2, self.rows)
+        rows_KN = self.find(ids_N)
         vectors: list[Tensor] = []
         for k, sub_table in enumerate(self.sub_tables):
             vectors.append(sub_table(rows_KN[k]))

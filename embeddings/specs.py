@@ -1,11 +1,12 @@
 """What tables a model has: one `IdTable` per id space, each a group of hashed sub-tables of equal shape."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_positive
 
 Precision = Literal["fp32", "fp16"]
+IdsKind = Literal["hashed", "managed"]
 ServedPrecision = Literal["fp32", "fp16", "int8", "int4"]
 TableOptimizer = Literal["rowwise_adagrad", "adagrad"]
 Eviction = Literal["lfu", "lru", "distance_lfu", "time_to_live"]
@@ -51,6 +52,8 @@ class ItemTableConfig:
         precision: of the rows in training; fp16 rows are rounded stochastically as they are written.
         optimizer: Adagrad with one sum a row, or one a value, which takes as much memory as float32 rows.
         sharding: how each sub-table is cut over the ranks; `auto` leaves it to TorchRec's planner.
+        ids: `hashed`: each sub-table hashes all ids to its rows; `managed`: an id has one row, the same in each
+            sub-table, as `managed_ids` says.
     """
 
     num_hashes: int = 8
@@ -59,6 +62,7 @@ class ItemTableConfig:
     precision: Precision = "fp32"
     optimizer: TableOptimizer = "rowwise_adagrad"
     sharding: Sharding = "auto"
+    ids: IdsKind = "hashed"
 
     def __post_init__(self) -> None:
         require_at_least("item_table", 1, num_hashes=self.num_hashes, rows=self.rows, dim=self.dim)
@@ -81,12 +85,14 @@ class FeatureTableConfig:
         dim: columns of a feature's vector, over all of its sub-tables.
         rows_per_value: rows of a sub-table for each distinct value seen in training.
         max_rows: upper bound on the rows of a sub-table.
+        user_ids: `hashed`, or `managed` as `item_table.ids` has it.
     """
 
     num_hashes: int = 2
     dim: int = 16
     rows_per_value: float = 2.0
     max_rows: int = 10_000_000
+    user_ids: IdsKind = "hashed"
 
     def __post_init__(self) -> None:
         require_at_least("feature_tables", 1, num_hashes=self.num_hashes, dim=self.dim, max_rows=self.max_rows)
@@ -108,6 +114,7 @@ class IdTable:
         dim: columns of each sub-table.
         seed: the hash family.
         precision: of the rows in training.
+        ids: how an id finds its rows.
     """
 
     name: str
@@ -116,6 +123,7 @@ class IdTable:
     dim: int
     seed: int = 0
     precision: Precision = "fp32"
+    ids: IdsKind = "hashed"
 
     def sub_tables(self) -> list[str]:
         """The names of the sub-tables, which are also their TorchRec feature names."""
@@ -125,8 +133,18 @@ class IdTable:
 def item_table(config: ItemTableConfig) -> IdTable:
     """The table of item ids."""
     return IdTable(
-        name="item", num_hashes=config.num_hashes, rows=config.rows, dim=config.dim, precision=config.precision
+        name="item",
+        num_hashes=config.num_hashes,
+        rows=config.rows,
+        dim=config.dim,
+        precision=config.precision,
+        ids=config.ids,
     )
+
+
+def user_table(num_users: int, config: FeatureTableConfig) -> IdTable:
+    """The table of user ids, sized by the number of users in the data."""
+    return replace(feature_table("user_id", num_users, config), ids=config.user_ids)
 
 
 def feature_table(name: str, num_values: int, config: FeatureTableConfig) -> IdTable:

@@ -17,15 +17,15 @@ from pinfm.embeddings.errors import UserError
 
 TABLES = "tables"
 ITEM_TABLES, FEATURE_TABLES = "item_tables", "feature_tables"  # the training module's names for its collections
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8, "int64": torch.int64}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableFile:
-    """A sub-table's file.
+    """A file of a sub-table's rows, or of a table's map of managed ids.
 
     Args:
-        name: of the sub-table, after its collection's.
+        name: of the sub-table or map, after its collection's.
         file: below the model folder.
         rows: of the table.
         columns: of the table as stored.
@@ -90,6 +90,8 @@ def _mapped(folder: Path, file: TableFile) -> Tensor:
         raise UserError(
             f"{path} has {size} bytes, not {file.num_bytes()}; copy the whole model folder, or export the run again."
         )
+    if not size:
+        return torch.empty(file.rows, file.columns, dtype=DTYPES[file.dtype])  # no memory to map
     values = torch.from_file(str(path), shared=False, size=file.rows * file.columns, dtype=DTYPES[file.dtype])
     return values.view(file.rows, file.columns)
 

@@ -29,15 +29,16 @@ def write_tables(run: RunFolder, folder: Path, precision: ServedPrecision) -> li
     Raises:
         UserError: the checkpoint can't be read.
     """
-    checkpoint = run.latest_checkpoint()
+    checkpoint, files = run.latest_checkpoint(), []
     spaces = [(ITEM_TABLES, run.item_table), *((FEATURE_TABLES, table) for table in run.feature_tables)]
-    names = [(collection, name) for collection, table in spaces for name in table.sub_tables()]
-    files = []
-    # disable=None: no bar where stderr is no terminal.
-    for collection, name in tqdm(names, desc=f"tables in {precision}", unit="table", disable=None):
-        stored = StoredTable(checkpoint, f"model.{collection}.embeddings.{name}.weight")
-        blocks = (in_precision(block, precision) for block in stored.blocks(BLOCK_ROWS))
-        files.append(write_table(folder, f"{collection}.{name}", blocks))
+    for collection, table in spaces:
+        # disable=None: no bar where stderr is no terminal.
+        for name in tqdm(table.sub_tables(), desc=f"{table.name} in {precision}", unit="table", disable=None):
+            stored = StoredTable(checkpoint, f"model.{collection}.embeddings.{name}.weight")
+            blocks = (in_precision(block, precision) for block in stored.blocks(BLOCK_ROWS))
+            files.append(write_table(folder, f"{collection}.{name}", blocks))
+        if table.ids == "managed":
+            files.append(write_table(folder, f"{collection}.{table.name}.ids", [run.id_map(table)]))
     return files
 
 

@@ -18,6 +18,7 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.rows import NO_ID
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.schema import InputSchema, schema_from_json
@@ -114,6 +115,25 @@ class RunFolder:
         with readable(checkpoint or self.latest_checkpoint()) as path:
             dcp.load(wanted, checkpoint_id=path, no_dist=True)
         return {name: wanted["model"][prefix + name] for name in names}
+
+    def id_map(self, table: IdTable, checkpoint: Path | None = None) -> Tensor:
+        """Which row each id has, of a table whose ids are managed.
+
+        Args:
+            table: of this run.
+            checkpoint: which one; the newest where None.
+
+        Returns:
+            (2, M) int64: ids, ascending, and their rows.
+
+        Raises:
+            UserError: there is no checkpoint, or it can't be read.
+        """
+        ids, rows = torch.empty(2, table.rows, dtype=torch.int64)
+        whole = {"_mch_sorted_raw_ids": ids, "_mch_remapped_ids_mapping": rows}
+        with readable(checkpoint or self.latest_checkpoint()) as path:
+            dcp.load({"ids": {table.name: {"map": whole}}}, checkpoint_id=path, no_dist=True)
+        return torch.stack([ids, rows])[:, ids != NO_ID]
 
 
 @contextmanager

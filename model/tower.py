@@ -103,6 +103,9 @@ class SequenceTower(nn.Module):
             raise UserError(f"{path} was trained with use_tower: false, so it has no tower; give another run.")
         item_embedding = MultiHashEmbedding(run.item_table)
         encoder = build_encoder(run.model, run.schema, run.item_table.num_hashes * run.item_table.dim)
-        item_embedding.load_state_dict(run.weights(item_embedding, "item_tables.", checkpoint))
+        rows = item_embedding.embeddings
+        rows.load_state_dict(run.weights(rows, "item_tables.embeddings.", checkpoint))
+        if run.item_table.ids == "managed":
+            item_embedding.find.place(*run.id_map(run.item_table, checkpoint))
         encoder.load_state_dict(run.weights(encoder, "objective.model.encoder.", checkpoint))
         return cls(item_embedding, encoder)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -180,11 +182,15 @@ def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, for runs that meet without a launcher's store."""
-    sockets = [socket.socket() for _ in range(count)]
-    for free in sockets:
-        free.bind(("127.0.0.1", 0))
-    ports: list[int] = [free.getsockname()[1] for free in sockets]
-    for free in sockets:
-        free.close()
-    return ports
+    """Ports that nobody listens on, for runs that meet without a launcher's store.
+
+    They lie below those that the system gives to connections, one of which might take a port before its run begins.
+    """
+    ports: list[int] = []
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 200):
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise RuntimeError(f"fewer than {count} ports are free")

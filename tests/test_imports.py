@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "torchx_specs": {"embeddings", "model", "train", "inference", "torchx_specs"},
 }
 # The files of embeddings/ that need TorchRec; model/ must do without them.
-NEED_TORCHREC = {"pinfm.embeddings.collections", "pinfm.embeddings.plan", "pinfm.embeddings.quantize"}
+NEED_TORCHREC = {f"pinfm.embeddings.{name}" for name in ("collections", "managed", "plan", "quantize")}
 MODEL_MAY_IMPORT = {*sys.stdlib_module_names, "torch", "pinfm"}
 FILES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
 

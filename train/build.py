@@ -20,7 +20,7 @@ from pinfm.embeddings.collections import embedding_collection
 from pinfm.embeddings.hardware import this_hardware
 from pinfm.embeddings.init import fill_uniform
 from pinfm.embeddings.plan import TableUse, sharding_plan
-from pinfm.embeddings.specs import IdTable, TableOptimizer, feature_table, item_table
+from pinfm.embeddings.specs import IdTable, TableOptimizer, feature_table, item_table, user_table
 from pinfm.model.encoder import FINETUNED_ONLY, SequenceEncoder, build_encoder
 from pinfm.model.ranking.joint import FusedRanker, build_model
 from pinfm.model.schema import InputSchema
@@ -101,12 +101,9 @@ def finetune_tables(config: RunConfig, schema: InputSchema, num_users: int) -> T
         schema: categorical features and how many values each has.
         num_users: users in the dataset.
     """
-    sizes = [("user_id", num_users)]
-    sizes += [
-        (f.name, f.num_values) for f in schema.of("categorical", "request") + schema.of("categorical", "candidate")
-    ]
-    features = tuple(feature_table(name, size, config.feature_tables) for name, size in sizes)
-    return Tables(item=item_table(config.item_table), features=features)
+    features = schema.of("categorical", "request") + schema.of("categorical", "candidate")
+    own = [feature_table(feature.name, feature.num_values, config.feature_tables) for feature in features]
+    return Tables(item=item_table(config.item_table), features=(user_table(num_users, config.feature_tables), *own))
 
 
 def build_pretrain(config: RunConfig, schema: InputSchema, tables: Tables, device: torch.device) -> PretrainModule:

@@ -14,6 +14,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.encoder import FINETUNED_ONLY
 from pinfm.model.run_folder import CHECKPOINTS, RunFolder, readable
 from pinfm.train.distributed import is_first_rank
+from pinfm.train.managed import Ids
 
 
 @dataclass(kw_only=True)
@@ -23,16 +24,23 @@ class TrainState:
     Args:
         model: the sharded module.
         optimizer: of its dense weights and tables.
+        ids: the maps of managed ids.
         step: steps done.
     """
 
     model: DistributedModelParallel
     optimizer: CombinedOptimizer
+    ids: Ids
     step: int = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The state as torch.distributed.checkpoint takes it."""
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            **_maps(self.ids),
+        }
 
 
 def save(state: TrainState, run: Path) -> Path:
@@ -58,25 +66,28 @@ def resume(state: TrainState, run: RunFolder) -> None:
         dcp.load(values, checkpoint_id=path)
     state.model.load_state_dict(values["model"])
     state.optimizer.load_state_dict(values["optimizer"])
+    state.ids.load_state_dict(values.get("ids", {}))
     state.step = values["step"]
 
 
-def load_model(model: DistributedModelParallel, run: RunFolder) -> None:
-    """Loads the weights of a run's newest checkpoint into a module of the same shape."""
-    values = {"model": model.state_dict()}
+def load_model(model: DistributedModelParallel, ids: Ids, run: RunFolder) -> None:
+    """Loads the weights and the maps of a run's newest checkpoint into a module of the same shape."""
+    values = {"model": model.state_dict(), **_maps(ids)}
     with readable(run.latest_checkpoint()) as path:
         dcp.load(values, checkpoint_id=path)
     model.load_state_dict(values["model"])
+    ids.load_state_dict(values.get("ids", {}))
 
 
-def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str]:
-    """Copies item tables and tower from a pretraining run into a fine-tuning module.
+def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder) -> list[str]:
+    """Copies item tables and tower from a pretraining run into a fine-tuning module, and the map of item ids.
 
     The sums of Adagrad come with the tables: from sums of zero, the first step would move every row that it touches by
     about the whole learning rate in each component, which is more than there is in a pretrained row.
 
     Args:
         model: the sharded fine-tuning module.
+        ids: the fine-tuning run's maps.
         run: the pretraining run.
 
     Returns:
@@ -89,7 +100,9 @@ def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str
     wanted = {name: tensor for name, tensor in state.items() if name.startswith("item_tables.") or _is_pretrained(name)}
     fused = model.fused_optimizer.state_dict()
     sums = {f"tables.{name}": part for name, part in fused["state"].items() if name.startswith("item_tables.")}
-    values = {"model": wanted, "optimizer": {"state": sums}}
+    values: dict[str, Any] = {"model": wanted, "optimizer": {"state": sums}}
+    if "item" in ids.managed:
+        values["ids"] = {"item": ids.managed["item"].state_dict()}
     path = run.latest_checkpoint()
     if not (path / ".metadata").is_file():
         raise UserError(f"{path} is not whole (it has no .metadata); remove it, or pretrain again.")
@@ -103,7 +116,13 @@ def load_pretrained(model: DistributedModelParallel, run: RunFolder) -> list[str
     # Sharded collections take a whole state dict only.
     model.load_state_dict({**state, **wanted})
     model.fused_optimizer.load_state_dict(fused)
+    ids.load_state_dict(values.get("ids", {}))
     return sorted(wanted)
+
+
+def _maps(ids: Ids) -> dict[str, Any]:
+    """The part of a checkpoint that holds maps; torch.distributed.checkpoint can't read an empty one."""
+    return {"ids": ids.state_dict()} if ids.managed else {}
 
 
 def _is_pretrained(name: str) -> bool:

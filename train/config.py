@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_positive
-from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig
+from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig, ManagedIdsConfig
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 
 
@@ -167,6 +167,7 @@ class RunConfig:
         use_tower: false trains the same ranker without the tower.
         item_table: the item id tables.
         feature_tables: the tables of the user id and of categorical features.
+        managed_ids: who has a row, where `item_table.ids` or `feature_tables.user_ids` is `managed`.
         tower: the sequence tower.
         cold_start: the tower's cold-start techniques.
         ranker: the ranker.
@@ -184,6 +185,7 @@ class RunConfig:
     use_tower: bool = True
     item_table: ItemTableConfig = field(default_factory=ItemTableConfig)
     feature_tables: FeatureTableConfig = field(default_factory=FeatureTableConfig)
+    managed_ids: ManagedIdsConfig = field(default_factory=ManagedIdsConfig)
     tower: TowerConfig = field(default_factory=TowerConfig)
     cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)

@@ -23,6 +23,7 @@ from pinfm.train import checkpoint
 from pinfm.train.config import OptimizerConfig
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.loader.batches import Batch
+from pinfm.train.managed import StepByStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class LoopConfig:
         checkpoint_steps: steps between checkpoints.
         precision: `fp32` or `bf16`, of the dense part.
         optimizer: warm-up and decay.
+        seed: of the values that rows of managed ids start from.
     """
 
     total_steps: int
@@ -44,6 +46,7 @@ class LoopConfig:
     checkpoint_steps: int
     precision: str
     optimizer: OptimizerConfig
+    seed: int
 
 
 def train(
@@ -61,7 +64,11 @@ def train(
     Returns:
         The last logged metrics.
     """
-    pipeline = TrainPipelineSparseDist(state.model, state.optimizer, device, execute_all_batches=True)
+    pipeline = (
+        StepByStep(state.model, state.optimizer, state.ids, device, config.seed)
+        if state.ids.managed
+        else TrainPipelineSparseDist(state.model, state.optimizer, device, execute_all_batches=True)
+    )
     for group in state.optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
     schedule = LambdaLR(state.optimizer, learning_rate_factor(config), last_epoch=state.step - 1)
@@ -71,7 +78,7 @@ def train(
             parts = pipeline.progress(batches)
             schedule.step()
             state.step += 1
-            log.add(state.step, parts)
+            log.add(state.step, {**parts, **state.ids.counters(device)})
             if state.step % config.checkpoint_steps == 0 or state.step == config.total_steps:
                 checkpoint.save(state, run)
     # The pipeline has put its own forward into the sharded tables; evaluation wants theirs back.

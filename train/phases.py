@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pinfm.embeddings.collections import IdHasher
 from pinfm.embeddings.errors import UserError
 from pinfm.model.run_folder import MANIFEST, RunFolder
 from pinfm.model.schema import InputSchema
@@ -35,6 +34,7 @@ from pinfm.train.loader.requests import RequestReader, RequestSource
 from pinfm.train.loader.segments import SegmentReader, SegmentSource
 from pinfm.train.loader.streams import StreamPlan
 from pinfm.train.loop import LoopConfig, train
+from pinfm.train.managed import Ids
 from pinfm.train.manifest import require_same_run, write_manifest
 from pinfm.train.metrics.slices import SECONDS_PER_DAY
 from pinfm.train.parity import write_parity_requests
@@ -69,7 +69,8 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
     dataset = PreparedDataset.open(place.data)
     with started(config, place) as device:
         schema, tables = dataset.info.schema, pretrain_tables(config)
-        feed = segment_feed(config, dataset, tables)
+        ids = Ids(tables.item, tables.features, config.managed_ids)
+        feed = segment_feed(config, dataset, ids)
         model = shard(
             build_pretrain(config, schema, tables, device),
             config,
@@ -77,7 +78,8 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
             table_uses(config, tables, "pretrain", dist.get_world_size()),
             device,
         )
-        state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, config.pretrain.optimizer))
+        optimizer = build_optimizer(model, config.pretrain.optimizer)
+        state = checkpoint.TrainState(model=model, optimizer=optimizer, ids=ids)
         begin(place, state, "pretrain", config, dataset, tables)
         return run_loop(state, feed, place.out, device, config, config.pretrain)
 
@@ -106,7 +108,8 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             # Nothing is pretrained, so nothing has to be handled gently.
             optimizer = replace(optimizer, pretrained_lr_scale=1.0)
         tables = finetune_tables(config, schema, dataset.info.counts.users)
-        feed = request_feed(config, dataset, tables, "train", shuffle=True)
+        ids = Ids(tables.item, tables.features, config.managed_ids)
+        feed = request_feed(config, dataset, ids, "train", training=True)
         model = shard(
             build_finetune(config, schema, tables, device),
             config,
@@ -118,15 +121,15 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             pretrained = RunFolder.open(place.pretrained)
             _require_same_codes(pretrained, schema)
             _require_same_heads(pretrained, config)
-            checkpoint.load_pretrained(model, pretrained)
-        state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer))
+            checkpoint.load_pretrained(model, ids, pretrained)
+        state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)
         metrics = run_loop(state, feed, place.out, device, config, config.finetune)
-        write_parity_requests(model, held_out_feed(config, dataset, tables), schema, place.out)
+        write_parity_requests(model, held_out_feed(config, dataset, ids), schema, place.out)
         return metrics
 
 
-def segment_feed(config: RunConfig, dataset: PreparedDataset, tables: Tables) -> Feed[SegmentArrays]:
+def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[SegmentArrays]:
     """The training segments of pretraining, shuffled.
 
     Raises:
@@ -148,16 +151,16 @@ def segment_feed(config: RunConfig, dataset: PreparedDataset, tables: Tables) ->
             # Every stream draws its part, so that a step's draws do not depend on the number of ranks.
             config.pretrain.num_sampled // config.data_streams if config.pretrain.negatives == "sampled" else 0,
         ),
-        SegmentCollator(items, IdHasher([tables.item]), dataset.info.schema, config.pretrain.negatives),
+        SegmentCollator(items, ids, dataset.info.schema, config.pretrain.negatives),
     )
 
 
 def request_feed(
-    config: RunConfig, dataset: PreparedDataset, tables: Tables, split: str, shuffle: bool
+    config: RunConfig, dataset: PreparedDataset, ids: Ids, split: str, training: bool
 ) -> Feed[RequestArrays]:
     """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation."""
     items, schema = ItemAttributes(dataset), dataset.info.schema
-    randomization = config.cold_start.candidate_id_randomization if shuffle and config.use_tower else 0.0
+    randomization = config.cold_start.candidate_id_randomization if training and config.use_tower else 0.0
     # Without a tower there is no encoding to share, so the shuffle can mix all requests.
     group_size = config.finetune.requests_per_user if config.use_tower else 1
     max_history = min(config.max_history, dataset.info.max_history)
@@ -168,18 +171,18 @@ def request_feed(
             split,
             max_history=max_history if config.use_tower or config.ranker.history_counts else 0,
             group_size=group_size,
-            window_step=max(1, max_history // 4) if shuffle and group_size > 1 else 1,
+            window_step=max(1, max_history // 4) if training and group_size > 1 else 1,
             since=max(begin, end - config.finetune.newest_days * SECONDS_PER_DAY) if split == "train" else begin,
         ),
-        stream_plan(config, config.finetune.batch_size, shuffle),
+        stream_plan(config, config.finetune.batch_size, training),
         RequestReader(schema, items, randomization, share_histories=not config.cold_start.learnable_token),
-        RequestCollator(IdHasher([tables.item]), IdHasher(tables.features), schema),
+        RequestCollator(ids, schema, training),
     )
 
 
-def held_out_feed(config: RunConfig, dataset: PreparedDataset, tables: Tables) -> Feed[RequestArrays]:
+def held_out_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[RequestArrays]:
     """Validation requests; test or else training requests where there are none."""
-    feeds = (request_feed(config, dataset, tables, split, shuffle=False) for split in ("validation", "test", "train"))
+    feeds = (request_feed(config, dataset, ids, split, training=False) for split in ("validation", "test", "train"))
     return next(feed for feed in feeds if feed.steps_per_epoch)
 
 
@@ -247,6 +250,7 @@ def run_loop(
         checkpoint_steps=config.checkpoint_steps,
         precision=config.precision,
         optimizer=phase.optimizer,
+        seed=config.seed,
     )
     return train(state, feed.batches(state.step, total_steps), out, device, loop)
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinfm.embeddings.collections import IdHasher, concatenate_sub_tables, embedding_collection
+from pinfm.embeddings.collections import RowFinder, concatenate_sub_tables, embedding_collection
 from pinfm.embeddings.hashing import hash_rows, hash_seeds
 from pinfm.embeddings.lookup import MultiHashEmbedding, init_range
 from pinfm.embeddings.specs import IdTable
@@ -34,7 +34,7 @@ def collection_and_lookups():
 @settings(deadline=None, max_examples=40)
 def test_hasher_gives_one_key_a_sub_table_with_the_samples_lengths(items, data):
     authors = data.draw(st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=len(items), max_size=len(items)))
-    rows = IdHasher(TABLES)({"author": jagged(authors), "item": jagged(items)})
+    rows = RowFinder(TABLES)({"author": jagged(authors), "item": jagged(items)})
     assert rows.keys() == ["item_0", "item_1", "item_2", "author_0", "author_1"]
     assert rows.stride() == len(items)
     for table, samples in zip(TABLES, (items, authors), strict=True):
@@ -50,7 +50,7 @@ def test_hasher_gives_one_key_a_sub_table_with_the_samples_lengths(items, data):
 def test_collection_equals_the_local_lookup(collection_and_lookups, items, data):
     collection, lookups = collection_and_lookups
     authors = data.draw(st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=len(items), max_size=len(items)))
-    vectors = collection(IdHasher(TABLES)({"item": jagged(items), "author": jagged(authors)}))
+    vectors = collection(RowFinder(TABLES)({"item": jagged(items), "author": jagged(authors)}))
     for table, lookup, samples in zip(TABLES, lookups, (items, authors), strict=True):
         assert torch.equal(concatenate_sub_tables(vectors, table), lookup(jagged(samples)[0]))
 

@@ -30,7 +30,7 @@ def test_no_ids_give_no_vectors():
 def test_gradients_reach_the_looked_up_rows_alone():
     lookup = MultiHashEmbedding(TABLE)
     lookup(torch.tensor([11])).sum().backward()
-    rows = hash_rows(torch.tensor([11]), lookup.seeds_K2, 37)
+    rows = hash_rows(torch.tensor([11]), lookup.find.seeds_K2, 37)
     for k, embedding in enumerate(lookup.embeddings.values()):
         touched = embedding.weight.grad.abs().sum(1).nonzero().flatten().tolist()
         assert touched == [rows[k, 0].item()]

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.managed import NO_ID, ManagedIds
+from pinfm.embeddings.managed import ManagedIds
+from pinfm.embeddings.rows import NO_ID
 from pinfm.embeddings.specs import ManagedIdsConfig
 
 EVICTIONS = ("lfu", "lru", "distance_lfu", "time_to_live")
@@ -34,7 +35,7 @@ def test_every_id_has_a_row_of_its_own_while_rows_are_free():
     assert show(ids, wanted.tolist()) == [[0, 1, 2, 3]]
     assert sorted(ids.rows(wanted).tolist()) == [0, 1, 2, 3]
     assert ids.rows(torch.tensor([8])).tolist() == [4]
-    assert ids.counters() == {"occupancy": 1.0, "waiting": 0, "admitted": 4, "evicted": 0}
+    assert ids.counters() == {"occupancy": 1.0, "hit_rate": 1.0, "waiting": 0, "admitted": 4, "evicted": 0}
 
 
 def test_an_id_is_admitted_after_so_many_sightings():
@@ -117,7 +118,8 @@ def test_a_map_goes_on_from_its_state(steps, eviction, min_count, update_steps, 
     second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
     assert begun + show(second, *steps[cut:]) == changed
     assert owners(second) == owners(whole)
-    assert second.counters() == whole.counters()
+    counters = {name: value for name, value in whole.counters().items() if name != "hit_rate"}  # of the last step
+    assert counters.items() <= second.counters().items()
 
 
 @given(STEPS, st.sampled_from(EVICTIONS), st.integers(2, 7))

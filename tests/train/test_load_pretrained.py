@@ -1,5 +1,7 @@
 """What fine-tuning takes over from a pretraining run."""
 
+from dataclasses import replace
+
 import runs
 import torch
 
@@ -14,8 +16,13 @@ from pinfm.train.build import (
 )
 from pinfm.train.checkpoint import TrainState, load_pretrained, resume
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.managed import Ids
 
 CPU = torch.device("cpu")
+
+
+def ids_of(tables):
+    return Ids(tables.item, tables.features, runs.CONFIG.managed_ids)
 
 
 def item_table_state(model):
@@ -33,12 +40,15 @@ def item_table_state(model):
 def test_item_tables_come_with_the_sums_of_their_optimizer(group, dataset, pretrained):
     info = PreparedDataset.open(dataset).info
     learning = runs.CONFIG.pretrain.optimizer
-    source = shard(build_pretrain(runs.CONFIG, info.schema, pretrain_tables(runs.CONFIG), CPU), learning, {}, CPU, 0)
-    resume(TrainState(model=source, optimizer=build_optimizer(source, learning)), RunFolder.open(pretrained))
+    own = pretrain_tables(runs.CONFIG)
+    source = shard(build_pretrain(runs.CONFIG, info.schema, own, CPU), runs.CONFIG, learning, {}, CPU)
+    state = TrainState(model=source, optimizer=build_optimizer(source, learning), ids=ids_of(own))
+    resume(state, RunFolder.open(pretrained))
     tables = finetune_tables(runs.CONFIG, info.schema, info.counts.users)
-    model = shard(build_finetune(runs.CONFIG, info.schema, tables, CPU), learning, {}, CPU, 1)
+    other_seed = replace(runs.CONFIG, seed=1)
+    model = shard(build_finetune(runs.CONFIG, info.schema, tables, CPU), other_seed, learning, {}, CPU)
 
-    load_pretrained(model, RunFolder.open(pretrained))
+    load_pretrained(model, ids_of(tables), RunFolder.open(pretrained))
 
     found, expected = item_table_state(model), item_table_state(source)
     assert any("momentum" in name and value.count_nonzero() for name, value in expected.items())

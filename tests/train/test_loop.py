@@ -25,6 +25,7 @@ def schedule(decay, warmup_steps=4, total_steps=24):
         checkpoint_steps=1,
         precision="fp32",
         optimizer=optimizer,
+        seed=0,
     )
     return [learning_rate_factor(config)(step) for step in range(total_steps + 1)]
 
@@ -50,7 +51,7 @@ def test_the_dense_gradient_is_clipped(group, dataset):
     data = PreparedDataset.open(dataset)
     module = build_pretrain(runs.CONFIG, data.info.schema, pretrain_tables(runs.CONFIG), CPU)
     config = replace(runs.CONFIG.pretrain.optimizer, gradient_clip_norm=0.25)
-    model = shard(module, config, {}, CPU, 0)
+    model = shard(module, runs.CONFIG, config, {}, CPU)
     optimizer = build_optimizer(model, config)
     dense = [parameter for name, parameter in model.named_parameters() if name.startswith("objective.")]
     for parameter in dense:

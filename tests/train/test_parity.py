@@ -9,6 +9,7 @@ from pinfm.model.run_folder import RunFolder
 from pinfm.train import parity
 from pinfm.train.build import Tables, build_finetune, shard
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.managed import Ids
 from pinfm.train.phases import request_feed
 
 
@@ -18,9 +19,13 @@ def test_prediction_goes_on_while_any_rank_needs_more(
 ):
     run, data = RunFolder.open(finetuned), PreparedDataset.open(dataset)
     tables = Tables(item=run.item_table, features=run.feature_tables)
-    feed = request_feed(runs.CONFIG, data, tables, "train", shuffle=False)
+    feed = request_feed(
+        runs.CONFIG, data, Ids(tables.item, tables.features, runs.CONFIG.managed_ids), "train", training=False
+    )
     cpu = torch.device("cpu")
-    model = shard(build_finetune(runs.CONFIG, run.schema, tables, cpu), runs.CONFIG.finetune.optimizer, {}, cpu, 0)
+    model = shard(
+        build_finetune(runs.CONFIG, run.schema, tables, cpu), runs.CONFIG, runs.CONFIG.finetune.optimizer, {}, cpu
+    )
     predicted, calls = [], []
 
     def predict(*arguments):

@@ -7,13 +7,14 @@ import pytest
 import runs
 import torch
 
-from pinfm.embeddings.collections import IdHasher
+from pinfm.embeddings.specs import ManagedIdsConfig
 from pinfm.train.build import build_finetune, finetune_tables, shard
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.loader.batches import RequestCollator
 from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.loader.requests import RequestReader, RequestSource
 from pinfm.train.loader.streams import Draw
+from pinfm.train.managed import Ids
 
 CPU = torch.device("cpu")
 
@@ -24,9 +25,9 @@ def test_shared_histories_give_the_same_scores(group, dataset, fusion, max_histo
     data = PreparedDataset.open(dataset)
     config = replace(runs.CONFIG, tower=replace(runs.CONFIG.tower, num_layers=2, fusion=fusion))
     schema, tables = data.info.schema, finetune_tables(config, data.info.schema, data.info.counts.users)
-    model = shard(build_finetune(config, schema, tables, CPU), config.finetune.optimizer, {}, CPU, 0).eval()
+    model = shard(build_finetune(config, schema, tables, CPU), config, config.finetune.optimizer, {}, CPU).eval()
     items = ItemAttributes(data)
-    collate = RequestCollator(IdHasher([tables.item]), IdHasher(tables.features), schema)
+    collate = RequestCollator(Ids(tables.item, tables.features, ManagedIdsConfig()), schema, training=True)
     bucket = RequestSource(data, "train", max_history=max_history, window_step=2).read(1)
     rows = np.arange(len(bucket.history_start))
     logits, losses, histories, gradients = [], [], [], []

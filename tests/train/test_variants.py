@@ -19,6 +19,8 @@ from pinfm.train.phases import Place, finetune, pretrain
 # Few steps, each of many requests.
 SHORT = replace(runs.CONFIG, log_steps=1, finetune=replace(runs.CONFIG.finetune, batch_size=128))
 
+CPU = torch.device("cpu")
+
 
 def changed(**fields: Any) -> Any:
     """SHORT with some fields of its parts changed, as in changed(tower={"fusion": "lite_mean"})."""
@@ -125,7 +127,7 @@ def fused_groups(model):
 def test_the_tower_learns_at_a_share_of_the_rankers_rate(group, data):
     schema, tables = data.info.schema, finetune_tables(runs.CONFIG, data.info.schema, 60)
     config = replace(runs.CONFIG.finetune.optimizer, dense_lr=0.01, table_lr=0.5, pretrained_lr_scale=0.1)
-    model = shard(build_finetune(runs.CONFIG, schema, tables, torch.device("cpu")), config, {}, torch.device("cpu"), 0)
+    model = shard(build_finetune(runs.CONFIG, schema, tables, CPU), runs.CONFIG, config, {}, CPU)
     rates = rates_of(model, build_optimizer(model, config))
     parts = {"item_tables": 0.05, "feature_tables": 0.5, "encoder": 0.001, "ranker": 0.01, "tower_heads": 0.01}
     for part, rate in parts.items():
@@ -136,9 +138,9 @@ def test_the_tower_learns_at_a_share_of_the_rankers_rate(group, data):
 
 
 def test_pretraining_learns_at_the_full_rates(group, data):
-    config, cpu = runs.CONFIG.pretrain.optimizer, torch.device("cpu")
-    module = build_pretrain(runs.CONFIG, data.info.schema, pretrain_tables(runs.CONFIG), cpu)
-    model = shard(module, config, {}, cpu, 0)
+    config = runs.CONFIG.pretrain.optimizer
+    module = build_pretrain(runs.CONFIG, data.info.schema, pretrain_tables(runs.CONFIG), CPU)
+    model = shard(module, runs.CONFIG, config, {}, CPU)
     rates = rates_of(model, build_optimizer(model, config))
     for part, rate in {"item_tables": config.table_lr, "encoder": config.dense_lr}.items():
         own = [found for name, found in rates.items() if part in name]

@@ -14,6 +14,7 @@ from pinfm.train.distributed import choose_device, process_group
 from pinfm.train.evaluation.popularity import Popularity
 from pinfm.train.evaluation.predictions import predict_split
 from pinfm.train.evaluation.retrieval import retrieval_metrics
+from pinfm.train.managed import Ids
 from pinfm.train.phases import request_feed
 
 
@@ -49,13 +50,14 @@ def _ranking(run: RunFolder, config: RunConfig, dataset: PreparedDataset, split:
     with process_group(device) as group:
         if group.size() > 1:
             raise UserError("evaluate runs in one process; start it without torchrun or torchx.")
-        feed = request_feed(config, dataset, tables, split, shuffle=False)
+        ids = Ids(tables.item, tables.features, config.managed_ids)
+        feed = request_feed(config, dataset, ids, split, training=False)
         if not feed.steps_per_epoch:
             raise UserError(f"the {split} split has no requests; evaluate another split.")
         module = build_finetune(config, run.schema, tables, device)
         uses = table_uses(config, tables, "finetune", 1)
         model = shard(module, config, config.finetune.optimizer, uses, device)
-        checkpoint.load_model(model, run)
+        checkpoint.load_model(model, ids, run)
         predictions = predict_split(model, feed, device)
     popularity = Popularity(dataset)
     tasks = dataset.info.schema.tasks

@@ -9,12 +9,13 @@ from torch import Tensor
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
-from pinfm.embeddings.collections import IdHasher
+from pinfm.embeddings.collections import RowFinder
 from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.schema import InputSchema
 from pinfm.train.loader.arrays import HistoryArrays, RequestArrays, SegmentArrays
 from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.loader.ragged import IntArray
+from pinfm.train.managed import NONE_FRESH, FreshRows, Ids
 
 Self = TypeVar("Self", bound="Batch")
 
@@ -48,7 +49,8 @@ class SegmentBatch(Batch):
         item_index: (T,) each event's item among them.
         drawn: (V,) how often each item was drawn from the catalogue to compare with.
         log_share: (V,) log of the items' share of what negatives are drawn from.
-        item_rows: hashed ids of the V items.
+        item_rows: rows of the V items.
+        fresh: rows of managed tables that belong to another id from this batch on.
     """
 
     history: History
@@ -60,6 +62,7 @@ class SegmentBatch(Batch):
     drawn: Tensor
     log_share: Tensor
     item_rows: KeyedJaggedTensor
+    fresh: FreshRows
 
 
 @dataclass
@@ -75,13 +78,14 @@ class RequestBatch(Batch):
         item_ids: (V,) raw ids, ascending.
         event_item: (T,) each event's item among them.
         candidate_item: (N,) each candidate's item among them, as looked up.
-        item_rows: hashed ids of the V items.
-        feature_rows: hashed user ids and categorical features, each value once per batch.
+        item_rows: rows of the V items.
+        feature_rows: rows of user ids and categorical features, each value once per batch.
         request_values: (U, F_r) place of each request-scope value among its feature's values, the user id first.
         candidate_values: (N, F_c) the same for candidate scope.
         request_dense: (U, M_r) raw values.
         candidate_dense: (N, M_c) raw values.
         labels: (N, tasks) float32.
+        fresh: rows of managed tables that belong to another id from this batch on.
     """
 
     history: History
@@ -99,6 +103,7 @@ class RequestBatch(Batch):
     request_dense: Tensor
     candidate_dense: Tensor
     labels: Tensor
+    fresh: FreshRows
 
 
 class SegmentCollator:
@@ -106,7 +111,7 @@ class SegmentCollator:
 
     Args:
         items: the catalogue and its popularity.
-        item_hasher: hashes item ids.
+        ids: finds the rows of items.
         schema: the dataset's actions.
         negatives: see `PretrainConfig`.
     """
@@ -114,11 +119,11 @@ class SegmentCollator:
     def __init__(
         self,
         items: ItemAttributes,
-        item_hasher: IdHasher,
+        ids: Ids,
         schema: InputSchema,
         negatives: Literal["in_batch", "sampled", "catalogue"],
     ) -> None:
-        self._items, self._item_hasher, self._positive_codes = items, item_hasher, schema.positive_codes()
+        self._items, self._ids, self._positive_codes = items, ids, schema.positive_codes()
         self._negatives = negatives
 
     def __call__(self, arrays: SegmentArrays) -> SegmentBatch:
@@ -126,6 +131,8 @@ class SegmentCollator:
         drawn = self._items.item_id if self._negatives == "catalogue" else arrays.drawn
         num_events = len(arrays.history.item_id)
         item_ids, index = np.unique(np.concatenate([arrays.history.item_id, drawn]), return_inverse=True)
+        # Before rows are found: it may be this batch that earns one.
+        fresh = self._ids.observe({"item": arrays.history.item_id})
         share = self._items.log_share(item_ids)
         if self._negatives == "sampled":
             share = np.full(len(item_ids), -np.log(len(self._items.item_id)), dtype=np.float32)
@@ -138,7 +145,8 @@ class SegmentCollator:
             item_index=torch.from_numpy(index[:num_events]),
             drawn=torch.from_numpy(np.bincount(index[num_events:], minlength=len(item_ids))),
             log_share=torch.from_numpy(share),
-            item_rows=_item_rows(self._item_hasher, item_ids),
+            item_rows=_rows_of_items(self._ids.item_rows, item_ids),
+            fresh=fresh,
         )
 
 
@@ -146,13 +154,13 @@ class RequestCollator:
     """Turns request arrays into a batch.
 
     Args:
-        item_hasher: hashes item ids.
-        feature_hasher: hashes user ids and categorical features.
+        ids: finds the rows of items, users and categorical features.
         schema: the dataset's features and actions.
+        training: whether the maps of managed ids learn from the batches.
     """
 
-    def __init__(self, item_hasher: IdHasher, feature_hasher: IdHasher, schema: InputSchema) -> None:
-        self._item_hasher, self._feature_hasher = item_hasher, feature_hasher
+    def __init__(self, ids: Ids, schema: InputSchema, training: bool) -> None:
+        self._ids, self._training = ids, training
         self._positive_codes = schema.positive_codes()
         self._request = schema.of("categorical", "request")
         self._candidate = schema.of("categorical", "candidate")
@@ -164,6 +172,7 @@ class RequestCollator:
             np.concatenate([arrays.history.item_id, arrays.embedded_item_id]), return_inverse=True
         )
         values, places = self._unique_values(arrays)
+        fresh = self._observe(arrays) if self._training else NONE_FRESH
         return RequestBatch(
             history=history_tensors(arrays.history),
             reads=Reads(
@@ -181,8 +190,8 @@ class RequestCollator:
             item_ids=torch.from_numpy(item_ids),
             event_item=torch.from_numpy(index[:num_events]),
             candidate_item=torch.from_numpy(index[num_events:]),
-            item_rows=_item_rows(self._item_hasher, item_ids),
-            feature_rows=self._feature_hasher(values),
+            item_rows=_rows_of_items(self._ids.item_rows, item_ids),
+            feature_rows=self._ids.feature_rows(values),
             request_values=_stack([places["user_id"], *(places[f.name] for f in self._request)]),
             candidate_values=_stack([places[f.name] for f in self._candidate] or [arrays.item_id])[
                 :, : len(self._candidate)
@@ -190,7 +199,14 @@ class RequestCollator:
             request_dense=torch.from_numpy(arrays.request_dense),
             candidate_dense=torch.from_numpy(arrays.candidate_dense),
             labels=torch.from_numpy(arrays.labels),
+            fresh=fresh,
         )
+
+    def _observe(self, arrays: RequestArrays) -> FreshRows:
+        """Shows the batch's own ids to the maps, before rows are found: it may be this batch that earns one."""
+        # The candidates as they are: random ids in their place are nobody's sightings.
+        items = np.concatenate([arrays.history.item_id, arrays.item_id])
+        return self._ids.observe({"item": items, "user_id": arrays.user_id})
 
     def _unique_values(self, arrays: RequestArrays) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, IntArray]]:
         """Each feature's values once, as one jagged sample, and where each row finds its own."""
@@ -214,10 +230,10 @@ def _user_index(user_id: IntArray) -> Tensor:
     return torch.from_numpy(np.unique(user_id, return_inverse=True)[1])
 
 
-def _item_rows(hasher: IdHasher, item_ids: IntArray) -> KeyedJaggedTensor:
+def _rows_of_items(finder: RowFinder, item_ids: IntArray) -> KeyedJaggedTensor:
     # One jagged sample, as for the features: TorchRec takes no batch of zero samples, which is what a rank would have
     # when its streams end before another rank's.
-    return hasher({"item": (torch.from_numpy(item_ids), torch.tensor([len(item_ids)]))})
+    return finder({"item": (torch.from_numpy(item_ids), torch.tensor([len(item_ids)]))})
 
 
 def _to(value: Any, device: torch.device, non_blocking: bool) -> Any:

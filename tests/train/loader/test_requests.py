@@ -7,9 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinfm.embeddings.collections import IdHasher
 from pinfm.embeddings.hashing import hash_rows, hash_seeds
-from pinfm.embeddings.specs import IdTable
+from pinfm.embeddings.specs import IdTable, ManagedIdsConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.loader.batches import RequestCollator
 from pinfm.train.loader.items import ItemAttributes
@@ -22,6 +21,7 @@ from pinfm.train.loader.requests import (
     opens_history,
 )
 from pinfm.train.loader.streams import Draw
+from pinfm.train.managed import Ids
 
 ITEM = IdTable(name="item", num_hashes=2, rows=50, dim=4)
 FEATURES = [IdTable(name=name, num_hashes=2, rows=40, dim=4) for name in ("user_id", "hour", "topic")]
@@ -183,7 +183,7 @@ def test_ids_are_randomised_only_where_asked(data, items):
 @pytest.mark.parametrize("randomization", [0.0, 0.5])
 def test_a_batch_gives_back_the_raw_ids(data, items, randomization):
     schema = data.info.schema
-    collate = RequestCollator(IdHasher([ITEM]), IdHasher(FEATURES), schema)
+    collate = RequestCollator(Ids(ITEM, FEATURES, ManagedIdsConfig()), schema, training=True)
     for arrays in read_all(data, items, randomization=randomization):
         batch = collate(arrays)
         ids = batch.item_ids

@@ -1,0 +1,149 @@
+"""Training with managed ids: fresh rows are fresh, the map travels with the model, and serving finds the same rows."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import runs
+import torch
+
+from pinfm.embeddings.init import uniform_rows
+from pinfm.embeddings.lookup import init_range
+from pinfm.embeddings.specs import ManagedIdsConfig
+from pinfm.inference import load
+from pinfm.inference.export import ExportOptions, export
+from pinfm.model.run_folder import RunFolder
+from pinfm.model.tower import SequenceTower
+from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.evaluation.evaluate import evaluate
+from pinfm.train.managed import NONE_FRESH, Ids, RowReset
+from pinfm.train.phases import Place, finetune, pretrain, request_feed
+
+CPU = torch.device("cpu")
+# Fewer rows than items and users, so that rows change hands.
+CONFIG = replace(
+    runs.CONFIG,
+    item_table=replace(runs.CONFIG.item_table, ids="managed", rows=60),
+    feature_tables=replace(runs.CONFIG.feature_tables, user_ids="managed", max_rows=30),
+    managed_ids=ManagedIdsConfig(min_count=2, update_steps=2, eviction="lru"),
+)
+
+
+@pytest.fixture(scope="module")
+def managed_pretrained(root, dataset):
+    pretrain(CONFIG, Place(data=dataset, out=root / "managed_pretrained"))
+    return root / "managed_pretrained"
+
+
+@pytest.fixture(scope="module")
+def managed_finetuned(root, dataset, managed_pretrained):
+    out = root / "managed_finetuned"
+    finetune(CONFIG, Place(data=dataset, out=out, pretrained=managed_pretrained))
+    return out
+
+
+def test_the_log_tells_of_the_maps(managed_finetuned):
+    lines = [json.loads(line) for line in (managed_finetuned / "metrics.jsonl").read_text().splitlines()]
+    for name in ("item", "user_id"):
+        last = {key.split("/")[2]: value for key, value in lines[-1].items() if key.startswith(f"ids/{name}/")}
+        assert 0.5 < last["occupancy"] <= 1
+        assert 0 < np.mean([line[f"ids/{name}/hit_rate"] for line in lines]) < 1
+        assert last["admitted"] > last["evicted"] > 0
+        assert last["waiting"] > 0
+
+
+def shards_of(model):
+    """Every weight and Adagrad sum of the item tables and of the users' tables."""
+    state = {name: value for name, value in model.state_dict().items() if ".item_" in name or ".user_id_" in name}
+    sums = {
+        f"{name} {part}": v for name, p in model.fused_optimizer.state_dict()["state"].items() for part, v in p.items()
+    }
+    return {name: value.local_shards()[0].tensor for name, value in {**state, **sums}.items()}
+
+
+def test_a_row_that_changes_hands_starts_afresh(group, dataset):
+    data = PreparedDataset.open(dataset)
+    tables = finetune_tables(CONFIG, data.info.schema, data.info.counts.users)
+    ids = Ids(tables.item, tables.features, CONFIG.managed_ids)
+    rates = CONFIG.finetune.optimizer
+    model = shard(build_finetune(CONFIG, data.info.schema, tables, CPU), CONFIG, rates, {}, CPU)
+    build_optimizer(model, rates)
+    for batch in request_feed(CONFIG, data, ids, "train", training=True).batches(0, 4):
+        model(batch)[0].backward()
+    before = {name: value.clone() for name, value in shards_of(model).items()}
+    key = "item_tables.embeddings.item_1.weight"
+    sums = before[f"{key} item_1.momentum1"].flatten()
+    trained = sums.nonzero().flatten()
+    assert len(trained) > 4
+    rows, others = trained[:3], torch.arange(len(sums))[~torch.isin(torch.arange(len(sums)), trained[:3])]
+
+    RowReset(model, ids, CONFIG.seed)(NONE_FRESH._replace(item=rows))
+
+    after = shards_of(model)
+    new = uniform_rows(key, CONFIG.seed, rows, (0, tables.item.dim), init_range(tables.item))
+    assert torch.equal(after[key][rows], new)
+    assert not torch.equal(before[key][rows], new)
+    assert after[f"{key} item_1.momentum1"].flatten()[rows].count_nonzero() == 0
+    assert torch.equal(after[key][others], before[key][others])
+    assert torch.equal(after[f"{key} item_1.momentum1"].flatten()[others], sums[others])
+    for name, value in after.items():
+        if "item_" not in name:
+            assert torch.equal(value, before[name])
+
+
+def test_rows_are_found_where_they_were_trained(managed_finetuned, dataset):
+    run = RunFolder.open(managed_finetuned)
+    ids, rows = run.id_map(run.item_table)
+    assert (ids[1:] > ids[:-1]).all()
+    assert len(rows.unique()) == len(rows) <= 59
+    tower = SequenceTower.from_run(managed_finetuned)
+    weights = runs.checkpoint(managed_finetuned)["model"]
+    tables = [weights[f"item_tables.embeddings.item_{k}.weight"] for k in range(2)]
+    with torch.no_grad():
+        found = tower.item_embedding(torch.cat([ids, torch.tensor([-5])]))
+    # An id that has no row shares the last one.
+    expected = torch.cat([table[torch.cat([rows, torch.tensor([59])])] for table in tables], dim=1)
+    assert torch.equal(found, expected)
+
+
+def test_finetuning_starts_from_the_pretrained_map(managed_pretrained, dataset, tmp_path):
+    frozen = replace(CONFIG, managed_ids=replace(CONFIG.managed_ids, update_steps=10_000))
+    finetune(frozen, Place(data=dataset, out=tmp_path / "run", pretrained=managed_pretrained))
+    ours, theirs = (RunFolder.open(path) for path in (tmp_path / "run", managed_pretrained))
+    assert torch.equal(ours.id_map(ours.item_table), theirs.id_map(theirs.item_table))
+
+
+@pytest.mark.parametrize("layout", ["whole", "apart"])
+def test_the_exported_model_finds_the_same_rows(managed_finetuned, tmp_path, layout):
+    parity = export(managed_finetuned, tmp_path / "model", ExportOptions(layout=layout))
+    assert parity["max_abs_diff"] < 1e-5
+    requests = pd.read_parquet(managed_finetuned / "requests.parquet")
+    requests["candidate_item_id"] = requests["candidate_item_id"].map(lambda ids: np.full_like(ids, 10**15))
+    assert np.isfinite(load(tmp_path / "model").score(requests)["click"]).all()
+
+
+def test_a_run_is_evaluated_with_its_map(managed_finetuned, managed_pretrained, dataset):
+    assert "metrics" in evaluate(managed_finetuned, CONFIG, dataset, "test")
+    assert "retrieval" in evaluate(managed_pretrained, CONFIG, dataset, "test")
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(managed_finetuned, managed_pretrained, dataset, tmp_path):
+    run = runs.interrupted(managed_finetuned, tmp_path / "run", 8)
+    finetune(CONFIG, Place(data=dataset, out=run, pretrained=managed_pretrained, resume=True))
+    pd.testing.assert_frame_equal(runs.losses(run), runs.losses(managed_finetuned), rtol=1e-6, atol=1e-6)
+    ours, theirs = (RunFolder.open(path) for path in (run, managed_finetuned))
+    for table in (ours.item_table, ours.feature_tables[0]):
+        assert torch.equal(ours.id_map(table), theirs.id_map(table))
+
+
+def test_random_ids_in_place_of_candidates_are_nobodys_sightings(managed_finetuned, dataset):
+    assert CONFIG.cold_start.candidate_id_randomization > 0
+    items = set(PreparedDataset.open(dataset).items()["item_id"].to_pylist())
+    state = runs.checkpoint(managed_finetuned)["ids"]["item"]
+    waiting, _ = state["waiting"]
+    assert set(waiting.tolist()) <= items
+    run = RunFolder.open(managed_finetuned)
+    assert set(run.id_map(run.item_table)[0].tolist()) <= items
