@@ -66,6 +66,8 @@ class ItemTableConfig:
 
     def __post_init__(self) -> None:
         require_at_least("item_table", 1, num_hashes=self.num_hashes, rows=self.rows, dim=self.dim)
+        if self.ids == "managed" and self.rows < 2:
+            raise UserError("item_table.rows must be at least 2 for managed ids: those without a row share the last.")
         if self.sharding == "column_wise" and self.optimizer == "rowwise_adagrad":
             raise UserError(
                 "item_table.sharding column_wise would give each part of a row an Adagrad sum of its own; "

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.specs import IdTable
 from pinfm.model.run_folder import MANIFEST, RunFolder
 from pinfm.model.schema import InputSchema
 from pinfm.train import checkpoint
@@ -121,6 +122,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             pretrained = RunFolder.open(place.pretrained)
             _require_same_codes(pretrained, schema)
             _require_same_heads(pretrained, config)
+            _require_same_table(pretrained, tables.item)
             checkpoint.load_pretrained(model, ids, pretrained)
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)
@@ -260,6 +262,16 @@ def _require_same_heads(pretrained: RunFolder, config: RunConfig) -> None:
     theirs, ours = pretrained.model.tower.num_heads, config.tower.num_heads
     if theirs != ours:
         raise UserError(f"{pretrained.path} was pretrained with tower.num_heads {theirs}, not {ours}; use the same.")
+
+
+def _require_same_table(pretrained: RunFolder, table: IdTable) -> None:
+    """Its rows would mean other items under another hash, another map or another size."""
+    for name in ("num_hashes", "rows", "dim", "seed", "ids"):
+        theirs, ours = getattr(pretrained.item_table, name), getattr(table, name)
+        if theirs != ours:
+            raise UserError(
+                f"{pretrained.path} was pretrained with item_table.{name} {theirs}, not {ours}; use the same."
+            )
 
 
 def _require_same_codes(pretrained: RunFolder, schema: InputSchema) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.managed import ManagedIds
 from pinfm.embeddings.rows import NO_ID
-from pinfm.embeddings.specs import ManagedIdsConfig
+from pinfm.embeddings.specs import ItemTableConfig, ManagedIdsConfig
 
 EVICTIONS = ("lfu", "lru", "distance_lfu", "time_to_live")
 
@@ -141,3 +141,5 @@ def test_no_two_ids_share_a_row_and_changes_are_told(steps, eviction, num_rows):
 def test_settings_below_one_are_refused():
     with pytest.raises(UserError, match=r"managed_ids\.min_count"):
         ManagedIdsConfig(min_count=0)
+    with pytest.raises(UserError, match=r"item_table\.rows must be at least 2 for managed ids"):
+        ItemTableConfig(rows=1, ids="managed")

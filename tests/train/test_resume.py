@@ -82,8 +82,6 @@ def test_a_run_folder_is_not_overwritten(pretrained, dataset):
     [
         {"tower": replace(runs.CONFIG.tower, dim=32)},
         {"tower": TowerConfig(num_layers=2, dim=16, num_heads=2, out_dim=8, dropout=0.0)},
-        {"item_table": replace(runs.CONFIG.item_table, rows=300)},
-        {"item_table": replace(runs.CONFIG.item_table, num_hashes=3)},
     ],
 )
 def test_a_pretrained_tower_of_another_shape_is_refused(pretrained, dataset, tmp_path, changed):
@@ -92,6 +90,24 @@ def test_a_pretrained_tower_of_another_shape_is_refused(pretrained, dataset, tmp
         finetune(replace(runs.CONFIG, **changed), place)
     assert "\n" not in str(told.value)
     assert not place.out.exists()
+
+
+@pytest.mark.parametrize(("field", "value"), [("rows", 300), ("num_hashes", 3), ("ids", "managed")])
+def test_another_item_table_than_the_pretrained_one_is_refused(pretrained, dataset, tmp_path, field, value):
+    other = replace(runs.CONFIG, item_table=replace(runs.CONFIG.item_table, **{field: value}))
+    was = getattr(runs.CONFIG.item_table, field)
+    with pytest.raises(UserError, match=rf"was pretrained with item_table\.{field} {was}, not {value}; use the same"):
+        finetune(other, Place(data=dataset, out=tmp_path / "run", pretrained=pretrained))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_under_another_hash_is_refused(pretrained, dataset, tmp_path):
+    run = shutil.copytree(pretrained, tmp_path / "pretrained")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["tables"]["item"]["seed"] = 7
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"was pretrained with item_table\.seed 7, not 0; use the same"):
+        finetune(runs.CONFIG, Place(data=dataset, out=tmp_path / "run", pretrained=run))
 
 
 @pytest.mark.parametrize("name", ["actions", "surfaces"])
