@@ -6,8 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def measured(name):
-    return json.loads((ROOT / "docs" / "performance" / f"{name}.json").read_text())
+def measured(name, page="performance"):
+    return json.loads((ROOT / "docs" / page / f"{name}.json").read_text())
 
 
 def dcat_ratio(mode, users, candidates):
@@ -19,12 +19,14 @@ def dcat_ratio(mode, users, candidates):
 
 
 def test_the_readme_tells_what_was_measured():
+    (lookups,) = [row for row in measured("embedding_20b", "scale")["lookups"] if row["ids"] == "Zipf"]
     (exported,) = [row for row in measured("serving")["latency"] if row["file"] == "exported, fp32"]
     told = [
         f"{dcat_ratio('inference', 1, 1000):.0f} x",
         f"{dcat_ratio('inference', 8, 100):.0f} x",
         f"{dcat_ratio('training', 64, 16):.0f} x",
         f"{exported['p50_ms']:.0f} ms",
+        f"{lookups['p50, ms']:.1f} ms",
         f"{measured('loader')['speed'][0]['ratio']:.1f} x",
     ]
     section = (ROOT / "README.md").read_text().split("## Speed\n")[1].split("##")[0]
