@@ -74,21 +74,19 @@ def prepared(data: Path | None, out: Path) -> Path:
 
 
 def as_tables(results: Results) -> str:
-    """One table a task: each metric over all items and by item age, mean and standard deviation over the seeds."""
+    """One table a task: HIT@3 over all items and by item age, and AUC; mean and standard deviation over the seeds."""
     told = {row.name: row.told for row in ROWS}
     first = next(iter(next(iter(results.values())).values()))
     parts = []
     for task, metrics in first.items():
-        slices = [None, *metrics["by_age"]]
-        heading = [f"{task}: recipe"] + [f"{metric}, {age or 'all items'}" for age in slices for metric in METRICS]
+        ages = list(metrics["by_age"])
         lines = []
         for name, seeds in results.items():
-            values = [
-                [(run[task] if age is None else run[task]["by_age"][age])[metric] for run in seeds.values()]
-                for age in slices
-                for metric in METRICS
-            ]
-            lines.append([told[name], *("" if None in column else mean_and_spread(column) for column in values)])
+            runs = [run[task] for run in seeds.values()]
+            by_age = [[run["by_age"][age]["hit3"] for run in runs] for age in ages]
+            columns = [[run["hit3"] for run in runs], *by_age, [run["auc"] for run in runs]]
+            lines.append([told[name], *("" if None in column else mean_and_spread(column) for column in columns)])
+        heading = [f"{task}: recipe", "HIT@3, all items", *(f"HIT@3, {age}" for age in ages), "AUC"]
         parts.append(f"**{task}**\n\n" + table(heading, lines))
     return "\n\n".join(parts)
 

@@ -55,7 +55,7 @@ def test_cold_start_tells_items_apart_by_age(runs, tmp_path):
     assert list(by_age) == ["<7d", "7-28d", "<28d", ">=28d", "unseen"]
     assert len({by_age[age]["auc"] for age in ("<7d", "7-28d", ">=28d")}) > 1
     header = cold_start.as_tables(results).splitlines()[2]
-    assert header.startswith("| click: recipe | hit3, all items | hit3_hard, all items | auc, all items | hit3, <7d |")
+    assert header.startswith("| click: recipe | HIT@3, all items | HIT@3, <7d |")
 
 
 def test_every_row_has_flags_that_the_verbs_take():
