@@ -1,6 +1,6 @@
 r"""The paper's whole item table, 20.48 billion parameters in int4, built on disk and served by one ordinary machine.
 
-    uv run --extra cpu python -m benchmarks.embedding_20b --out runs/embedding_20b --report embedding_20b.json
+    uv run --extra cpu python -m benchmarks.embedding_20b --out runs/embedding_20b --write
 
 A model folder with 8 tables of 80M rows of 32 columns is written block by block (12.8 GB of random rows, packed as
 `pinfm export` packs them), once. A new process loads it with its checksums verified, answers a whole request, and then
@@ -32,9 +32,10 @@ from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, sha256, write_
 from pinfm.inference.export import save_module
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.requests import input_columns
-from pinfm.inference.tables import FEATURE_TABLES, ITEM_TABLES, TableFile
+from pinfm.inference.tables import TableFile
 from pinfm.inference.write_tables import BLOCK_ROWS, write_table
 from pinfm.model.ranking.joint import build_model
+from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 
 PAGE = Path("docs/scale.md")
 EVENTS, CANDIDATES = 256, 1000
@@ -42,7 +43,7 @@ FEATURE_ROWS = 1_000_000
 
 
 def main() -> None:
-    """Builds what is missing, serves, prints three tables and writes the report."""
+    """Builds what is missing, serves, prints two tables and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/embedding_20b"), help="where the model folder is built")
     parser.add_argument("--rows", type=int, default=80_000_000, help="of each of the 8 item tables")

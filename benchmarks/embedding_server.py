@@ -43,7 +43,8 @@ def main() -> None:
 
 def zipf_ids(draws: np.random.Generator) -> Tensor:
     """Ids of a history and of candidates; an item's id says nothing of its rank, for the hash mixes it."""
-    return torch.from_numpy(draws.zipf(ZIPF_EXPONENT, IDS) % NUM_ITEMS)
+    ranks = draws.zipf(ZIPF_EXPONENT, 3 * IDS)  # of which some three in ten are beyond the catalogue
+    return torch.from_numpy(ranks[ranks <= NUM_ITEMS][:IDS])
 
 
 def even_ids(draws: np.random.Generator) -> Tensor:

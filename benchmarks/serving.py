@@ -30,9 +30,9 @@ from pinfm.embeddings.served import ServedTable
 from pinfm.embeddings.specs import IdTable
 from pinfm.inference.export import DENSE_DTYPES, save_module
 from pinfm.inference.module import ScoringModule
-from pinfm.inference.tables import FEATURE_TABLES, ITEM_TABLES
 from pinfm.model.config import ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.ranking.joint import build_model
+from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.model.schema import Feature, InputSchema
 
 CONFIG = ModelConfig(

@@ -47,7 +47,7 @@ class ManagedIds:
             zch_size=num_rows,
             device=torch.device("cpu"),
             eviction_policy=eviction_policy(config),
-            eviction_interval=1,  # this class calls it once an update
+            eviction_interval=1,  # not read: this class says when
         )
         if "last_access_iter" in self._map._mch_metadata:
             self._map._mch_metadata["last_access_iter"].fill_(NEVER)
@@ -123,7 +123,6 @@ class ManagedIds:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from a state of `state_dict`."""
         self._map.load_state_dict(state["map"])
-        self._map._current_iter = -1  # TorchRec reads it from the state at the next update
         self._seen = [torch.from_numpy(ids) for ids in state["seen"]]
         self._waiting = _Counted(*(torch.from_numpy(part) for part in state["waiting"]))
         self._steps, self.admitted, self.evicted = state["counts"]
@@ -131,9 +130,10 @@ class ManagedIds:
     def _update(self, seen: "_Counted") -> Tensor:
         has_row = self.rows(seen.ids) != self.num_rows - 1
         waiting = self._waiting.plus(seen.where(~has_row))
-        enough = waiting.counts >= self.config.min_count
+        # Who is not seen now does not compete now, however often it was seen.
+        earned = (waiting.counts >= self.config.min_count) & torch.isin(waiting.ids, seen.ids)
         before = self.num_ids()
-        fresh_R = self._show(torch.cat([seen.where(has_row).each(), waiting.where(enough).each()]))
+        fresh_R = self._show(seen.where(has_row).plus(waiting.where(earned)))
         self.admitted += len(fresh_R)
         self.evicted += len(fresh_R) - (self.num_ids() - before)
         still_waiting = self.rows(waiting.ids) == self.num_rows - 1
@@ -141,13 +141,18 @@ class ManagedIds:
         self._waiting = waiting.where(still_waiting).most(self.num_rows)
         return fresh_R
 
-    def _show(self, ids_N: Tensor) -> Tensor:
-        """Lets TorchRec's module admit and evict; the rows that changed hands."""
-        # It sizes its buffer by the first batch that it sees, and would cut off longer ones.
-        self._map._input_history_buffer_size = -1
-        self._map.profile({"ids": JaggedTensor(values=ids_N, lengths=torch.tensor([len(ids_N)]))})
-        fresh: Tensor | None = self._map.evict()
-        return torch.empty(0, dtype=torch.int64) if fresh is None else fresh
+    def _show(self, counted: "_Counted") -> Tensor:
+        """Lets TorchRec's module admit and evict; the rows that changed hands.
+
+        This is the second half of its `profile`. The first half counts ids in a buffer that holds each as often as it
+        was seen, and is as long as the first batch made it.
+        """
+        self._map._current_iter_tensor += 1
+        self._map._current_iter = int(self._map._current_iter_tensor)
+        now = torch.full_like(counted.counts, self._map._current_iter)
+        self._map._update_and_evict(counted.ids, counted.counts, {"last_access_iter": now})
+        fresh_R: Tensor = self._map.evict()
+        return fresh_R
 
 
 class _Counted:
@@ -174,10 +179,6 @@ class _Counted:
         kept = torch.argsort(self.counts, descending=True, stable=True)[:number].sort().values
         return _Counted(self.ids[kept], self.counts[kept])
 
-    def each(self) -> Tensor:
-        """Every id as often as it was seen."""
-        return self.ids.repeat_interleave(self.counts)
-
 
 class TimeToLive(LRU_EvictionPolicy):  # type: ignore[misc]  # torchrec carries no types
     """Takes rows from ids that were not seen for so many updates, longest first, and from no others.
@@ -195,7 +196,7 @@ class TimeToLive(LRU_EvictionPolicy):  # type: ignore[misc]  # torchrec carries 
     ) -> tuple[Tensor, Tensor]:
         """The scores are -(updates since last seen + 1), of the rows' ids and then of the new ids."""
         held, new = eviction_scores[:pivot], eviction_scores[pivot:]
-        alive = held >= -(self._updates + 1)
+        alive = held > -(self._updates + 1)
         scores = torch.cat([torch.where(alive, torch.ones_like(held), held), new])
         chosen: tuple[Tensor, Tensor] = super()._compute_selected_eviction_and_replacement_indices(pivot, scores)
         return chosen

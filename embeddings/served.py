@@ -148,7 +148,7 @@ class ServedTable(nn.Module):
             name: of the sub-table, or `map_name`; a name of another table changes nothing.
             rows: (R, columns) from `in_precision`; for `map_name` int64 (2, M), ids that have a row and their rows.
         """
-        if name == self.map_name:
+        if name == self.map_name and rows.size(1):  # a file can't hold the second half of nothing
             self.find.place(rows[0], rows[1])
         for k, sub_table in enumerate(self.sub_tables):
             if name == self.names[k]:

@@ -1,4 +1,4 @@
-"""What tables a model has: one `IdTable` per id space, each a group of hashed sub-tables of equal shape."""
+"""What tables a model has: one `IdTable` per id space, each a group of sub-tables of equal shape."""
 
 from dataclasses import dataclass, replace
 from typing import Literal

@@ -84,7 +84,7 @@ def load(path: str | Path) -> Scorer:
     signature = json.loads((folder / SIGNATURE).read_text())
     columns = [Column.from_json(column) for column in signature["inputs"]]
     module = torch.jit.load(folder / MODULE)
-    place_tables(module, folder, [TableFile(**table) for table in manifest["tables"]])
+    place_tables(module, folder, [TableFile(**table) for table in manifest.get("tables", [])])
     return Scorer(module, columns, signature["tasks"], signature["max_history"])
 
 

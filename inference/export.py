@@ -19,10 +19,10 @@ from pinfm.embeddings.specs import ServedPrecision
 from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, Scorer, load, sha256, write_json
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.requests import input_columns
-from pinfm.inference.tables import FEATURE_TABLES, ITEM_TABLES, TABLES, place_tables
+from pinfm.inference.tables import TABLES, place_tables
 from pinfm.inference.write_tables import write_tables
 from pinfm.model.ranking.joint import build_model
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
 
 REQUESTS = "requests.parquet"
 DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -3,6 +3,7 @@
 A file is a table's rows one after the other, without a head; the manifest says their shape and type.
 """
 
+import warnings
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pinfm.embeddings.errors import UserError
 
 TABLES = "tables"
-ITEM_TABLES, FEATURE_TABLES = "item_tables", "feature_tables"  # the training module's names for its collections
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8, "int64": torch.int64}
 
 
@@ -92,10 +93,12 @@ def _mapped(folder: Path, file: TableFile) -> Tensor:
         )
     if not size:
         return torch.empty(file.rows, file.columns, dtype=DTYPES[file.dtype])  # no memory to map
-    values = torch.from_file(str(path), shared=False, size=file.rows * file.columns, dtype=DTYPES[file.dtype])
-    return values.view(file.rows, file.columns)
+    values = np.memmap(path, dtype=file.dtype, mode="r", shape=(file.rows, file.columns))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
+        return torch.from_numpy(values)
 
 
 def bytes_of(table: Tensor) -> memoryview:
     """The memory of a contiguous tensor."""
-    return table.numpy().data.cast("B")
+    return table.numpy().data.cast("B") if table.numel() else memoryview(b"")

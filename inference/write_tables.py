@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from pinfm.embeddings.quantize import in_precision
 from pinfm.embeddings.specs import ServedPrecision
-from pinfm.inference.tables import FEATURE_TABLES, ITEM_TABLES, TABLES, TableFile, bytes_of
-from pinfm.model.run_folder import RunFolder
+from pinfm.inference.tables import TABLES, TableFile, bytes_of
+from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
 from pinfm.model.stored_table import StoredTable
 
 # Rows read, packed and written at a time, which bounds the memory of an export.

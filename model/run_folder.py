@@ -23,6 +23,9 @@ from pinfm.embeddings.specs import IdTable
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.schema import InputSchema, schema_from_json
 
+# What a training module calls its collections of tables, and so what their tensors' names begin with.
+ITEM_TABLES, FEATURE_TABLES = "item_tables", "feature_tables"
+
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
 
@@ -141,7 +144,7 @@ def readable(checkpoint: Path) -> Iterator[Path]:
     """Turns what torch raises for a torn or foreign checkpoint, which is no Exception, into a UserError."""
     try:
         yield checkpoint
-    except (dcp.CheckpointException, OSError, ValueError, RuntimeError) as error:
+    except (dcp.CheckpointException, Exception) as error:  # a torn pickle may raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
             f"{checkpoint} can't be read ({lines[-1]}); remove it to fall back on an earlier one, or train again."

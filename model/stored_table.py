@@ -1,6 +1,5 @@
 """A table read out of a checkpoint in blocks of rows: whatever its size, and whatever shards it was written in."""
 
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.utils import _create_file_view
 
 from pinfm.embeddings.errors import UserError
+from pinfm.model.run_folder import readable
 
 
 class StoredTable:
@@ -29,12 +29,8 @@ class StoredTable:
     """
 
     def __init__(self, checkpoint: Path, name: str) -> None:
-        try:
+        with readable(checkpoint):
             metadata = dcp.FileSystemReader(checkpoint).read_metadata()
-        except (OSError, pickle.UnpicklingError, EOFError) as error:
-            raise UserError(
-                f"{checkpoint} can't be read ({error}); take another checkpoint, or train again."
-            ) from error
         tensor = metadata.state_dict_metadata.get(name)
         if not isinstance(tensor, TensorStorageMetadata) or len(tensor.size) != 2:
             raise UserError(f"{checkpoint} has no table {name}; export the run with the version that trained it.")
@@ -83,12 +79,9 @@ class _Shard:
         self._file, self._dtype = file, dtype
         self.first_row, self.first_column = offsets
         self.rows, self.columns = sizes
-        try:
-            # Under this mode torch reads no values and says where they stand.
-            with file.open("rb") as stream, FakeTensorMode():
-                saved = torch.load(_create_file_view(stream, *place))  # type: ignore[arg-type]  # a view is a stream
-        except (OSError, RuntimeError, EOFError) as error:
-            raise UserError(f"{file} can't be read ({error}); take another checkpoint, or train again.") from error
+        # Under this mode torch reads no values and says where they stand.
+        with readable(file), file.open("rb") as stream, FakeTensorMode():
+            saved = torch.load(_create_file_view(stream, *place))  # type: ignore[arg-type]  # a view is a stream
         start = saved.untyped_storage()._checkpoint_offset
         self._first_value = place[0] + start + saved.storage_offset() * dtype.itemsize
 

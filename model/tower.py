@@ -10,7 +10,7 @@ from pinfm.embeddings.lookup import MultiHashEmbedding
 from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.inputs import Candidates, History
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.run_folder import ITEM_TABLES, RunFolder
 
 
 class EncodedHistory(NamedTuple):
@@ -104,7 +104,7 @@ class SequenceTower(nn.Module):
         item_embedding = MultiHashEmbedding(run.item_table)
         encoder = build_encoder(run.model, run.schema, run.item_table.num_hashes * run.item_table.dim)
         rows = item_embedding.embeddings
-        rows.load_state_dict(run.weights(rows, "item_tables.embeddings.", checkpoint))
+        rows.load_state_dict(run.weights(rows, f"{ITEM_TABLES}.embeddings.", checkpoint))
         if run.item_table.ids == "managed":
             item_embedding.find.place(*run.id_map(run.item_table, checkpoint))
         encoder.load_state_dict(run.weights(encoder, "objective.model.encoder.", checkpoint))

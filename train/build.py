@@ -23,6 +23,7 @@ from pinfm.embeddings.plan import TableUse, sharding_plan
 from pinfm.embeddings.specs import IdTable, TableOptimizer, feature_table, item_table, user_table
 from pinfm.model.encoder import FINETUNED_ONLY, SequenceEncoder, build_encoder
 from pinfm.model.ranking.joint import FusedRanker, build_model
+from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.model.schema import InputSchema
 from pinfm.train.config import OptimizerConfig, RunConfig
 from pinfm.train.loader.batches import RequestBatch, SegmentBatch
@@ -180,8 +181,8 @@ def fuse_optimizer(module: nn.Module, config: RunConfig, rates: OptimizerConfig)
     """
     kinds: dict[TableOptimizer, Any] = {"rowwise_adagrad": RowWiseAdagrad, "adagrad": torch.optim.Adagrad}
     fused = {
-        "item_tables": (kinds[config.item_table.optimizer], rates.table_lr * rates.pretrained_lr_scale),
-        "feature_tables": (RowWiseAdagrad, rates.table_lr),
+        ITEM_TABLES: (kinds[config.item_table.optimizer], rates.table_lr * rates.pretrained_lr_scale),
+        FEATURE_TABLES: (RowWiseAdagrad, rates.table_lr),
     }
     for name, tables in module.named_children():
         if name in fused:

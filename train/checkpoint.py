@@ -12,7 +12,7 @@ from torchrec.optim.keyed import CombinedOptimizer
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.encoder import FINETUNED_ONLY
-from pinfm.model.run_folder import CHECKPOINTS, RunFolder, readable
+from pinfm.model.run_folder import CHECKPOINTS, ITEM_TABLES, RunFolder, readable
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.managed import Ids
 
@@ -97,9 +97,11 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder) -
         UserError: the shapes differ.
     """
     state = model.state_dict()
-    wanted = {name: tensor for name, tensor in state.items() if name.startswith("item_tables.") or _is_pretrained(name)}
+    wanted = {
+        name: tensor for name, tensor in state.items() if name.startswith(f"{ITEM_TABLES}.") or _is_pretrained(name)
+    }
     fused = model.fused_optimizer.state_dict()
-    sums = {f"tables.{name}": part for name, part in fused["state"].items() if name.startswith("item_tables.")}
+    sums = {f"tables.{name}": part for name, part in fused["state"].items() if name.startswith(f"{ITEM_TABLES}.")}
     values: dict[str, Any] = {"model": wanted, "optimizer": {"state": sums}}
     if "item" in ids.managed:
         values["ids"] = {"item": ids.managed["item"].state_dict()}

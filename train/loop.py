@@ -1,4 +1,4 @@
-"""The training loop: TorchRec's pipeline over the rank's batches, with metrics, checkpoints and a progress bar."""
+"""The training loop over the rank's batches, with metrics, checkpoints and a progress bar."""
 
 import contextlib
 import json
@@ -78,7 +78,7 @@ def train(
             parts = pipeline.progress(batches)
             schedule.step()
             state.step += 1
-            log.add(state.step, {**parts, **state.ids.counters(device)})
+            log.add(state.step, parts, state.ids.counters())
             if state.step % config.checkpoint_steps == 0 or state.step == config.total_steps:
                 checkpoint.save(state, run)
     # The pipeline has put its own forward into the sharded tables; evaluation wants theirs back.
@@ -135,17 +135,23 @@ class MetricsLog:
             self._file.close()
             self._writer.close()
 
-    def add(self, step: int, values: dict[str, Tensor]) -> None:
-        """Adds a step's scalars; writes their means over steps and ranks every `log_steps`."""
+    def add(self, step: int, values: dict[str, Tensor], totals: dict[str, float]) -> None:
+        """Adds a step's scalars; every `log_steps` writes their means over steps and ranks, and the totals as they are.
+
+        Args:
+            step: that was done.
+            values: of the step; all but scalars are left out.
+            totals: what is so after the step, the same on every rank.
+        """
         for name, value in values.items():
             if value.dim() == 0:
                 self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
         self._count += 1
         self._bar.update(self._config.examples_per_step)
         if step % self._config.log_steps == 0 or step == self._config.total_steps:
-            self._write(step)
+            self._write(step, totals)
 
-    def _write(self, step: int) -> None:
+    def _write(self, step: int, totals: dict[str, float]) -> None:
         means = torch.stack([total.float() for total in self._sums.values()]) / self._count
         dist.all_reduce(means)
         means = means / dist.get_world_size()
@@ -153,6 +159,7 @@ class MetricsLog:
         self.last = dict(zip(self._sums, means.tolist(), strict=True))
         if not math.isfinite(self.last["loss"]):
             raise UserError(f"the loss is {self.last['loss']} at step {step}; lower optimizer.dense_lr or table_lr.")
+        self.last |= totals
         self.last["examples_per_s"] = self._count * self._config.examples_per_step / seconds
         if self._file is not None and self._writer is not None:
             line: dict[str, Any] = {"step": step, **{name: round(value, 6) for name, value in self.last.items()}}

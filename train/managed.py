@@ -16,6 +16,7 @@ from pinfm.embeddings.init import uniform_rows
 from pinfm.embeddings.lookup import init_range
 from pinfm.embeddings.managed import ManagedIds
 from pinfm.embeddings.specs import IdTable, ManagedIdsConfig
+from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.loader.ragged import IntArray
 
 
@@ -44,7 +45,7 @@ class Ids:
     """
 
     def __init__(self, item: IdTable, features: Sequence[IdTable], config: ManagedIdsConfig) -> None:
-        spaces = [("item_tables", item), *(("feature_tables", table) for table in features)]
+        spaces = [(ITEM_TABLES, item), *((FEATURE_TABLES, table) for table in features)]
         self.managed_tables = {table.name: (name, table) for name, table in spaces if table.ids == "managed"}
         self.managed = {name: ManagedIds(table.rows, config) for name, (_, table) in self.managed_tables.items()}
         self.item_rows = RowFinder([item], self.managed)
@@ -59,10 +60,10 @@ class Ids:
         seen = {name: managed.observe(gather_ids(torch.from_numpy(ids[name]))) for name, managed in self._of(ids)}
         return NONE_FRESH._replace(**seen)
 
-    def counters(self, device: torch.device) -> dict[str, Tensor]:
+    def counters(self) -> dict[str, float]:
         """For the log: what the maps tell of themselves, as `ids/{name}/{counter}`."""
         return {
-            f"ids/{name}/{counter}": torch.tensor(value, device=device)
+            f"ids/{name}/{counter}": value
             for name, managed in self.managed.items()
             for counter, value in managed.counters().items()
         }
@@ -98,7 +99,7 @@ class RowReset:
     Args:
         model: the sharded module.
         ids: whose rows.
-        seed: of the run; a row starts from the value that it had at the start of the run.
+        seed: of the run; a row starts from the value that it has in a new table.
     """
 
     def __init__(self, model: DistributedModelParallel, ids: Ids, seed: int) -> None:

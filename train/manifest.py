@@ -23,7 +23,11 @@ PACKAGES = ("pinfm", "torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "torch
 
 # What a resumed run may set anew: where it runs, how often it reports, and how far it goes.
 MAY_CHANGE = {
-    f"config.{name}" for name in ("device", "checkpoint_steps", "log_steps", "pretrain.epochs", "finetune.epochs")
+    f"config.{name}"
+    for name in (
+        *("device", "checkpoint_steps", "log_steps"),
+        *("pretrain.epochs", "finetune.epochs", "item_table.sharding"),
+    )
 }
 
 

@@ -12,6 +12,7 @@ from torchrec.distributed.planner.types import Shard, ShardingOption
 from pinfm.embeddings.collections import embedding_collection
 from pinfm.embeddings.hardware import GIB, Hardware
 from pinfm.embeddings.plan import OPTIMIZER_BYTES, optimizer_values, planned_tables
+from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, pretrain_tables, table_uses
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
@@ -38,9 +39,9 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
         UserError: the tables do not fit; says what would.
     """
     tables = tables_of(config, phase, data)
-    modules = nn.ModuleDict({"item_tables": embedding_collection([tables.item], META)})
+    modules = nn.ModuleDict({ITEM_TABLES: embedding_collection([tables.item], META)})
     if tables.features:
-        modules["feature_tables"] = embedding_collection(tables.features, META)
+        modules[FEATURE_TABLES] = embedding_collection(tables.features, META)
     fuse_optimizer(modules, config, config.pretrain.optimizer if phase == "pretrain" else config.finetune.optimizer)
     uses = table_uses(config, tables, phase, hardware.world_size)
     options = planned_tables(modules, [EmbeddingCollectionSharder()], hardware, uses)

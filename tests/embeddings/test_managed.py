@@ -77,7 +77,7 @@ def test_distance_weighs_frequency_and_time():
 
 
 def test_only_who_was_not_seen_for_its_time_makes_room():
-    ids = managed(eviction="time_to_live", time_to_live_updates=2)
+    ids = managed(eviction="time_to_live", time_to_live_updates=3)
     show(ids, [1, 2, 3, 4])
     row_of_1 = owners(ids)[1]
     assert show(ids, [2, 3, 4, 9], [2, 3, 4, 9], [2, 3, 4, 9]) == [[], [], [row_of_1]]
@@ -88,6 +88,14 @@ def test_more_ids_in_a_step_than_in_the_first_are_all_seen():
     ids = managed(num_rows=1001)
     show(ids, [1], list(range(1000)))
     assert ids.num_ids() == 1000
+
+
+@pytest.mark.parametrize("eviction", ["lru", "distance_lfu", "time_to_live"])
+def test_who_waits_unseen_takes_no_row(eviction):
+    ids = managed(num_rows=3, eviction=eviction, time_to_live_updates=1)
+    show(ids, [1, 2], [1, 2, 9], *[[1, 2]] * 20)
+    assert show(ids, [2]) == [[]]
+    assert set(owners(ids)) == {1, 2}
 
 
 def test_the_id_that_marks_free_rows_has_none():

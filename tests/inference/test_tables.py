@@ -13,6 +13,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
 from pinfm.inference.tables import TableFile, place_tables
 from pinfm.inference.write_tables import write_table
+from pinfm.model.tower import SequenceTower
 from pinfm.train.cli.main import main
 
 TASKS = ["click", "save", "hide"]
@@ -53,9 +54,21 @@ def test_the_manifest_lists_every_table(apart):
     assert (item["rows"], item["columns"], item["dtype"]) == (200, 6, "uint8")
 
 
-def test_item_vectors_are_those_of_the_tables(apart):
-    module = load(apart).module
-    assert module.item_vectors(torch.tensor([5, -1, 5])).shape == (3, 8)
+def test_item_vectors_are_those_of_the_tables(apart, finetuned):
+    tower = SequenceTower.from_run(finetuned)
+    ids = torch.arange(-20, 20)
+    with torch.no_grad():
+        exact, found = tower.item_embedding(ids), load(apart).module.item_vectors(ids)
+    # A row of four values has its own sixteen steps, and no more than its span is between two of them.
+    assert 0 < (found - exact).abs().max() < 0.51 * (exact.max() - exact.min()) / 15
+
+
+def test_a_folder_from_before_tables_stood_apart_loads(exported, tmp_path):
+    older = shutil.copytree(exported, tmp_path / "model")
+    manifest = json.loads((older / "manifest.json").read_text())
+    del manifest["tables"]
+    (older / "manifest.json").write_text(json.dumps(manifest))
+    assert list(load(older).tasks) == TASKS
 
 
 def test_a_missing_table_is_named(copied):

@@ -48,6 +48,12 @@ def test_a_torn_checkpoint_is_refused(saved, tmp_path):
     file.unlink()
     with pytest.raises(UserError, match=r"distcp can't be read"):
         StoredTable(checkpoint, "model.wide")
+    for byte in range(0, 200, 7):
+        flipped = bytearray((checkpoint / ".metadata").read_bytes())
+        flipped[byte] ^= 0xFF
+        (checkpoint / ".metadata").write_bytes(flipped)
+        with pytest.raises(UserError, match=r"can't be read|has no table"):
+            StoredTable(checkpoint, "model.wide")
     (checkpoint / ".metadata").write_bytes(b"torn")
     with pytest.raises(UserError, match=r"checkpoint can't be read"):
         StoredTable(checkpoint, "model.wide")

@@ -16,6 +16,7 @@ from pinfm.inference import load
 from pinfm.inference.export import ExportOptions, export
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
+from pinfm.train import checkpoint
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.evaluation.evaluate import evaluate
@@ -125,9 +126,18 @@ def test_the_exported_model_finds_the_same_rows(managed_finetuned, tmp_path, lay
     assert np.isfinite(load(tmp_path / "model").score(requests)["click"]).all()
 
 
-def test_a_run_is_evaluated_with_its_map(managed_finetuned, managed_pretrained, dataset):
-    assert "metrics" in evaluate(managed_finetuned, CONFIG, dataset, "test")
-    assert "retrieval" in evaluate(managed_pretrained, CONFIG, dataset, "test")
+def test_a_run_is_evaluated_with_its_map(managed_finetuned, dataset, monkeypatch):
+    known = evaluate(managed_finetuned, CONFIG, dataset, "test")["metrics"]["model"]["click"]
+    monkeypatch.setattr(checkpoint, "_maps", lambda _: {})
+    unknown = evaluate(managed_finetuned, CONFIG, dataset, "test")["metrics"]["model"]["click"]
+    assert known["logloss"] != pytest.approx(unknown["logloss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("layout", ["whole", "apart"])
+def test_a_run_that_gave_nobody_a_row_is_exported(dataset, tmp_path, layout):
+    never = replace(CONFIG, managed_ids=replace(CONFIG.managed_ids, update_steps=10_000))
+    finetune(never, Place(data=dataset, out=tmp_path / "run"))
+    assert export(tmp_path / "run", tmp_path / "model", ExportOptions(layout=layout))["max_abs_diff"] < 1e-5
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(managed_finetuned, managed_pretrained, dataset, tmp_path):

@@ -97,6 +97,7 @@ def assert_same(run, expected):
     assert ours["step"] == theirs["step"] == len(runs.losses(run))
     torch.testing.assert_close(ours["model"], theirs["model"], **TOLERANCE)
     torch.testing.assert_close(ours["optimizer"]["state"], theirs["optimizer"]["state"], **TOLERANCE)
+    assert ("ids" in theirs) == (run.name.endswith("managed") or expected.name == "managed")
     if "ids" in theirs:
         ours_by_name, theirs_by_name = (pd.json_normalize(state["ids"]).iloc[0] for state in (ours, theirs))
         assert ours_by_name.map(plain).to_dict() == theirs_by_name.map(plain).to_dict()
@@ -186,3 +187,9 @@ def test_one_process_continues_a_run_of_two(at_one, at_two, dataset, kind, tmp_p
 @pytest.mark.parametrize("kind", KINDS)
 def test_four_processes_continue_a_run_of_two(at_one, at_four, kind):
     assert_same(at_four / f"continued_{kind}", at_one / kind)
+
+
+def test_a_run_goes_on_under_another_sharding(at_one, at_two, dataset, tmp_path):
+    run = runs.interrupted(at_two / "table_wise", tmp_path / "run", HALF)
+    pretrain(config_of("row_wise"), Place(data=dataset, out=run, resume=True))
+    assert_same(run, at_one / "row_wise")

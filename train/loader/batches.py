@@ -1,4 +1,4 @@
-"""Batches as TorchRec's train pipeline moves them: tensors and hashed ids, every unique item once."""
+"""Batches as TorchRec's train pipeline moves them: tensors and the rows of ids, every unique item once."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
