@@ -199,14 +199,19 @@ def _one_sum_a_row(weight: Tensor) -> bool:
 
 def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware, offer_host: bool) -> UserError:
     """What is short, by how much, and what would fit."""
-    if error.error_type not in (PlannerErrorType.INSUFFICIENT_STORAGE, PlannerErrorType.PARTITION):
-        return UserError(f"TorchRec's planner found no plan: {' '.join(str(error).split())}")
-    sizes = [(weights + state) / GIB for weights, state in table_bytes(model).values()]
-    needed = sum(sizes)
+    sizes = {name: (weights + state) / GIB for name, (weights, state) in table_bytes(model).items()}
+    needed, largest = sum(sizes.values()), max(sizes, key=lambda name: sizes[name])
     on_gpus = hardware.device == "cuda"
     own, host = (hardware.hbm_gib, hardware.host_gib) if on_gpus else (hardware.host_gib, 0.0)
     per_rank = own * (1 - RESERVED_SHARE) + host
     free = per_rank * hardware.world_size
+    if error.error_type == PlannerErrorType.STRICT_CONSTRAINTS and sizes[largest] > per_rank:
+        return UserError(
+            f"{largest} needs {sizes[largest]:.1f} GiB with its optimizer, and a rank has {per_rank:.1f} GiB for "
+            "tables; cut it over the ranks with item_table.sharding row_wise, or lower item_table.rows."
+        )
+    if error.error_type not in (PlannerErrorType.INSUFFICIENT_STORAGE, PlannerErrorType.PARTITION):
+        return UserError(f"TorchRec's planner found no plan: {' '.join(str(error).split())}")
     ranks, share = math.ceil(needed / per_rank), math.floor(100 * free / needed)
     mends = [f"take {max(ranks, hardware.world_size + 1)} ranks"]
     if 0 < share < 100:
@@ -216,7 +221,7 @@ def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware, offer_
         mends.append("set item_table.precision to fp16")
     if offer_host:
         # A table moves as a whole.
-        more = (needed - free + max(sizes)) / hardware.world_size
+        more = (needed - free + sizes[largest]) / hardware.world_size
         mends.append(f"let tables use {math.ceil(max(host + more, 1))} GiB of host memory a rank")
     of_host = f", and {host:.1f} of the host" if host else ""
     memory = f"{own:.1f} GiB each, less {RESERVED_SHARE:.0%} for the dense model{of_host}"

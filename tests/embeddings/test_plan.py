@@ -53,6 +53,16 @@ def test_a_sharding_that_is_asked_for_is_planned(sharding, shapes):
         assert (option.sharding_type, [shard.size for shard in option.shards]) == (sharding, shapes)
 
 
+def test_a_whole_table_that_no_rank_can_hold_is_named():
+    uses = dict.fromkeys(USES, TableUse(sharding="table_wise"))
+    with pytest.raises(
+        UserError, match=r"item_0 needs 5\.1 GiB .* a rank has 3\.4 GiB .* item_table\.sharding row_wise"
+    ):
+        planned_tables(model(), SHARDERS, Hardware(world_size=8, hbm_gib=4.0), uses)
+    rows = dict.fromkeys(USES, TableUse(sharding="row_wise"))
+    planned_tables(model(), SHARDERS, Hardware(world_size=8, hbm_gib=4.0), rows)
+
+
 def test_rows_with_one_sum_are_not_cut_unless_told():
     with pytest.raises(UserError, match=r"sharding column_wise would give .*; set item_table\.optimizer to adagrad"):
         ItemTableConfig(sharding="column_wise")
