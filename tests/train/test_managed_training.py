@@ -29,7 +29,8 @@ CONFIG = replace(
     runs.CONFIG,
     item_table=replace(runs.CONFIG.item_table, ids="managed", rows=60),
     feature_tables=replace(runs.CONFIG.feature_tables, user_ids="managed", max_rows=30),
-    managed_ids=ManagedIdsConfig(min_count=2, update_steps=2, eviction="lru"),
+    # No divisor of the steps between checkpoints, so that they hold sightings that the map has not seen.
+    managed_ids=ManagedIdsConfig(min_count=2, update_steps=3, eviction="lru"),
 )
 
 
