@@ -71,7 +71,9 @@ def train(
     )
     for group in state.optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
-    schedule = LambdaLR(state.optimizer, learning_rate_factor(config), last_epoch=state.step - 1)
+    schedule = LambdaLR(
+        state.optimizer, learning_rate_factor(config.optimizer, config.total_steps), last_epoch=state.step - 1
+    )
     state.model.train()
     with MetricsLog(run, config, state.step) as log, _autocast(device, config.precision):
         while state.step < config.total_steps:
@@ -86,16 +88,21 @@ def train(
     return log.last
 
 
-def learning_rate_factor(config: LoopConfig) -> Callable[[int], float]:
-    """Linear warm-up, then constant or half a cosine down to a tenth."""
-    warmup = config.optimizer.warmup_steps
+def learning_rate_factor(rates: OptimizerConfig, total_steps: int) -> Callable[[int], float]:
+    """Linear warm-up, then constant or half a cosine down to a tenth.
+
+    Args:
+        rates: warm-up and decay.
+        total_steps: of the whole run.
+    """
+    warmup = rates.warmup_steps
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
-        if config.optimizer.decay == "constant":
+        if rates.decay == "constant":
             return 1.0
-        progress = (step - warmup) / max(1, config.total_steps - warmup)
+        progress = (step - warmup) / max(1, total_steps - warmup)
         return 0.1 + 0.45 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
     return factor

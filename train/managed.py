@@ -57,8 +57,12 @@ class Ids:
         Args:
             ids: by id space, as often as the rank's batch has them.
         """
-        seen = {name: managed.observe(gather_ids(torch.from_numpy(ids[name]))) for name, managed in self._of(ids)}
-        return NONE_FRESH._replace(**seen)
+        fresh = {
+            name: managed.observe(gather_ids(torch.from_numpy(ids[name])))
+            for name, managed in self.managed.items()
+            if name in ids
+        }
+        return NONE_FRESH._replace(**fresh)
 
     def counters(self) -> dict[str, float]:
         """For the log: what the maps tell of themselves, as `ids/{name}/{counter}`."""
@@ -76,9 +80,6 @@ class Ids:
         """Goes on from a state of `state_dict`; a map that it does not hold stays as it is."""
         for name, part in state.items():
             self.managed[name].load_state_dict(part)
-
-    def _of(self, ids: Mapping[str, IntArray]) -> list[tuple[str, ManagedIds]]:
-        return [(name, managed) for name, managed in self.managed.items() if name in ids]
 
 
 def gather_ids(ids_N: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.train.build import build_optimizer, build_pretrain, pretrain_tables, shard
 from pinfm.train.config import OptimizerConfig
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.loop import LoopConfig, learning_rate_factor
+from pinfm.train.loop import learning_rate_factor
 from pinfm.train.phases import Place, pretrain
 
 CPU = torch.device("cpu")
@@ -18,16 +18,8 @@ CPU = torch.device("cpu")
 
 def schedule(decay, warmup_steps=4, total_steps=24):
     optimizer = OptimizerConfig(warmup_steps=warmup_steps, decay=decay)
-    config = LoopConfig(
-        total_steps=total_steps,
-        examples_per_step=1,
-        log_steps=1,
-        checkpoint_steps=1,
-        precision="fp32",
-        optimizer=optimizer,
-        seed=0,
-    )
-    return [learning_rate_factor(config)(step) for step in range(total_steps + 1)]
+    factor = learning_rate_factor(optimizer, total_steps)
+    return [factor(step) for step in range(total_steps + 1)]
 
 
 def test_rates_rise_linearly_and_then_stay():

@@ -20,7 +20,7 @@ from pinfm.embeddings.lookup import init_range
 from pinfm.embeddings.specs import ManagedIdsConfig
 from pinfm.train.build import build_pretrain, pretrain_tables
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.loop import LoopConfig, learning_rate_factor
+from pinfm.train.loop import learning_rate_factor
 from pinfm.train.managed import Ids
 from pinfm.train.phases import Place, pretrain, segment_feed
 
@@ -143,16 +143,8 @@ def unsharded(config, data):
         kind(named.values(), lr=rates.table_lr),
         torch.optim.AdamW(dense, lr=rates.dense_lr, weight_decay=rates.weight_decay),
     ]
-    loop = LoopConfig(
-        total_steps=steps,
-        examples_per_step=1,
-        log_steps=1,
-        checkpoint_steps=1,
-        precision="fp32",
-        optimizer=rates,
-        seed=0,
-    )
-    schedules = [torch.optim.lr_scheduler.LambdaLR(part, learning_rate_factor(loop)) for part in optimizers]
+    factor = learning_rate_factor(rates, steps)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(part, factor) for part in optimizers]
     losses = []
     for batch in feed.batches(0, steps):
         loss, _ = module(batch)
