@@ -23,8 +23,8 @@ from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.config import PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import process_group
+from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.batches import SegmentBatch
-from pinfm.train.managed import Ids
 from pinfm.train.phases import segment_feed
 from pinfm.train.plan import plan
 

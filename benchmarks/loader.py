@@ -35,9 +35,9 @@ from pinfm.train.data.sources.simulate import Simulate
 from pinfm.train.data.tables import Source
 from pinfm.train.distributed import process_group
 from pinfm.train.feed import Feed
+from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
-from pinfm.train.managed import Ids
 from pinfm.train.phases import request_feed
 from pinfm.train.recipes import recipe_path
 

@@ -155,6 +155,17 @@ class ManagedIds:
         return fresh_R
 
 
+def map_bytes(num_rows: int, config: ManagedIdsConfig) -> int:
+    """Memory of a map at most: its ids and rows, what the policy remembers of each id, and as many ids that wait.
+
+    Args:
+        num_rows: of the table.
+        config: admission and eviction.
+    """
+    numbers = 2 + len(eviction_policy(config).metadata_info) + 2
+    return 8 * numbers * num_rows
+
+
 class _Counted:
     """Distinct ids, ascending, and how often each was seen."""
 

@@ -10,6 +10,7 @@ IdsKind = Literal["hashed", "managed"]
 ServedPrecision = Literal["fp32", "fp16", "int8", "int4"]
 TableOptimizer = Literal["rowwise_adagrad", "adagrad"]
 Eviction = Literal["lfu", "lru", "distance_lfu", "time_to_live"]
+NewItems = Literal["content", "age", "init"]
 Sharding = Literal["auto", "row_wise", "column_wise", "table_wise"]
 
 
@@ -24,12 +25,16 @@ class ManagedIdsConfig:
             `distance_lfu`, the smallest ratio of the two; `time_to_live`, those not seen for `time_to_live_updates`,
             and nobody else.
         time_to_live_updates: so many changes of the map without being seen.
+        new_items: what the row of a newly admitted item starts from. `content`: what rows of items with content like
+            its own have learned; `age`: the mean row of items of its age; `init`: as in a new table. An item without
+            content takes the second, an item of unknown age the third.
     """
 
     min_count: int = 2
     update_steps: int = 50
     eviction: Eviction = "distance_lfu"
     time_to_live_updates: int = 100
+    new_items: NewItems = "content"
 
     def __post_init__(self) -> None:
         require_at_least(

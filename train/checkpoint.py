@@ -14,7 +14,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.encoder import FINETUNED_ONLY
 from pinfm.model.run_folder import CHECKPOINTS, ITEM_TABLES, RunFolder, readable
 from pinfm.train.distributed import is_first_rank
-from pinfm.train.managed import Ids
+from pinfm.train.ids.maps import Ids
 
 
 @dataclass(kw_only=True)

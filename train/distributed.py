@@ -73,9 +73,14 @@ def sum_over_ranks(count: Tensor) -> Tensor:
     return everywhere
 
 
+def collective_device() -> torch.device:
+    """Where a tensor has to be for the ranks to exchange it."""
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
 def max_over_ranks(value: int) -> int:
     """The largest of every rank's numbers."""
-    largest = torch.tensor(value, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    largest = torch.tensor(value, device=collective_device())
     dist.all_reduce(largest, op=dist.ReduceOp.MAX)
     return int(largest)
 

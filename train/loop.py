@@ -22,8 +22,9 @@ from pinfm.embeddings.errors import UserError
 from pinfm.train import checkpoint
 from pinfm.train.config import OptimizerConfig
 from pinfm.train.distributed import is_first_rank
+from pinfm.train.ids.reset import RowReset
+from pinfm.train.ids.step_by_step import StepByStep
 from pinfm.train.loader.batches import Batch
-from pinfm.train.managed import StepByStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,6 @@ class LoopConfig:
         checkpoint_steps: steps between checkpoints.
         precision: `fp32` or `bf16`, of the dense part.
         optimizer: warm-up and decay.
-        seed: of the values that rows of managed ids start from.
     """
 
     total_steps: int
@@ -46,11 +46,15 @@ class LoopConfig:
     checkpoint_steps: int
     precision: str
     optimizer: OptimizerConfig
-    seed: int
 
 
 def train(
-    state: checkpoint.TrainState, batches: Iterator[Batch], run: Path, device: torch.device, config: LoopConfig
+    state: checkpoint.TrainState,
+    batches: Iterator[Batch],
+    run: Path,
+    device: torch.device,
+    config: LoopConfig,
+    reset: RowReset,
 ) -> dict[str, float]:
     """Trains until `config.total_steps`; `state.step` says where it starts.
 
@@ -60,12 +64,13 @@ def train(
         run: where metrics and checkpoints go.
         device: of this rank.
         config: the length and rhythm.
+        reset: of rows that managed ids are given.
 
     Returns:
         The last logged metrics.
     """
     pipeline = (
-        StepByStep(state.model, state.optimizer, state.ids, device, config.seed)
+        StepByStep(state.model, state.optimizer, device, reset)
         if state.ids.managed
         else TrainPipelineSparseDist(state.model, state.optimizer, device, execute_all_batches=True)
     )

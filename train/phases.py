@@ -28,6 +28,9 @@ from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import choose_device, is_first_rank, process_group
 from pinfm.train.feed import Feed
+from pinfm.train.ids.maps import Ids
+from pinfm.train.ids.reset import RowReset
+from pinfm.train.ids.starts import ItemStarts
 from pinfm.train.loader.arrays import RequestArrays, SegmentArrays
 from pinfm.train.loader.batches import RequestCollator, SegmentCollator
 from pinfm.train.loader.items import ItemAttributes
@@ -35,7 +38,6 @@ from pinfm.train.loader.requests import RequestReader, RequestSource
 from pinfm.train.loader.segments import SegmentReader, SegmentSource
 from pinfm.train.loader.streams import StreamPlan
 from pinfm.train.loop import LoopConfig, train
-from pinfm.train.managed import Ids
 from pinfm.train.manifest import require_same_run, write_manifest
 from pinfm.train.metrics.slices import SECONDS_PER_DAY
 from pinfm.train.parity import write_parity_requests
@@ -82,7 +84,7 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
         optimizer = build_optimizer(model, config.pretrain.optimizer)
         state = checkpoint.TrainState(model=model, optimizer=optimizer, ids=ids)
         begin(place, state, "pretrain", config, dataset, tables)
-        return run_loop(state, feed, place.out, device, config, config.pretrain)
+        return run_loop(state, feed, place.out, device, config, config.pretrain, dataset)
 
 
 def finetune(config: RunConfig, place: Place) -> dict[str, float]:
@@ -126,7 +128,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             checkpoint.load_pretrained(model, ids, pretrained)
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)
-        metrics = run_loop(state, feed, place.out, device, config, config.finetune)
+        metrics = run_loop(state, feed, place.out, device, config, config.finetune, dataset)
         write_parity_requests(model, held_out_feed(config, dataset, ids), schema, place.out)
         return metrics
 
@@ -233,6 +235,7 @@ def run_loop(
     device: torch.device,
     config: RunConfig,
     phase: PretrainConfig | FinetuneConfig,
+    dataset: PreparedDataset,
 ) -> dict[str, float]:
     """Trains for the phase's epochs.
 
@@ -252,9 +255,16 @@ def run_loop(
         checkpoint_steps=config.checkpoint_steps,
         precision=config.precision,
         optimizer=phase.optimizer,
-        seed=config.seed,
     )
-    return train(state, feed.batches(state.step, total_steps), out, device, loop)
+    reset = RowReset(state.model, state.ids, config.seed, item_starts(config, dataset))
+    return train(state, feed.batches(state.step, total_steps), out, device, loop, reset)
+
+
+def item_starts(config: RunConfig, dataset: PreparedDataset) -> ItemStarts | None:
+    """What rows of newly admitted items start from; None where there are none, or nothing is to be told of them."""
+    if config.item_table.ids != "managed" or config.managed_ids.new_items == "init":
+        return None
+    return ItemStarts(dataset, use_content=config.managed_ids.new_items == "content")
 
 
 def _require_same_heads(pretrained: RunFolder, config: RunConfig) -> None:

@@ -11,6 +11,7 @@ from torchrec.distributed.planner.types import Shard, ShardingOption
 
 from pinfm.embeddings.collections import embedding_collection
 from pinfm.embeddings.hardware import GIB, Hardware
+from pinfm.embeddings.managed import map_bytes
 from pinfm.embeddings.plan import OPTIMIZER_BYTES, optimizer_values, planned_tables
 from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, pretrain_tables, table_uses
@@ -32,8 +33,8 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
 
     Returns:
         `hardware`; `tables`: sharding, kernel and shards of each; `ranks`: for each rank GiB of `hbm` and `host`, split
-        into weights, optimizer and buffers (looked-up rows and their gradients, ids, caches), and the estimated
-        milliseconds of communication a step.
+        into weights, optimizer and buffers (looked-up rows and their gradients, ids, caches), in `host` also the maps
+        of managed ids, and the estimated milliseconds of communication a step.
 
     Raises:
         UserError: the tables do not fit; says what would.
@@ -45,11 +46,12 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
     fuse_optimizer(modules, config, config.pretrain.optimizer if phase == "pretrain" else config.finetune.optimizer)
     uses = table_uses(config, tables, phase, hardware.world_size)
     options = planned_tables(modules, [EmbeddingCollectionSharder()], hardware, uses)
-    return {
-        "hardware": asdict(hardware),
-        "tables": [_table_row(option) for option in options],
-        "ranks": [_rank_row(rank, options, hardware) for rank in range(hardware.world_size)],
-    }
+    ranks = [_rank_row(rank, options, hardware) for rank in range(hardware.world_size)]
+    managed = [table for table in (tables.item, *tables.features) if table.ids == "managed"]
+    for row in ranks:
+        # Every rank holds the whole of each map.
+        row["host"]["maps"] = sum(map_bytes(table.rows, config.managed_ids) for table in managed) / GIB
+    return {"hardware": asdict(hardware), "tables": [_table_row(option) for option in options], "ranks": ranks}
 
 
 def tables_of(config: RunConfig, phase: Phase, data: Path | None) -> Tables:

@@ -16,7 +16,7 @@ from pinfm.train.build import (
 )
 from pinfm.train.checkpoint import TrainState, load_pretrained, resume
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.managed import Ids
+from pinfm.train.ids.maps import Ids
 
 CPU = torch.device("cpu")
 

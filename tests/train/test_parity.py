@@ -9,7 +9,7 @@ from pinfm.model.run_folder import RunFolder
 from pinfm.train import parity
 from pinfm.train.build import Tables, build_finetune, shard
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.managed import Ids
+from pinfm.train.ids.maps import Ids
 from pinfm.train.phases import request_feed
 
 

@@ -20,8 +20,8 @@ from pinfm.embeddings.lookup import init_range
 from pinfm.embeddings.specs import ManagedIdsConfig
 from pinfm.train.build import build_pretrain, pretrain_tables
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.ids.maps import Ids
 from pinfm.train.loop import learning_rate_factor
-from pinfm.train.managed import Ids
 from pinfm.train.phases import Place, pretrain, segment_feed
 
 pytestmark = pytest.mark.dist

@@ -10,11 +10,11 @@ import torch
 from pinfm.embeddings.specs import ManagedIdsConfig
 from pinfm.train.build import build_finetune, finetune_tables, shard
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.batches import RequestCollator
 from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.loader.requests import RequestReader, RequestSource
 from pinfm.train.loader.streams import Draw
-from pinfm.train.managed import Ids
 
 CPU = torch.device("cpu")
 

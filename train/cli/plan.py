@@ -56,7 +56,7 @@ def _tables(tables: list[dict[str, Any]]) -> str:
 
 def _ranks(ranks: list[dict[str, Any]]) -> str:
     """Ranks that are alike stand in one line."""
-    parts = [(memory, part) for memory in ("hbm", "host") for part in ("weights", "optimizer", "buffers")]
+    parts = [(memory, part) for memory in ("hbm", "host") for part in ranks[0][memory]]
     groups: dict[tuple[str, ...], list[int]] = {}
     for rank in ranks:
         values = (*(f"{rank[memory][part]:.3f}" for memory, part in parts), f"{rank['communication_ms']:.3f}")

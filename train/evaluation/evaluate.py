@@ -14,7 +14,7 @@ from pinfm.train.distributed import choose_device, process_group
 from pinfm.train.evaluation.popularity import Popularity
 from pinfm.train.evaluation.predictions import predict_split
 from pinfm.train.evaluation.retrieval import retrieval_metrics
-from pinfm.train.managed import Ids
+from pinfm.train.ids.maps import Ids
 from pinfm.train.phases import request_feed
 
 

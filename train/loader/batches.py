@@ -12,10 +12,10 @@ from torchrec.streamable import Pipelineable
 from pinfm.embeddings.collections import RowFinder
 from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.schema import InputSchema
+from pinfm.train.ids.maps import NONE_FRESH, FreshRows, Ids
 from pinfm.train.loader.arrays import HistoryArrays, RequestArrays, SegmentArrays
 from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.loader.ragged import IntArray
-from pinfm.train.managed import NONE_FRESH, FreshRows, Ids
 
 Self = TypeVar("Self", bound="Batch")
 

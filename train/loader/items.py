@@ -1,4 +1,4 @@
-"""What a batch needs to know of items beside their ids: content vectors and popularity."""
+"""What training needs to know of items beside their ids: content vectors, popularity and time of creation."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ from pinfm.train.loader.ragged import IntArray, list_column, scalar_column
 
 
 class ItemAttributes:
-    """Content vectors and popularity by item id, held in memory once per process.
+    """Content vectors, popularity and time of creation by item id, held in memory once per process.
 
     Args:
         dataset: the prepared dataset.
@@ -22,6 +22,7 @@ class ItemAttributes:
         shares = np.maximum(counts, 0.5) / max(counts.sum(), 1.0)
         self.num_positive_events = int(counts.sum())
         self._log_share = np.append(np.log(shares), np.log(0.5 / max(counts.sum(), 1.0))).astype(np.float32)
+        self._created_at = np.append(scalar_column(table, "created_at").astype(np.float64), np.nan)
         dim = dataset.info.schema.content_dim
         content = np.zeros((len(self.item_id) + 1, dim), dtype=np.float32)
         if dim:
@@ -32,6 +33,11 @@ class ItemAttributes:
     def content(self, ids_N: IntArray) -> npt.NDArray[np.float32]:
         """(N, K) content vectors; zeros for items that have none or are not known."""
         rows: npt.NDArray[np.float32] = self._content[self._rows(ids_N)]
+        return rows
+
+    def created_at(self, ids_N: IntArray) -> npt.NDArray[np.float64]:
+        """(N,) Unix seconds; NaN for unknown ids."""
+        rows: npt.NDArray[np.float64] = self._created_at[self._rows(ids_N)]
         return rows
 
     def log_share(self, ids_N: IntArray) -> npt.NDArray[np.float32]:

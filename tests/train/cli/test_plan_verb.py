@@ -31,6 +31,14 @@ def test_the_papers_tables_fit_large_gpus(tmp_path, capsys, ranks, per_rank):
     assert "row_wise" in printed
 
 
+def test_every_rank_holds_the_maps_of_managed_ids(tmp_path, capsys):
+    flags = ("--config", "pinfm_20b", "--item_table.ids", "managed")
+    at_2, at_8 = (plan(tmp_path, *flags, "--world-size", ranks)["ranks"] for ranks in (2, 8))
+    # Of distance-LFU: id, row, frequency and time; and as many ids that wait, with their counts.
+    assert {rank["host"]["maps"] for rank in at_2 + at_8} == {80_000_000 * 6 * 8 / 2**30}
+    assert "host maps" in capsys.readouterr().out
+
+
 def test_too_small_hardware_ends_in_one_sentence(capsys):
     assert main(["plan", "--config", "pinfm_20b", "--world-size", "2", "--hbm-gib", "16"]) == 2
     error = capsys.readouterr().err

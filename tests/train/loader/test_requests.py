@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pinfm.embeddings.hashing import hash_rows, hash_seeds
 from pinfm.embeddings.specs import IdTable, ManagedIdsConfig
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.batches import RequestCollator
 from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.loader.requests import (
@@ -21,7 +22,6 @@ from pinfm.train.loader.requests import (
     opens_history,
 )
 from pinfm.train.loader.streams import Draw
-from pinfm.train.managed import Ids
 
 ITEM = IdTable(name="item", num_hashes=2, rows=50, dim=4)
 FEATURES = [IdTable(name=name, num_hashes=2, rows=40, dim=4) for name in ("user_id", "hour", "topic")]

@@ -20,7 +20,9 @@ from pinfm.train import checkpoint
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.evaluation.evaluate import evaluate
-from pinfm.train.managed import NONE_FRESH, Ids, RowReset
+from pinfm.train.ids.maps import NONE_FRESH, Ids
+from pinfm.train.ids.reset import RowReset
+from pinfm.train.ids.starts import ItemStarts
 from pinfm.train.phases import Place, finetune, pretrain, request_feed
 
 CPU = torch.device("cpu")
@@ -66,7 +68,9 @@ def shards_of(model):
     return {name: value.local_shards()[0].tensor for name, value in {**state, **sums}.items()}
 
 
-def test_a_row_that_changes_hands_starts_afresh(group, dataset):
+@pytest.fixture
+def trained(group, dataset):
+    """A model and its maps after four steps of fine-tuning."""
     data = PreparedDataset.open(dataset)
     tables = finetune_tables(CONFIG, data.info.schema, data.info.counts.users)
     ids = Ids(tables.item, tables.features, CONFIG.managed_ids)
@@ -75,25 +79,49 @@ def test_a_row_that_changes_hands_starts_afresh(group, dataset):
     build_optimizer(model, rates)
     for batch in request_feed(CONFIG, data, ids, "train", training=True).batches(0, 4):
         model(batch)[0].backward()
+    return model, ids, tables.item
+
+
+KEY = "item_tables.embeddings.item_1.weight"
+
+
+def test_a_row_that_changes_hands_starts_afresh(trained):
+    model, ids, table = trained
     before = {name: value.clone() for name, value in shards_of(model).items()}
-    key = "item_tables.embeddings.item_1.weight"
-    sums = before[f"{key} item_1.momentum1"].flatten()
-    trained = sums.nonzero().flatten()
-    assert len(trained) > 4
-    rows, others = trained[:3], torch.arange(len(sums))[~torch.isin(torch.arange(len(sums)), trained[:3])]
+    sums = before[f"{KEY} item_1.momentum1"].flatten()
+    rows = sums.nonzero().flatten()[:3]
+    others = torch.arange(len(sums))[~torch.isin(torch.arange(len(sums)), rows)]
+    assert len(rows) == 3
 
     RowReset(model, ids, CONFIG.seed)(NONE_FRESH._replace(item=rows))
 
     after = shards_of(model)
-    new = uniform_rows(key, CONFIG.seed, rows, (0, tables.item.dim), init_range(tables.item))
-    assert torch.equal(after[key][rows], new)
-    assert not torch.equal(before[key][rows], new)
-    assert after[f"{key} item_1.momentum1"].flatten()[rows].count_nonzero() == 0
-    assert torch.equal(after[key][others], before[key][others])
-    assert torch.equal(after[f"{key} item_1.momentum1"].flatten()[others], sums[others])
+    new = uniform_rows(KEY, CONFIG.seed, rows, (0, table.dim), init_range(table))
+    assert torch.equal(after[KEY][rows], new)
+    assert not torch.equal(before[KEY][rows], new)
+    assert after[f"{KEY} item_1.momentum1"].flatten()[rows].count_nonzero() == 0
+    assert torch.equal(after[KEY][others], before[KEY][others])
+    assert torch.equal(after[f"{KEY} item_1.momentum1"].flatten()[others], sums[others])
     for name, value in after.items():
         if "item_" not in name:
             assert torch.equal(value, before[name])
+
+
+def test_a_row_starts_from_what_items_like_its_own_have_learned(trained, dataset):
+    model, ids, _ = trained
+    ids_M, rows_M = ids.managed["item"].table()
+    # Not in the order of the ids.
+    rows = rows_M.flip(0)[:3]
+    new = torch.stack([ids_M[rows_M == row].squeeze() for row in rows])
+    before = shards_of(model)[KEY].clone()
+    item_starts = ItemStarts(PreparedDataset.open(dataset), use_content=True)
+
+    RowReset(model, ids, CONFIG.seed, item_starts)(NONE_FRESH._replace(item=rows))
+
+    after = shards_of(model)
+    told = item_starts.starts(new, ids_M[:-3], rows_M[:-3])
+    torch.testing.assert_close(after[KEY][rows], told.new_RF @ (told.known_MF.T @ before[told.rows_M]))
+    assert after[f"{KEY} item_1.momentum1"].flatten()[rows].count_nonzero() == 0
 
 
 def test_rows_are_found_where_they_were_trained(managed_finetuned, dataset):

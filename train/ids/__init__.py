@@ -1,0 +1,1 @@
+"""Managed ids in training."""

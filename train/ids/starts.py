@@ -1,0 +1,124 @@
+"""What the row of a newly admitted item starts from: what the rows of items like it have learned.
+
+    content   its content vector, projected by the ridge regression of rows on content, over the items that have both
+    age       the mean of the rows of items of its age group
+    init      as in a new table
+
+`managed_ids.new_items` names the first of these to try; an item of which it tells nothing takes the next. Content and
+age alike give a weighted sum of known rows, with weights that are the same in each sub-table:
+
+    start_RD = new_RF @ (known_MF.T @ rows_MD)
+
+so that each rank sums over the part of the rows that it holds.
+
+    R  new items     M  known items     F  traits     D  columns of a sub-table
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributed._shard.metadata import ShardMetadata
+from torch.distributed._shard.sharded_tensor.shard import Shard
+
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.distributed import collective_device, sum_over_ranks
+from pinfm.train.loader.items import ItemAttributes
+from pinfm.train.metrics.slices import age_slices, item_age_days
+
+# What the regression adds to the square of each trait: as much as one item whose row is zero.
+RIDGE = 1.0
+# Known items that are asked, at most: plenty for content vectors of some hundred components.
+MOST_KNOWN = 100_000
+
+
+class Starts(NamedTuple):
+    """What rows start from, as weighted sums of known rows.
+
+    Args:
+        new_RF: float32; a row of zeros for an item that is like no known one.
+        known_MF: float32.
+        rows_M: int64, where the known rows are.
+    """
+
+    new_RF: Tensor
+    known_MF: Tensor
+    rows_M: Tensor
+
+    def told_R(self) -> Tensor:
+        """(R,) bool, whether known rows tell anything of the item."""
+        return self.new_RF.any(dim=1)
+
+    def of_table(self, shards: Sequence[Shard], dim: int) -> Tensor:
+        """The starts in one sub-table. Every rank must call it.
+
+        Args:
+            shards: this rank's.
+            dim: columns of the whole sub-table.
+
+        Returns:
+            (R, D) float32.
+        """
+        sums_FD = torch.zeros(self.known_MF.size(1), dim, device=collective_device())
+        for shard in shards:
+            left, columns = shard.metadata.shard_offsets[1], shard.metadata.shard_sizes[1]
+            here = within(self.rows_M, shard.metadata)
+            rows = shard.tensor[self.rows_M[here] - shard.metadata.shard_offsets[0]].float()
+            sums_FD[:, left : left + columns] += self.known_MF[here].T.to(rows) @ rows
+        return self.new_RF @ sum_over_ranks(sums_FD).cpu()
+
+
+class ItemStarts:
+    """Knows what items are like.
+
+    Args:
+        dataset: content vectors and times of creation.
+        use_content: whether content counts, or age alone.
+    """
+
+    def __init__(self, dataset: PreparedDataset, use_content: bool) -> None:
+        self._items, self._use_content = ItemAttributes(dataset), use_content
+        # Batches come in no order of time, so an item is as old as it is when training ends.
+        self._now = dataset.info.splits["train"][1]
+
+    def starts(self, new_R: Tensor, known_M: Tensor, rows_M: Tensor) -> Starts:
+        """What the rows of new items start from.
+
+        Args:
+            new_R: int64 ids.
+            known_M: int64 ids of items that have rows, ascending; of more than `MOST_KNOWN` a part is asked.
+            rows_M: int64, their rows.
+        """
+        step = -(-len(known_M) // MOST_KNOWN) or 1
+        known_M, rows_M = known_M[::step], rows_M[::step]
+        age_RA, age_MA = self._age_groups(new_R), self._age_groups(known_M)
+        mean_RA = age_RA / age_MA.sum(0).clamp(min=1.0) * age_MA.any(dim=0)
+        if not self._use_content:
+            return Starts(mean_RA, age_MA, rows_M)
+        content_RC, content_MC = self._content(new_R), self._content(known_M)
+        gram_CC = content_MC.T @ content_MC + RIDGE * torch.eye(content_MC.size(1))
+        projection_RC = torch.linalg.solve(gram_CC, content_RC.T).T
+        # The last component is 1 where there is content; without any among the known items nothing can be projected.
+        has_R1 = content_RC[:, -1:] * content_MC[:, -1].any()
+        new_RF = torch.cat([projection_RC * has_R1, mean_RA * (1.0 - has_R1)], dim=1)
+        return Starts(new_RF, torch.cat([content_MC, age_MA], dim=1), rows_M)
+
+    def _content(self, ids_N: Tensor) -> Tensor:
+        """(N, K + 1): content vectors of length 1, then 1; zeros for items without content."""
+        content_NK = F.normalize(torch.from_numpy(self._items.content(ids_N.numpy())), dim=1)
+        return torch.cat([content_NK, content_NK.any(dim=1, keepdim=True).float()], dim=1)
+
+    def _age_groups(self, ids_N: Tensor) -> Tensor:
+        """(N, 3): 1 in the column of the item's age group; zeros for an unknown item."""
+        age_days_N = item_age_days(np.full(len(ids_N), self._now), self._items.created_at(ids_N.numpy()))
+        groups = age_slices(age_days_N, torch.zeros(len(ids_N), dtype=torch.bool))
+        return torch.stack([groups["<7d"], groups["7-28d"], groups[">=28d"]], dim=1).float()
+
+
+def within(rows_R: Tensor, shard: ShardMetadata) -> Tensor:
+    """(R,) bool, whether a shard holds the row."""
+    first, size = shard.shard_offsets[0], shard.shard_sizes[0]
+    return (rows_R >= first) & (rows_R < first + size)
