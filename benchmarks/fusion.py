@@ -3,11 +3,12 @@ r"""What does the tower add to a ranker, and which part of it? KuaiRand, and Mov
     uv run --extra cpu python -m benchmarks.fusion --dataset kuairand --out runs/fusion --seeds 0 1 2 --write
 
 Each row is one way to train a ranker: without the tower, with a tower from scratch, frozen or fine-tuned; early or late
-fusion; the losses of pretraining and of fine-tuning. All rows of a seed share their pretraining runs. Runs that are
-finished are not made again.
+fusion; the losses of pretraining and of fine-tuning; a tenth of the labels. All rows of a seed share their pretraining
+runs. Runs that are finished are not made again.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.rankers import Plan, Results, Row, add_flags, train_rankers
@@ -26,14 +27,15 @@ PRETRAINED = {"all_losses": (), "next_token": NEXT_TOKEN_ONLY, "no_future_token"
 
 # All rows count the histories: a tower has to know more than how many clicks there were.
 COUNTS = ("--ranker.history_counts", "true")
+NO_TOWER = ("--use_tower", "false")
 ROWS = (
     Row(
         name="no_counts",
         told="no tower, histories not even counted",
         pretrained=None,
-        flags=("--use_tower", "false", "--ranker.history_counts", "false"),
+        flags=(*NO_TOWER, "--ranker.history_counts", "false"),
     ),
-    Row(name="no_tower", told="no tower", pretrained=None, flags=("--use_tower", "false")),
+    Row(name="no_tower", told="no tower", pretrained=None, flags=NO_TOWER),
     Row(name="scratch", told="tower from scratch", pretrained=None),
     Row(name="frozen", told="pretrained, frozen", flags=("--finetune.freeze_tower", "true")),
     Row(name="fine_tuned", told="pretrained, fine-tuned; early fusion; all losses"),
@@ -54,7 +56,13 @@ ROWS = (
             *("--finetune.agreement_weight", "0"),
         ),
     ),
+    # Rankers learn from the newest labels alone; histories and pretraining read everything.
+    Row(name="recent_no_tower", told="a tenth of the labels: no tower", pretrained=None, flags=NO_TOWER),
+    Row(name="recent_scratch", told="a tenth of the labels: tower from scratch", pretrained=None),
+    Row(name="recent_fine_tuned", told="a tenth of the labels: pretrained, fine-tuned"),
 )
+# The newest days that hold about a tenth of the training requests.
+TENTH_DAYS = {"kuairand": "1", "ml1m_ranking": "10"}
 
 
 def main() -> None:
@@ -66,7 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     if (args.dataset == "ml1m_ranking") != (args.data is not None):
         parser.error("--data, the folder of ML-1M, goes with --dataset ml1m_ranking and with no other")
-    runs, rows = Runs(args.out / args.dataset), [row for row in ROWS if row.name in args.rows]
+    runs, rows = Runs(args.out / args.dataset), [row for row in rows_of(args.dataset) if row.name in args.rows]
     dataset = prepared(args.data, runs.out / "dataset")
     plan = Plan(
         recipe=args.dataset,
@@ -84,6 +92,12 @@ def main() -> None:
         section, docs = f"fusion {args.dataset}", Path("docs")
         report = docs / "results" / f"fusion_{args.dataset}.json"
         write_results(report, docs / "results.md", section, markdown, {"split": args.split, "rows": results})
+
+
+def rows_of(dataset: str) -> list[Row]:
+    """The rows, with the days of those that learn from recent labels."""
+    recent = ("--finetune.newest_days", TENTH_DAYS[dataset])
+    return [replace(row, flags=(*row.flags, *recent)) if row.name.startswith("recent_") else row for row in ROWS]
 
 
 def prepared(data: Path | None, out: Path) -> Path:

@@ -91,6 +91,7 @@ CONFIG = RunConfig(
         epochs=1,
         batch_size=32,
         requests_per_user=4,
+        pretrained_sums_scale=1.0,
         freeze_tower=False,
         tower_prediction_weight=0.5,
         agreement_weight=0.1,

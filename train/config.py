@@ -115,6 +115,8 @@ class FinetuneConfig:
         requests_per_user: so many successive requests of a user stay together in the shuffle and share one encoding
             of their history; more is faster, and less mixed.
         freeze_tower: train the ranker alone; tower and item tables keep their pretrained values.
+        pretrained_sums_scale: what the Adagrad sums of pretrained item tables count for. The gradients of pretraining
+            are larger than the ranker's, and a row's steps are divided by the root of its sums: at 1, rows hardly move.
         tower_prediction_weight: weight of the ranking losses on predictions made from the tower's output alone.
         agreement_weight: weight of the MSE between those predictions and the ranker's.
         next_token_weight: weight of L_ntl on the requests' histories.
@@ -127,6 +129,7 @@ class FinetuneConfig:
     newest_days: int = 36_500
     requests_per_user: int = 8
     freeze_tower: bool = False
+    pretrained_sums_scale: float = 0.01
     tower_prediction_weight: float = 0.5
     agreement_weight: float = 0.1
     next_token_weight: float = 0.1
@@ -145,6 +148,7 @@ class FinetuneConfig:
         require_at_least(
             "finetune",
             0,
+            pretrained_sums_scale=self.pretrained_sums_scale,
             tower_prediction_weight=self.tower_prediction_weight,
             agreement_weight=self.agreement_weight,
             next_token_weight=self.next_token_weight,

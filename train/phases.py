@@ -125,7 +125,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             _require_same_codes(pretrained, schema)
             _require_same_heads(pretrained, config)
             _require_same_table(pretrained, tables.item)
-            checkpoint.load_pretrained(model, ids, pretrained)
+            checkpoint.load_pretrained(model, ids, pretrained, config.finetune.pretrained_sums_scale)
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)
         metrics = run_loop(state, feed, place.out, device, config, config.finetune, dataset)

@@ -69,7 +69,7 @@ def test_every_row_has_flags_that_the_verbs_take():
     flags = [
         *(("ml1m", row.flags) for row in ROWS.values()),
         *(("kuairand", flags) for flags in fusion.PRETRAINED.values()),
-        *(("ml1m_ranking", row.flags) for row in fusion.ROWS),
+        *((dataset, row.flags) for dataset in ("kuairand", "ml1m_ranking") for row in fusion.rows_of(dataset)),
         *(("cold_start", row.flags) for row in cold_start.ROWS),
     ]
     for recipe, row in flags:

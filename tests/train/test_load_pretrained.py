@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import runs
 import torch
 
@@ -37,7 +38,8 @@ def item_table_state(model):
     return {name: value.local_shards()[0].tensor for name, value in {**weights, **sums}.items()}
 
 
-def test_item_tables_come_with_the_sums_of_their_optimizer(group, dataset, pretrained):
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_item_tables_come_with_the_sums_of_their_optimizer(group, dataset, pretrained, scale):
     info = PreparedDataset.open(dataset).info
     learning = runs.CONFIG.pretrain.optimizer
     own = pretrain_tables(runs.CONFIG)
@@ -48,8 +50,10 @@ def test_item_tables_come_with_the_sums_of_their_optimizer(group, dataset, pretr
     other_seed = replace(runs.CONFIG, seed=1)
     model = shard(build_finetune(runs.CONFIG, info.schema, tables, CPU), other_seed, learning, {}, CPU)
 
-    load_pretrained(model, ids_of(tables), RunFolder.open(pretrained))
+    load_pretrained(model, ids_of(tables), RunFolder.open(pretrained), scale)
 
     found, expected = item_table_state(model), item_table_state(source)
-    assert any("momentum" in name and value.count_nonzero() for name, value in expected.items())
+    sums = [name for name in expected if "momentum" in name]
+    assert all(expected[name].count_nonzero() for name in sums)
+    expected |= {name: scale * expected[name] for name in sums}
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
