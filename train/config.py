@@ -129,7 +129,7 @@ class FinetuneConfig:
     newest_days: int = 36_500
     requests_per_user: int = 8
     freeze_tower: bool = False
-    pretrained_sums_scale: float = 0.01
+    pretrained_sums_scale: float = 0.001
     tower_prediction_weight: float = 0.5
     agreement_weight: float = 0.1
     next_token_weight: float = 0.1
