@@ -5,24 +5,35 @@ r"""Does the cold-start recipe help new items? MovieTweetings (real arrivals) an
 
 The rows add the paper's techniques one after the other: candidate id randomisation, item-age dropout, content fusion
 and the learnable token, the content's alignment loss. All rows of a seed share one pretraining run.
+
+The rows named arrivals_* ask what the row of a newly admitted item should start from. Pretraining ends a week before
+the training days do, and fine-tuning reads that week alone, so that items arrive whose rows nobody has trained.
 """
 
 import argparse
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.rankers import Plan, Results, Row, add_flags, train_rankers
 from benchmarks.runs import Runs, mean_and_spread, table, write_results
+from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.sources.movietweetings import MovieTweetings
 from pinfm.train.data.sources.simulate import Simulate
 from pinfm.train.data.tables import Source
+from pinfm.train.metrics.slices import SECONDS_PER_DAY
 
 METRICS = ("hit3", "hit3_hard", "auc")
 
 NO_CIR = ("--cold_start.candidate_id_randomization", "0")
 NO_AGE_DROPOUT = ("--cold_start.dropout_under_7_days", "0", "--cold_start.dropout_7_to_28_days", "0")
 CONTENT = ("--cold_start.content_fusion", "true", "--cold_start.learnable_token", "true")
-PRETRAINED: dict[str, tuple[str, ...]] = {"all_losses": ()}
+MANAGED = ("--item_table.ids", "managed")
+# Both read the days before the last week of training (`older`).
+OLDER: dict[str, tuple[str, ...]] = {"older_hashed": (), "older_managed": (*MANAGED, "--managed_ids.new_items", "init")}
+PRETRAINED: dict[str, tuple[str, ...]] = {"all_losses": (), **OLDER}
+NEWEST_WEEK = ("--finetune.newest_days", "7")
 # From nothing to the full recipe.
 ROWS = (
     Row(name="no_tower", told="no tower", pretrained=None, flags=("--use_tower", "false")),
@@ -31,6 +42,16 @@ ROWS = (
     Row(name="cir_age_dropout", told="+ item-age dropout"),
     Row(name="full", told="+ content fusion and learnable token", flags=CONTENT),
     Row(name="aligned", told="+ alignment loss", flags=(*CONTENT, "--cold_start.alignment_weight", "0.1")),
+    Row(name="arrivals_hashed", told="arrivals: hashed ids", pretrained="older_hashed", flags=NEWEST_WEEK),
+    *(
+        Row(
+            name=f"arrivals_{start}",
+            told=f"arrivals: managed ids, new rows from {start}",
+            pretrained="older_managed",
+            flags=(*NEWEST_WEEK, *MANAGED, "--managed_ids.new_items", start),
+        )
+        for start in ("init", "age", "content")
+    ),
 )
 
 
@@ -45,9 +66,10 @@ def main() -> None:
         parser.error("--data, the folder of MovieTweetings, goes with --dataset movietweetings and with no other")
     runs, rows = Runs(args.out / args.dataset), [row for row in ROWS if row.name in args.rows]
     dataset = prepared(args.data, runs.out / "dataset")
+    data_of_older = ("--data", str(older(dataset, runs.out / "older")))
     plan = Plan(
         recipe="cold_start",
-        pretrained=PRETRAINED,
+        pretrained={name: (*flags, *(data_of_older if name in OLDER else ())) for name, flags in PRETRAINED.items()},
         metrics=METRICS,
         by_age=True,
         seeds=args.seeds,
@@ -70,6 +92,17 @@ def prepared(data: Path | None, out: Path) -> Path:
         if data is not None:
             source = MovieTweetings(path=data, sampled_candidates=20)
         prepare(source, out, PrepareOptions())
+    return out
+
+
+def older(dataset: Path, out: Path) -> Path:
+    """The dataset as it was a week before its training days end, for pretraining; made once."""
+    if not (out / "dataset.json").exists():
+        shutil.copytree(dataset, out)
+        info = PreparedDataset.open(dataset).info
+        begin, end = info.splits["train"]
+        splits = {**info.splits, "train": (begin, end - 7 * SECONDS_PER_DAY)}
+        (out / "dataset.json").write_text(replace(info, splits=splits).to_json())
     return out
 
 

@@ -1,7 +1,10 @@
 """Rows that change hands start afresh."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.distributed._shard.sharded_tensor.shard import Shard
 from torchrec.distributed.model_parallel import DistributedModelParallel
 
 from pinfm.embeddings.init import uniform_rows
@@ -12,7 +15,7 @@ from pinfm.train.ids.starts import ItemStarts, Starts, within
 
 
 class RowReset:
-    """Gives rows new values and an optimizer without memory: what a row learned for one id says nothing of another.
+    """Gives rows new values and new Adagrad sums: what a row learned for one id says nothing of another.
 
     fbgemm's own reset has no CPU kernel. The tables' shards and the optimizer's sums are reached through their state
     dicts, whose tensors are the ones that train.
@@ -20,7 +23,7 @@ class RowReset:
     Args:
         model: the sharded module.
         ids: whose rows.
-        seed: of the run; a row starts from the value that it has in a new table,
+        seed: of the run; a row starts from the value that it has in a new table, with a sum of zero,
         item_starts: or, for items, from what this tells of them.
     """
 
@@ -61,5 +64,14 @@ class RowReset:
             values = values_RD[here_R, left : left + columns]
             shard.tensor[rows_R[here_R] - first] = values.to(shard.tensor)
         for sums in self._sums[name].values():
-            for shard in sums.local_shards():
-                shard.tensor[rows_R[within(rows_R, shard.metadata)] - shard.metadata.shard_offsets[0]] = 0.0
+            self._reset_sums(sums.local_shards(), rows_R, starts)
+
+    def _reset_sums(self, shards: Sequence[Shard], rows_R: Tensor, starts: Starts | None) -> None:
+        sums_R = torch.zeros(len(rows_R))
+        if starts is not None:
+            sums_R = starts.told_R() * starts.mean_sum(shards)
+        for shard in shards:
+            here_R = within(rows_R, shard.metadata)
+            # One sum a row, or one a value.
+            values = sums_R[here_R].view(-1, *[1] * (shard.tensor.dim() - 1))
+            shard.tensor[rows_R[here_R] - shard.metadata.shard_offsets[0]] = values.to(shard.tensor)

@@ -9,7 +9,8 @@ age alike give a weighted sum of known rows, with weights that are the same in e
 
     start_RD = new_RF @ (known_MF.T @ rows_MD)
 
-so that each rank sums over the part of the rows that it holds.
+so that each rank sums over the part of the rows that it holds. The Adagrad sum of such a row is the mean of the known
+ones: from a sum of zero the first step would move each component by the whole rate, away from where the row was put.
 
     R  new items     M  known items     F  traits     D  columns of a sub-table
 """
@@ -69,6 +70,23 @@ class Starts(NamedTuple):
             rows = shard.tensor[self.rows_M[here] - shard.metadata.shard_offsets[0]].float()
             sums_FD[:, left : left + columns] += self.known_MF[here].T.to(rows) @ rows
         return self.new_RF @ sum_over_ranks(sums_FD).cpu()
+
+    def mean_sum(self, shards: Sequence[Shard]) -> Tensor:
+        """The mean Adagrad sum of the known rows in one sub-table. Every rank must call it.
+
+        Args:
+            shards: this rank's, of the sums.
+
+        Returns:
+            A float32 scalar.
+        """
+        total = torch.zeros(2, device=collective_device())
+        for shard in shards:
+            here = within(self.rows_M, shard.metadata)
+            sums = shard.tensor[self.rows_M[here] - shard.metadata.shard_offsets[0]]
+            total += torch.tensor([sums.sum(), sums.numel()], device=total.device)
+        total = sum_over_ranks(total).cpu()
+        return total[0] / total[1].clamp(min=1.0)
 
 
 class ItemStarts:
