@@ -67,9 +67,7 @@ class RowReset:
             self._reset_sums(sums.local_shards(), rows_R, starts)
 
     def _reset_sums(self, shards: Sequence[Shard], rows_R: Tensor, starts: Starts | None) -> None:
-        sums_R = torch.zeros(len(rows_R))
-        if starts is not None:
-            sums_R = starts.told_R() * starts.mean_sum(shards)
+        sums_R = torch.zeros(len(rows_R)) if starts is None else starts.sums(shards)
         for shard in shards:
             here_R = within(rows_R, shard.metadata)
             # One sum a row, or one a value.

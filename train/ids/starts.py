@@ -9,8 +9,9 @@ age alike give a weighted sum of known rows, with weights that are the same in e
 
     start_RD = new_RF @ (known_MF.T @ rows_MD)
 
-so that each rank sums over the part of the rows that it holds. The Adagrad sum of such a row is the mean of the known
-ones: from a sum of zero the first step would move each component by the whole rate, away from where the row was put.
+so that each rank sums over the part of the rows that it holds. A row that content put in its place starts with the mean
+Adagrad sum of the known rows: from a sum of zero the first step would move each component by the whole rate, away from
+there. Where age is all that is known the first steps had better be large, and sums start at zero as in a new table.
 
     R  new items     M  known items     F  traits     D  columns of a sub-table
 """
@@ -43,11 +44,13 @@ class Starts(NamedTuple):
         new_RF: float32; a row of zeros for an item that is like no known one.
         known_MF: float32.
         rows_M: int64, where the known rows are.
+        by_content_R: bool, the rows that content tells of.
     """
 
     new_RF: Tensor
     known_MF: Tensor
     rows_M: Tensor
+    by_content_R: Tensor
 
     def told_R(self) -> Tensor:
         """(R,) bool, whether known rows tell anything of the item."""
@@ -71,14 +74,14 @@ class Starts(NamedTuple):
             sums_FD[:, left : left + columns] += self.known_MF[here].T.to(rows) @ rows
         return self.new_RF @ sum_over_ranks(sums_FD).cpu()
 
-    def mean_sum(self, shards: Sequence[Shard]) -> Tensor:
-        """The mean Adagrad sum of the known rows in one sub-table. Every rank must call it.
+    def sums(self, shards: Sequence[Shard]) -> Tensor:
+        """The Adagrad sums that the rows start with in one sub-table. Every rank must call it.
 
         Args:
             shards: this rank's, of the sums.
 
         Returns:
-            A float32 scalar.
+            (R,) float32.
         """
         total = torch.zeros(2, device=collective_device())
         for shard in shards:
@@ -86,7 +89,7 @@ class Starts(NamedTuple):
             sums = shard.tensor[self.rows_M[here] - shard.metadata.shard_offsets[0]]
             total += torch.tensor([sums.sum(), sums.numel()], device=total.device)
         total = sum_over_ranks(total).cpu()
-        return total[0] / total[1].clamp(min=1.0)
+        return self.by_content_R * total[0] / total[1].clamp(min=1.0)
 
 
 class ItemStarts:
@@ -115,14 +118,14 @@ class ItemStarts:
         age_RA, age_MA = self._age_groups(new_R), self._age_groups(known_M)
         mean_RA = age_RA / age_MA.sum(0).clamp(min=1.0) * age_MA.any(dim=0)
         if not self._use_content:
-            return Starts(mean_RA, age_MA, rows_M)
+            return Starts(mean_RA, age_MA, rows_M, torch.zeros(len(new_R), dtype=torch.bool))
         content_RC, content_MC = self._content(new_R), self._content(known_M)
         gram_CC = content_MC.T @ content_MC + RIDGE * torch.eye(content_MC.size(1))
         projection_RC = torch.linalg.solve(gram_CC, content_RC.T).T
         # The last component is 1 where there is content; without any among the known items nothing can be projected.
         has_R1 = content_RC[:, -1:] * content_MC[:, -1].any()
         new_RF = torch.cat([projection_RC * has_R1, mean_RA * (1.0 - has_R1)], dim=1)
-        return Starts(new_RF, torch.cat([content_MC, age_MA], dim=1), rows_M)
+        return Starts(new_RF, torch.cat([content_MC, age_MA], dim=1), rows_M, has_R1.squeeze(1) > 0)
 
     def _content(self, ids_N: Tensor) -> Tensor:
         """(N, K + 1): content vectors of length 1, then 1; zeros for items without content."""

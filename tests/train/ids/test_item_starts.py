@@ -55,9 +55,14 @@ def test_content_is_projected_as_ridge_regression_does(some_without_content):
     assert 0 < has[new].sum() < len(new)
     rows = np.random.default_rng(1).normal(size=(len(known), DIM)).astype(np.float32)
 
-    told, values = predicted(ItemStarts(some_without_content, use_content=True), ids[new], ids[known], rows)
+    item_starts = ItemStarts(some_without_content, use_content=True)
+    told, values = predicted(item_starts, ids[new], ids[known], rows)
 
     assert told.all()
+    by_content = item_starts.starts(
+        torch.from_numpy(ids[new]), torch.from_numpy(ids[known]), torch.from_numpy(known)
+    ).by_content_R
+    assert by_content.tolist() == has[new].tolist()
     x, y = np.c_[content[known], np.ones(len(known))][has[known]], rows[has[known]]
     ridge = np.sqrt(RIDGE) * np.eye(x.shape[1])
     weights, *_ = np.linalg.lstsq(np.vstack([x, ridge]), np.vstack([y, np.zeros((len(ridge), DIM))]), rcond=None)
