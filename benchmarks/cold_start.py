@@ -7,7 +7,8 @@ The rows add the paper's techniques one after the other: candidate id randomisat
 and the learnable token, the content's alignment loss. All rows of a seed share one pretraining run.
 
 The rows named arrivals_* ask what the row of a newly admitted item should start from. Pretraining ends a week before
-the training days do, and fine-tuning reads that week alone, so that items arrive whose rows nobody has trained.
+the training days do, and fine-tuning learns from that week's labels alone, so that items arrive whose rows nobody has
+trained. They have a table of their own.
 """
 
 import argparse
@@ -33,7 +34,7 @@ MANAGED = ("--item_table.ids", "managed")
 # Both read the days before the last week of training (`older`).
 OLDER: dict[str, tuple[str, ...]] = {"older_hashed": (), "older_managed": (*MANAGED, "--managed_ids.new_items", "init")}
 PRETRAINED: dict[str, tuple[str, ...]] = {"all_losses": (), **OLDER}
-NEWEST_WEEK = ("--finetune.newest_days", "7")
+ARRIVALS = ("--finetune.newest_days", "7", "--finetune.pretrained_sums_scale", "0.001")
 # From nothing to the full recipe.
 ROWS = (
     Row(name="no_tower", told="no tower", pretrained=None, flags=("--use_tower", "false")),
@@ -42,13 +43,14 @@ ROWS = (
     Row(name="cir_age_dropout", told="+ item-age dropout"),
     Row(name="full", told="+ content fusion and learnable token", flags=CONTENT),
     Row(name="aligned", told="+ alignment loss", flags=(*CONTENT, "--cold_start.alignment_weight", "0.1")),
-    Row(name="arrivals_hashed", told="arrivals: hashed ids", pretrained="older_hashed", flags=NEWEST_WEEK),
+    Row(name="arrivals_hashed", told="hashed ids", pretrained="older_hashed", flags=ARRIVALS, group="arrivals"),
     *(
         Row(
             name=f"arrivals_{start}",
-            told=f"arrivals: managed ids, new rows from {start}",
+            told=f"managed ids, new rows by {start}",
             pretrained="older_managed",
-            flags=(*NEWEST_WEEK, *MANAGED, "--managed_ids.new_items", start),
+            flags=(*ARRIVALS, *MANAGED, "--managed_ids.new_items", start),
+            group="arrivals",
         )
         for start in ("init", "age", "content")
     ),
@@ -66,10 +68,13 @@ def main() -> None:
         parser.error("--data, the folder of MovieTweetings, goes with --dataset movietweetings and with no other")
     runs, rows = Runs(args.out / args.dataset), [row for row in ROWS if row.name in args.rows]
     dataset = prepared(args.data, runs.out / "dataset")
-    data_of_older = ("--data", str(older(dataset, runs.out / "older")))
+    pretrained = dict(PRETRAINED)
+    if any(row.pretrained in OLDER for row in rows):
+        data = ("--data", str(older(dataset, runs.out / "older")))
+        pretrained |= {name: (*flags, *data) for name, flags in OLDER.items()}
     plan = Plan(
         recipe="cold_start",
-        pretrained={name: (*flags, *(data_of_older if name in OLDER else ())) for name, flags in PRETRAINED.items()},
+        pretrained=pretrained,
         metrics=METRICS,
         by_age=True,
         seeds=args.seeds,
@@ -77,12 +82,15 @@ def main() -> None:
         jobs=args.jobs,
     )
     results = train_rankers(runs, dataset, rows, plan)
-    markdown = as_tables(results)
-    print(markdown)
-    if args.write:
-        section, docs = f"cold start {args.dataset}", Path("docs")
-        report = docs / "results" / f"cold_start_{args.dataset}.json"
-        write_results(report, docs / "results.md", section, markdown, {"split": args.split, "rows": results})
+    for group, section in (("", "cold start"), ("arrivals", "cold start arrivals")):
+        of_group = {row.name: results[row.name] for row in rows if row.group == group}
+        if of_group:
+            markdown, docs = as_tables(of_group), Path("docs")
+            print(markdown)
+            if args.write:
+                report = docs / "results" / f"{section.replace(' ', '_')}_{args.dataset}.json"
+                values = {"split": args.split, "rows": of_group}
+                write_results(report, docs / "results.md", f"{section} {args.dataset}", markdown, values)
 
 
 def prepared(data: Path | None, out: Path) -> Path:
@@ -96,9 +104,9 @@ def prepared(data: Path | None, out: Path) -> Path:
 
 
 def older(dataset: Path, out: Path) -> Path:
-    """The dataset as it was a week before its training days end, for pretraining; made once."""
+    """The dataset with training days that end a week earlier, for pretraining; made once."""
     if not (out / "dataset.json").exists():
-        shutil.copytree(dataset, out)
+        shutil.copytree(dataset, out, ignore=shutil.ignore_patterns("dataset.json"), dirs_exist_ok=True)
         info = PreparedDataset.open(dataset).info
         begin, end = info.splits["train"]
         splits = {**info.splits, "train": (begin, end - 7 * SECONDS_PER_DAY)}

@@ -56,10 +56,10 @@ ROWS = (
             *("--finetune.agreement_weight", "0"),
         ),
     ),
-    # Rankers learn from the newest labels alone; histories and pretraining read everything.
-    Row(name="recent_no_tower", told="a tenth of the labels: no tower", pretrained=None, flags=NO_TOWER),
-    Row(name="recent_scratch", told="a tenth of the labels: tower from scratch", pretrained=None),
-    Row(name="recent_fine_tuned", told="a tenth of the labels: pretrained, fine-tuned"),
+    # Rankers learn from the newest tenth of the labels alone; histories and pretraining read everything.
+    Row(name="recent_no_tower", told="few labels: no tower", pretrained=None, flags=NO_TOWER, group="recent"),
+    Row(name="recent_scratch", told="few labels: tower from scratch", pretrained=None, group="recent"),
+    Row(name="recent_fine_tuned", told="few labels: pretrained, fine-tuned", group="recent"),
 )
 # The newest days that hold about a tenth of the training requests.
 TENTH_DAYS = {"kuairand": "1", "ml1m_ranking": "10"}
@@ -97,7 +97,7 @@ def main() -> None:
 def rows_of(dataset: str) -> list[Row]:
     """The rows, with the days of those that learn from recent labels."""
     recent = ("--finetune.newest_days", TENTH_DAYS[dataset])
-    return [replace(row, flags=(*row.flags, *recent)) if row.name.startswith("recent_") else row for row in ROWS]
+    return [replace(row, flags=(*row.flags, *recent)) if row.group == "recent" else row for row in ROWS]
 
 
 def prepared(data: Path | None, out: Path) -> Path:

@@ -46,8 +46,7 @@ def lift_by_item_age(axes: Axes, report: Report) -> None:
     rows = report["rows"]
     task = next(iter(_metrics(rows["no_tower"])))
     ages = [None, *_metrics(rows["no_tower"])[task]["by_age"]]
-    # The rows of arrivals learned from other days.
-    recipes = [name for name in rows if name != "no_tower" and not name.startswith("arrivals_")]
+    recipes = [name for name in rows if name != "no_tower"]
     for i, name in enumerate(recipes):
         lifts = []
         for age in ages:

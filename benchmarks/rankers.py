@@ -21,12 +21,14 @@ class Row:
         told: what it is, for the reader of the table.
         pretrained: the pretraining run it starts from; None for none.
         flags: of `pinfm finetune`.
+        group: rows that belong together, apart from the others.
     """
 
     name: str
     told: str
     pretrained: str | None = "all_losses"
     flags: tuple[str, ...] = ()
+    group: str = ""
 
 
 def add_flags(parser: argparse.ArgumentParser, rows: Sequence[Row], out: Path) -> None:

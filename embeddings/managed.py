@@ -156,7 +156,7 @@ class ManagedIds:
 
 
 def map_bytes(num_rows: int, config: ManagedIdsConfig) -> int:
-    """Memory of a map at most: its ids and rows, what the policy remembers of each id, and as many ids that wait.
+    """Memory of a full map between its changes: ids, rows, what the policy remembers of each, as many ids that wait.
 
     Args:
         num_rows: of the table.

@@ -26,8 +26,8 @@ class ManagedIdsConfig:
             and nobody else.
         time_to_live_updates: so many changes of the map without being seen.
         new_items: what the row of a newly admitted item starts from. `content`: what rows of items with content like
-            its own have learned; `age`: the mean row of items of its age; `init`: as in a new table. An item without
-            content takes the second, an item of unknown age the third.
+            its own have learned; `age`: the mean row of items of its age, as it is when training ends; `init`: as in a
+            new table. An item without content takes the second, an item of unknown age the third.
     """
 
     min_count: int = 2

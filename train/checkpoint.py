@@ -79,7 +79,7 @@ def load_model(model: DistributedModelParallel, ids: Ids, run: RunFolder) -> Non
     ids.load_state_dict(values.get("ids", {}))
 
 
-def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, sums_scale: float = 1.0) -> list[str]:
+def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, sums_scale: float) -> list[str]:
     """Copies item tables and tower from a pretraining run into a fine-tuning module, and the map of item ids.
 
     The sums of Adagrad come with the tables: from sums of zero, the first step would move every row that it touches by
@@ -118,9 +118,9 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
         ) from error
     # Sharded collections take a whole state dict only.
     model.load_state_dict({**state, **wanted})
-    for sharded in (part for state_of_table in sums.values() for part in state_of_table.values()):
-        for part in sharded.local_shards():
-            part.tensor.mul_(sums_scale)
+    for sharded in (tensor for of_table in sums.values() for tensor in of_table.values()):
+        for shard in sharded.local_shards():
+            shard.tensor.mul_(sums_scale)
     model.fused_optimizer.load_state_dict(fused)
     ids.load_state_dict(values.get("ids", {}))
     return sorted(wanted)

@@ -169,6 +169,10 @@ def request_feed(
     group_size = config.finetune.requests_per_user if config.use_tower else 1
     max_history = min(config.max_history, dataset.info.max_history)
     begin, end = dataset.info.splits[split]
+    observed: tuple[str, ...] = ("item", "user_id") if training else ()
+    if config.use_tower and config.finetune.freeze_tower:
+        # A row that was given away could never be trained.
+        observed = tuple(name for name in observed if name != "item")
     return Feed(
         RequestSource(
             dataset,
@@ -180,7 +184,7 @@ def request_feed(
         ),
         stream_plan(config, config.finetune.batch_size, training),
         RequestReader(schema, items, randomization, share_histories=not config.cold_start.learnable_token),
-        RequestCollator(ids, schema, training),
+        RequestCollator(ids, schema, observed),
     )
 
 
@@ -261,7 +265,7 @@ def run_loop(
 
 
 def item_starts(config: RunConfig, dataset: PreparedDataset) -> ItemStarts | None:
-    """What rows of newly admitted items start from; None where there are none, or nothing is to be told of them."""
+    """What rows of newly admitted items start from; None where item ids are hashed, or `new_items` is `init`."""
     if config.item_table.ids != "managed" or config.managed_ids.new_items == "init":
         return None
     return ItemStarts(dataset, use_content=config.managed_ids.new_items == "content")

@@ -34,7 +34,7 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
     Returns:
         `hardware`; `tables`: sharding, kernel and shards of each; `ranks`: for each rank GiB of `hbm` and `host`, split
         into weights, optimizer and buffers (looked-up rows and their gradients, ids, caches), in `host` also the maps
-        of managed ids, and the estimated milliseconds of communication a step.
+        of managed ids, which the planner does not weigh, and the estimated milliseconds of communication a step.
 
     Raises:
         UserError: the tables do not fit; says what would.
@@ -49,7 +49,7 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
     ranks = [_rank_row(rank, options, hardware) for rank in range(hardware.world_size)]
     managed = [table for table in (tables.item, *tables.features) if table.ids == "managed"]
     for row in ranks:
-        # Every rank holds the whole of each map.
+        # Every rank holds the whole of each map, beside what was planned.
         row["host"]["maps"] = sum(map_bytes(table.rows, config.managed_ids) for table in managed) / GIB
     return {"hardware": asdict(hardware), "tables": [_table_row(option) for option in options], "ranks": ranks}
 

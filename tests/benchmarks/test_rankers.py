@@ -71,6 +71,7 @@ def test_every_row_has_flags_that_the_verbs_take():
         *(("kuairand", flags) for flags in fusion.PRETRAINED.values()),
         *((dataset, row.flags) for dataset in ("kuairand", "ml1m_ranking") for row in fusion.rows_of(dataset)),
         *(("cold_start", row.flags) for row in cold_start.ROWS),
+        *(("cold_start", flags) for flags in cold_start.PRETRAINED.values()),
     ]
     for recipe, row in flags:
         parser = ArgumentParser(exit_on_error=False)

@@ -54,6 +54,7 @@ def test_item_tables_come_with_the_sums_of_their_optimizer(group, dataset, pretr
 
     found, expected = item_table_state(model), item_table_state(source)
     sums = [name for name in expected if "momentum" in name]
+    assert len(sums) == tables.item.num_hashes
     assert all(expected[name].count_nonzero() for name in sums)
     expected |= {name: scale * expected[name] for name in sums}
     torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -27,7 +27,7 @@ def test_shared_histories_give_the_same_scores(group, dataset, fusion, max_histo
     schema, tables = data.info.schema, finetune_tables(config, data.info.schema, data.info.counts.users)
     model = shard(build_finetune(config, schema, tables, CPU), config, config.finetune.optimizer, {}, CPU).eval()
     items = ItemAttributes(data)
-    collate = RequestCollator(Ids(tables.item, tables.features, ManagedIdsConfig()), schema, training=True)
+    collate = RequestCollator(Ids(tables.item, tables.features, ManagedIdsConfig()), schema, observed=())
     bucket = RequestSource(data, "train", max_history=max_history, window_step=2).read(1)
     rows = np.arange(len(bucket.history_start))
     logits, losses, histories, gradients = [], [], [], []

@@ -9,9 +9,10 @@ age alike give a weighted sum of known rows, with weights that are the same in e
 
     start_RD = new_RF @ (known_MF.T @ rows_MD)
 
-so that each rank sums over the part of the rows that it holds. A row that content put in its place starts with the mean
-Adagrad sum of the known rows: from a sum of zero the first step would move each component by the whole rate, away from
-there. Where age is all that is known the first steps had better be large, and sums start at zero as in a new table.
+so that each rank sums over the part of the rows that it holds. A row that content put in its place starts with the
+geometric mean of the known rows' Adagrad sums (a few popular items would make the plain mean): from a sum of zero the
+first step would move each component by the whole rate, away from there. Where age is all that is known the first steps
+had better be large, and sums start at zero as in a new table. docs/results.md, "Cold start", has the measurements.
 
     R  new items     M  known items     F  traits     D  columns of a sub-table
 """
@@ -29,7 +30,7 @@ from torch.distributed._shard.sharded_tensor.shard import Shard
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import collective_device, sum_over_ranks
 from pinfm.train.loader.items import ItemAttributes
-from pinfm.train.metrics.slices import age_slices, item_age_days
+from pinfm.train.metrics.slices import age_groups, item_age_days
 
 # What the regression adds to the square of each trait: as much as one item whose row is zero.
 RIDGE = 1.0
@@ -37,7 +38,7 @@ RIDGE = 1.0
 MOST_KNOWN = 100_000
 
 
-class Starts(NamedTuple):
+class NewRows(NamedTuple):
     """What rows start from, as weighted sums of known rows.
 
     Args:
@@ -56,11 +57,11 @@ class Starts(NamedTuple):
         """(R,) bool, whether known rows tell anything of the item."""
         return self.new_RF.any(dim=1)
 
-    def of_table(self, shards: Sequence[Shard], dim: int) -> Tensor:
-        """The starts in one sub-table. Every rank must call it.
+    def values(self, shards: Sequence[Shard], dim: int) -> Tensor:
+        """The rows' values in one sub-table. Every rank must call it.
 
         Args:
-            shards: this rank's.
+            shards: this rank's, if it has some.
             dim: columns of the whole sub-table.
 
         Returns:
@@ -74,11 +75,11 @@ class Starts(NamedTuple):
             sums_FD[:, left : left + columns] += self.known_MF[here].T.to(rows) @ rows
         return self.new_RF @ sum_over_ranks(sums_FD).cpu()
 
-    def sums(self, shards: Sequence[Shard]) -> Tensor:
-        """The Adagrad sums that the rows start with in one sub-table. Every rank must call it.
+    def adagrad_sums(self, shards: Sequence[Shard]) -> Tensor:
+        """The rows' Adagrad sums in one sub-table. Every rank must call it.
 
         Args:
-            shards: this rank's, of the sums.
+            shards: this rank's of the known rows' sums, if it has some.
 
         Returns:
             (R,) float32.
@@ -87,9 +88,10 @@ class Starts(NamedTuple):
         for shard in shards:
             here = within(self.rows_M, shard.metadata)
             sums = shard.tensor[self.rows_M[here] - shard.metadata.shard_offsets[0]]
-            total += torch.tensor([sums.sum(), sums.numel()], device=total.device)
+            logs = sums[sums > 0].log()
+            total += torch.tensor([logs.sum(), logs.numel()], device=total.device)
         total = sum_over_ranks(total).cpu()
-        return self.by_content_R * total[0] / total[1].clamp(min=1.0)
+        return self.by_content_R * torch.exp(total[0] / total[1].clamp(min=1.0)) * (total[1] > 0)
 
 
 class ItemStarts:
@@ -105,27 +107,29 @@ class ItemStarts:
         # Batches come in no order of time, so an item is as old as it is when training ends.
         self._now = dataset.info.splits["train"][1]
 
-    def starts(self, new_R: Tensor, known_M: Tensor, rows_M: Tensor) -> Starts:
-        """What the rows of new items start from.
+    def of(self, new_R: Tensor, known_M: Tensor, rows_M: Tensor) -> NewRows | None:
+        """What the rows of new items start from; None while no item is known.
 
         Args:
             new_R: int64 ids.
             known_M: int64 ids of items that have rows, ascending; of more than `MOST_KNOWN` a part is asked.
             rows_M: int64, their rows.
         """
-        step = -(-len(known_M) // MOST_KNOWN) or 1
+        if not len(known_M):
+            return None
+        step = -(-len(known_M) // MOST_KNOWN)
         known_M, rows_M = known_M[::step], rows_M[::step]
         age_RA, age_MA = self._age_groups(new_R), self._age_groups(known_M)
         mean_RA = age_RA / age_MA.sum(0).clamp(min=1.0) * age_MA.any(dim=0)
         if not self._use_content:
-            return Starts(mean_RA, age_MA, rows_M, torch.zeros(len(new_R), dtype=torch.bool))
+            return NewRows(mean_RA, age_MA, rows_M, torch.zeros(len(new_R), dtype=torch.bool))
         content_RC, content_MC = self._content(new_R), self._content(known_M)
         gram_CC = content_MC.T @ content_MC + RIDGE * torch.eye(content_MC.size(1))
         projection_RC = torch.linalg.solve(gram_CC, content_RC.T).T
         # The last component is 1 where there is content; without any among the known items nothing can be projected.
         has_R1 = content_RC[:, -1:] * content_MC[:, -1].any()
         new_RF = torch.cat([projection_RC * has_R1, mean_RA * (1.0 - has_R1)], dim=1)
-        return Starts(new_RF, torch.cat([content_MC, age_MA], dim=1), rows_M, has_R1.squeeze(1) > 0)
+        return NewRows(new_RF, torch.cat([content_MC, age_MA], dim=1), rows_M, has_R1.squeeze(1) > 0)
 
     def _content(self, ids_N: Tensor) -> Tensor:
         """(N, K + 1): content vectors of length 1, then 1; zeros for items without content."""
@@ -135,8 +139,7 @@ class ItemStarts:
     def _age_groups(self, ids_N: Tensor) -> Tensor:
         """(N, 3): 1 in the column of the item's age group; zeros for an unknown item."""
         age_days_N = item_age_days(np.full(len(ids_N), self._now), self._items.created_at(ids_N.numpy()))
-        groups = age_slices(age_days_N, torch.zeros(len(ids_N), dtype=torch.bool))
-        return torch.stack([groups["<7d"], groups["7-28d"], groups[">=28d"]], dim=1).float()
+        return torch.stack(age_groups(age_days_N), dim=1).float()
 
 
 def within(rows_R: Tensor, shard: ShardMetadata) -> Tensor:

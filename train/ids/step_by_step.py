@@ -30,7 +30,9 @@ class StepByStep:
     def progress(self, batches: Iterator[Any]) -> Any:
         """Trains on the next batch; what the module tells of it."""
         batch = next(batches).to(self._device)
-        self._reset(batch.fresh)
+        # What rows start from does not depend on the precision of a step.
+        with torch.autocast(self._device.type, enabled=False):
+            self._reset(batch.fresh)
         self._optimizer.zero_grad()
         loss, parts = self._model(batch)
         loss.backward()

@@ -1,5 +1,6 @@
 """Batches as TorchRec's train pipeline moves them: tensors and the rows of ids, every unique item once."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
@@ -12,7 +13,7 @@ from torchrec.streamable import Pipelineable
 from pinfm.embeddings.collections import RowFinder
 from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.schema import InputSchema
-from pinfm.train.ids.maps import NONE_FRESH, FreshRows, Ids
+from pinfm.train.ids.maps import FreshRows, Ids
 from pinfm.train.loader.arrays import HistoryArrays, RequestArrays, SegmentArrays
 from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.loader.ragged import IntArray
@@ -156,11 +157,11 @@ class RequestCollator:
     Args:
         ids: finds the rows of items, users and categorical features.
         schema: the dataset's features and actions.
-        training: whether the maps of managed ids learn from the batches.
+        observed: id spaces (`item`, `user_id`) whose maps learn from the batches, where their ids are managed.
     """
 
-    def __init__(self, ids: Ids, schema: InputSchema, training: bool) -> None:
-        self._ids, self._training = ids, training
+    def __init__(self, ids: Ids, schema: InputSchema, observed: Collection[str]) -> None:
+        self._ids, self._observed = ids, observed
         self._positive_codes = schema.positive_codes()
         self._request = schema.of("categorical", "request")
         self._candidate = schema.of("categorical", "candidate")
@@ -172,7 +173,7 @@ class RequestCollator:
             np.concatenate([arrays.history.item_id, arrays.embedded_item_id]), return_inverse=True
         )
         values, places = self._unique_values(arrays)
-        fresh = self._observe(arrays) if self._training else NONE_FRESH
+        fresh = self._observe(arrays)
         return RequestBatch(
             history=history_tensors(arrays.history),
             reads=Reads(
@@ -205,8 +206,8 @@ class RequestCollator:
     def _observe(self, arrays: RequestArrays) -> FreshRows:
         """Shows the batch's own ids to the maps, before rows are found: it may be this batch that earns one."""
         # The candidates as they are: random ids in their place are nobody's sightings.
-        items = np.concatenate([arrays.history.item_id, arrays.item_id])
-        return self._ids.observe({"item": items, "user_id": arrays.user_id})
+        seen = {"item": np.concatenate([arrays.history.item_id, arrays.item_id]), "user_id": arrays.user_id}
+        return self._ids.observe({name: seen[name] for name in self._observed})
 
     def _unique_values(self, arrays: RequestArrays) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, IntArray]]:
         """Each feature's values once, as one jagged sample, and where each row finds its own."""

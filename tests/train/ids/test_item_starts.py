@@ -38,7 +38,7 @@ def items_of(data):
 
 
 def predicted(item_starts, new, known, rows_of_known):
-    told = item_starts.starts(torch.from_numpy(new), torch.from_numpy(known), torch.arange(len(known)))
+    told = item_starts.of(torch.from_numpy(new), torch.from_numpy(known), torch.arange(len(known)))
     return told.told_R(), told.new_RF @ (told.known_MF.T @ torch.from_numpy(rows_of_known))
 
 
@@ -59,10 +59,8 @@ def test_content_is_projected_as_ridge_regression_does(some_without_content):
     told, values = predicted(item_starts, ids[new], ids[known], rows)
 
     assert told.all()
-    by_content = item_starts.starts(
-        torch.from_numpy(ids[new]), torch.from_numpy(ids[known]), torch.from_numpy(known)
-    ).by_content_R
-    assert by_content.tolist() == has[new].tolist()
+    new_R, known_M, rows_M = (torch.from_numpy(places) for places in (ids[new], ids[known], known))
+    assert item_starts.of(new_R, known_M, rows_M).by_content_R.tolist() == has[new].tolist()
     x, y = np.c_[content[known], np.ones(len(known))][has[known]], rows[has[known]]
     ridge = np.sqrt(RIDGE) * np.eye(x.shape[1])
     weights, *_ = np.linalg.lstsq(np.vstack([x, ridge]), np.vstack([y, np.zeros((len(ridge), DIM))]), rcond=None)
@@ -88,7 +86,7 @@ def test_an_item_that_is_like_no_known_one_is_not_told_of(some_without_content, 
     item_starts = ItemStarts(some_without_content, use_content)
     rows = np.ones((len(ids), DIM), dtype=np.float32)
     assert predicted(item_starts, np.array([UNKNOWN, ids[0]]), ids, rows)[0].tolist() == [False, True]
-    assert not predicted(item_starts, ids[:8], ids[:0], rows[:0])[0].any()
+    assert item_starts.of(torch.from_numpy(ids[:8]), torch.empty(0).long(), torch.empty(0).long()) is None
     # Content of which no known item has any, and an age that no known item has.
     contentless, others = ids[::4][age[::4] == age.max()], ids[age != age.max()]
     assert not predicted(item_starts, others[:8], contentless, rows[: len(contentless)])[0].any()
@@ -97,7 +95,7 @@ def test_an_item_that_is_like_no_known_one_is_not_told_of(some_without_content, 
 def test_of_many_known_items_some_are_asked(some_without_content, monkeypatch):
     monkeypatch.setattr(starts, "MOST_KNOWN", 10)
     ids = torch.from_numpy(items_of(some_without_content)[0])
-    told = ItemStarts(some_without_content, use_content=True).starts(ids[:3], ids, torch.arange(len(ids)))
+    told = ItemStarts(some_without_content, use_content=True).of(ids[:3], ids, torch.arange(len(ids)))
     assert 5 <= len(told.rows_M) <= 10
     assert len(told.known_MF) == len(told.rows_M)
     # From first to last, not the first few.

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from pinfm.train.evaluation.evaluate import evaluate
 from pinfm.train.ids.maps import NONE_FRESH, Ids
 from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.starts import ItemStarts
+from pinfm.train.ids.step_by_step import StepByStep
 from pinfm.train.phases import Place, finetune, pretrain, request_feed
 
 CPU = torch.device("cpu")
@@ -108,22 +110,59 @@ def test_a_row_that_changes_hands_starts_afresh(trained):
 
 
 def test_a_row_starts_from_what_items_like_its_own_have_learned(trained, dataset):
-    model, ids, _ = trained
+    model, ids, table = trained
     ids_M, rows_M = ids.managed["item"].table()
-    # Not in the order of the ids.
+    # Not in the order of the ids; the second has no content, and of the third nothing is known.
     rows = rows_M.flip(0)[:3]
     new = torch.stack([ids_M[rows_M == row].squeeze() for row in rows])
-    before, sums = (shards_of(model)[name].clone() for name in (KEY, f"{KEY} item_1.momentum1"))
     item_starts = ItemStarts(PreparedDataset.open(dataset), use_content=True)
+    items = item_starts._items
+    items._content[items._rows(new[1:].numpy())] = 0.0
+    items._created_at[items._rows(new[2:].numpy())] = np.nan
+    sums_key = f"{KEY} item_1.momentum1"
+    before = {name: value.clone() for name, value in shards_of(model).items()}
+    users, fresh_users = "feature_tables.embeddings.user_id_0.weight", torch.tensor([2])
+    for name, owned in ((KEY, rows), (sums_key, rows), (users, fresh_users)):  # what the last owners leave
+        shards_of(model)[name][owned] = 1e6
 
-    RowReset(model, ids, CONFIG.seed, item_starts)(NONE_FRESH._replace(item=rows))
+    RowReset(model, ids, CONFIG.seed, item_starts)(NONE_FRESH._replace(item=rows, user_id=fresh_users))
 
     after = shards_of(model)
-    told = item_starts.starts(new, ids_M[:-3], rows_M[:-3])
-    torch.testing.assert_close(after[KEY][rows], told.new_RF @ (told.known_MF.T @ before[told.rows_M]))
-    mean = sums[told.rows_M].mean()
-    assert mean > 0
-    torch.testing.assert_close(after[f"{KEY} item_1.momentum1"][rows], mean.expand(sums[rows].shape))
+    told = item_starts.of(new, ids_M[:-3], rows_M[:-3])
+    starts = told.new_RF @ (told.known_MF.T @ before[KEY][told.rows_M])
+    torch.testing.assert_close(after[KEY][rows[:2]], starts[:2])
+    in_a_new_table = uniform_rows(KEY, CONFIG.seed, rows[2:], (0, table.dim), init_range(table))
+    torch.testing.assert_close(after[KEY][rows[2:]], in_a_new_table)
+    sums = before[sums_key].flatten()[told.rows_M]
+    expected = torch.tensor([sums[sums > 0].log().mean().exp(), 0.0, 0.0])
+    torch.testing.assert_close(after[sums_key].flatten()[rows], expected)
+    assert after[users][fresh_users].abs().max() < 1.0
+    assert after[f"{users} user_id_0.momentum1"].flatten()[fresh_users].count_nonzero() == 0
+
+
+def test_what_a_row_starts_from_does_not_depend_on_the_precision_of_a_step(trained, dataset):
+    model, ids, _ = trained
+    rows = ids.managed["item"].table()[1][-3:]
+    reset = RowReset(model, ids, CONFIG.seed, ItemStarts(PreparedDataset.open(dataset), use_content=True))
+    reset(NONE_FRESH._replace(item=rows))
+    expected = shards_of(model)[KEY][rows].clone()
+    batch = Mock()
+    batch.to.return_value.fresh = NONE_FRESH._replace(item=rows)
+    step = StepByStep(Mock(return_value=(Mock(), {})), Mock(), CPU, reset)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step.progress(iter([batch]))
+    assert torch.equal(shards_of(model)[KEY][rows], expected)
+
+
+def test_frozen_tables_give_no_row_away(managed_pretrained, dataset, tmp_path):
+    frozen = replace(CONFIG, finetune=replace(CONFIG.finetune, freeze_tower=True))
+    finetune(frozen, Place(data=dataset, out=tmp_path / "run", pretrained=managed_pretrained))
+    ours, theirs = (RunFolder.open(path) for path in (tmp_path / "run", managed_pretrained))
+    assert torch.equal(ours.id_map(ours.item_table), theirs.id_map(theirs.item_table))
+    tables, pretrained = (runs.weights(path) for path in (tmp_path / "run", managed_pretrained))
+    for name in (f"item_tables.embeddings.item_{k}.weight" for k in range(2)):
+        assert torch.equal(tables[name], pretrained[name])
+    assert len(ours.id_map(ours.feature_tables[0])[0])
 
 
 def test_rows_are_found_where_they_were_trained(managed_finetuned, dataset):

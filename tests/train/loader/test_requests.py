@@ -183,7 +183,7 @@ def test_ids_are_randomised_only_where_asked(data, items):
 @pytest.mark.parametrize("randomization", [0.0, 0.5])
 def test_a_batch_gives_back_the_raw_ids(data, items, randomization):
     schema = data.info.schema
-    collate = RequestCollator(Ids(ITEM, FEATURES, ManagedIdsConfig()), schema, training=True)
+    collate = RequestCollator(Ids(ITEM, FEATURES, ManagedIdsConfig()), schema, observed=())
     for arrays in read_all(data, items, randomization=randomization):
         batch = collate(arrays)
         ids = batch.item_ids
