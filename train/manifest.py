@@ -74,6 +74,12 @@ def require_same_run(run: RunFolder, kind: str, config: RunConfig, origin: dict[
     now = json.loads(json.dumps({"kind": kind, **origin, "config": asdict(config)}))
     compared = ("kind", "dataset", "pretrained", "config")
     began, given = (_flat({key: values[key] for key in compared}) for values in (run.manifest, now))
+    unknown = [name.removeprefix("config.") for name in given if name not in began]
+    if unknown:
+        raise UserError(
+            f"{run.path} was begun by an older pinfm, which had no {', '.join(unknown)}; "
+            "finish it with that version, or give another --out."
+        )
     changed = [name for name in sorted(given | began) if name not in MAY_CHANGE and given.get(name) != began.get(name)]
     if changed:
         name = changed[0]

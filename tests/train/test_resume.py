@@ -119,3 +119,12 @@ def test_a_tower_that_was_pretrained_on_other_codes_is_refused(pretrained, datas
     with pytest.raises(UserError, match=f"was pretrained with {name} .* pretrain on data with the same vocabulary"):
         finetune(runs.CONFIG, Place(data=dataset, out=tmp_path / "run", pretrained=run))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_an_older_pinfm_is_not_continued_as_another(pretrained, dataset, tmp_path):
+    run = runs.interrupted(pretrained, tmp_path / "run", 4)
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["config"]["tower"]["mlp"], manifest["config"]["managed_ids"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"begun by an older pinfm, which had no .*tower\.mlp.*; finish it with that"):
+        pretrain(runs.CONFIG, Place(data=dataset, out=run, resume=True))
