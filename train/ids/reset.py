@@ -8,7 +8,7 @@ from pinfm.embeddings.init import uniform_rows
 from pinfm.embeddings.lookup import init_range
 from pinfm.embeddings.specs import IdTable
 from pinfm.train.ids.maps import FreshRows, Ids
-from pinfm.train.ids.starts import ItemStarts, NewRows, within
+from pinfm.train.ids.starts import ItemStarts, NewRows, held
 
 
 class RowReset:
@@ -59,15 +59,15 @@ class RowReset:
         if starts is not None:
             told_R, values_RD, sums_R = starts.told_R(), starts.values(shards, table.dim), starts.adagrad_sums(sums)
         for shard in shards:
-            (first, left), columns = shard.metadata.shard_offsets, shard.metadata.shard_sizes[1]
-            here_R = within(rows_R, shard.metadata)
-            values = uniform_rows(name, self._seed, rows_R[here_R], (left, columns), init_range(table))
+            left, columns = shard.metadata.shard_offsets[1], shard.metadata.shard_sizes[1]
+            held_R, places = held(rows_R, shard)
+            values = uniform_rows(name, self._seed, rows_R[held_R], (left, columns), init_range(table))
             if starts is not None:
-                values = torch.where(told_R[here_R, None], values_RD[here_R, left : left + columns], values)
-            shard.tensor[rows_R[here_R] - first] = values.to(shard.tensor)
+                values = torch.where(told_R[held_R, None], values_RD[held_R, left : left + columns], values)
+            shard.tensor[places] = values.to(shard.tensor)
         for shard in sums:
-            here_R = within(rows_R, shard.metadata)
+            held_R, places = held(rows_R, shard)
             # One sum a row, or one a value.
             shape = (-1, *[1] * (shard.tensor.dim() - 1))
-            new = torch.zeros(int(here_R.sum())) if starts is None else sums_R[here_R]
-            shard.tensor[rows_R[here_R] - shard.metadata.shard_offsets[0]] = new.view(shape).to(shard.tensor)
+            new = torch.zeros(len(places)) if starts is None else sums_R[held_R]
+            shard.tensor[places] = new.view(shape).to(shard.tensor)

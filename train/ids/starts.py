@@ -24,7 +24,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributed._shard.metadata import ShardMetadata
 from torch.distributed._shard.sharded_tensor.shard import Shard
 
 from pinfm.train.data.dataset import PreparedDataset
@@ -70,9 +69,9 @@ class NewRows(NamedTuple):
         sums_FD = torch.zeros(self.known_MF.size(1), dim, device=collective_device())
         for shard in shards:
             left, columns = shard.metadata.shard_offsets[1], shard.metadata.shard_sizes[1]
-            here = within(self.rows_M, shard.metadata)
-            rows = shard.tensor[self.rows_M[here] - shard.metadata.shard_offsets[0]].float()
-            sums_FD[:, left : left + columns] += self.known_MF[here].T.to(rows) @ rows
+            held_M, places = held(self.rows_M, shard)
+            rows = shard.tensor[places].float()
+            sums_FD[:, left : left + columns] += self.known_MF[held_M].T.to(rows) @ rows
         return self.new_RF @ sum_over_ranks(sums_FD).cpu()
 
     def adagrad_sums(self, shards: Sequence[Shard]) -> Tensor:
@@ -86,8 +85,7 @@ class NewRows(NamedTuple):
         """
         total = torch.zeros(2, device=collective_device())
         for shard in shards:
-            here = within(self.rows_M, shard.metadata)
-            sums = shard.tensor[self.rows_M[here] - shard.metadata.shard_offsets[0]]
+            sums = shard.tensor[held(self.rows_M, shard)[1]]
             logs = sums[sums > 0].log()
             total += torch.tensor([logs.sum(), logs.numel()], device=total.device)
         total = sum_over_ranks(total).cpu()
@@ -142,7 +140,8 @@ class ItemStarts:
         return torch.stack(age_groups(age_days_N), dim=1).float()
 
 
-def within(rows_R: Tensor, shard: ShardMetadata) -> Tensor:
-    """(R,) bool, whether a shard holds the row."""
-    first, size = shard.shard_offsets[0], shard.shard_sizes[0]
-    return (rows_R >= first) & (rows_R < first + size)
+def held(rows_R: Tensor, shard: Shard) -> tuple[Tensor, Tensor]:
+    """(R,) bool, whether a shard holds the row; and the places in the shard of those that it holds."""
+    first, size = shard.metadata.shard_offsets[0], shard.metadata.shard_sizes[0]
+    held_R = (rows_R >= first) & (rows_R < first + size)
+    return held_R, rows_R[held_R] - first
