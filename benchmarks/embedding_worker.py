@@ -18,7 +18,7 @@ from pinfm.embeddings.collections import RowFinder
 from pinfm.embeddings.hardware import GIB, Hardware
 from pinfm.embeddings.specs import ItemTableConfig
 from pinfm.model.config import TowerConfig
-from pinfm.train.build import Tables, build_optimizer, build_pretrain, pretrain_tables, shard, table_uses
+from pinfm.train.build import Tables, build_optimizer, build_pretrain, pretrain_tables, shard
 from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.config import PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
@@ -27,6 +27,7 @@ from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.batches import SegmentBatch
 from pinfm.train.phases import segment_feed
 from pinfm.train.plan import plan
+from pinfm.train.uses import pretrain_uses
 
 CPU = torch.device("cpu")
 NUM_HASHES, DIM = 8, 16
@@ -63,7 +64,7 @@ def measure(config: RunConfig, dataset: PreparedDataset, steps: int) -> dict[str
     before = anonymous_gib()
     module = build_pretrain(config, dataset.info.schema, tables, CPU)
     rates = config.pretrain.optimizer
-    model = shard(module, config, rates, table_uses(config, tables, "pretrain", dist.get_world_size()), CPU)
+    model = shard(module, config, rates, pretrain_uses(config, tables, dist.get_world_size(), dataset.info), CPU)
     held = torch.tensor(anonymous_gib() - before)
     dist.all_reduce(held, op=dist.ReduceOp.MAX)
     lookups = [table_step(model, batch) for batch in batches]

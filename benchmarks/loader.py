@@ -24,7 +24,7 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from tqdm import tqdm, trange
 
 from benchmarks.performance import add_output_flags, put_out
-from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard, table_uses
+from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.cli.run_flags import config_from_manifest
 from pinfm.train.config import RunConfig
@@ -40,6 +40,7 @@ from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
 from pinfm.train.phases import request_feed
 from pinfm.train.recipes import recipe_path
+from pinfm.train.uses import finetune_uses
 
 CPU = torch.device("cpu")
 USERS_PER_BUCKET = 250
@@ -129,7 +130,8 @@ def training_pipeline(config: RunConfig, dataset: PreparedDataset) -> TrainPipel
     """The model from scratch with its optimizer, as `pinfm finetune` steps it."""
     phase = config.finetune
     tables = finetune_tables(config, dataset.info.schema, dataset.info.counts.users)
-    module, uses = build_finetune(config, dataset.info.schema, tables, CPU), table_uses(config, tables, "finetune", 1)
+    module = build_finetune(config, dataset.info.schema, tables, CPU)
+    uses = finetune_uses(config, tables, 1, dataset.info)
     model = shard(module, config, phase.optimizer, uses, CPU)
     model.train()
     return TrainPipelineSparseDist(model, build_optimizer(model, phase.optimizer), CPU, execute_all_batches=True)

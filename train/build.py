@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -148,27 +148,6 @@ def freeze_pretrained(encoder: SequenceEncoder) -> None:
     for name, parameter in encoder.named_parameters():
         if not name.startswith(FINETUNED_ONLY):
             parameter.requires_grad_(False)
-
-
-def table_uses(
-    config: RunConfig, tables: Tables, phase: Literal["pretrain", "finetune"], world_size: int
-) -> dict[str, TableUse]:
-    """What a phase does with every sub-table, for the planner.
-
-    Every event and every request counts as another id. Candidates and drawn negatives are left out: a config does not
-    say how many there are.
-
-    Args:
-        config: of the run.
-        tables: whose sub-tables.
-        phase: whose batches.
-        world_size: ranks that share a batch.
-    """
-    examples = (config.pretrain if phase == "pretrain" else config.finetune).batch_size / world_size
-    events = config.pretrain.segment_length if phase == "pretrain" else config.max_history
-    items = TableUse(ids_per_step=examples * events, sharding=config.item_table.sharding)
-    uses = dict.fromkeys(tables.item.sub_tables(), items)
-    return uses | {name: TableUse(ids_per_step=examples) for table in tables.features for name in table.sub_tables()}
 
 
 def fuse_optimizer(module: nn.Module, config: RunConfig, rates: OptimizerConfig) -> None:

@@ -22,7 +22,6 @@ from pinfm.train.build import (
     finetune_tables,
     pretrain_tables,
     shard,
-    table_uses,
 )
 from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
@@ -41,6 +40,7 @@ from pinfm.train.loop import LoopConfig, train
 from pinfm.train.manifest import require_same_run, write_manifest
 from pinfm.train.metrics.slices import SECONDS_PER_DAY
 from pinfm.train.parity import write_parity_requests
+from pinfm.train.uses import finetune_uses, pretrain_uses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
             build_pretrain(config, schema, tables, device),
             config,
             config.pretrain.optimizer,
-            table_uses(config, tables, "pretrain", dist.get_world_size()),
+            pretrain_uses(config, tables, dist.get_world_size(), dataset.info),
             device,
         )
         optimizer = build_optimizer(model, config.pretrain.optimizer)
@@ -117,7 +117,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             build_finetune(config, schema, tables, device),
             config,
             optimizer,
-            table_uses(config, tables, "finetune", dist.get_world_size()),
+            finetune_uses(config, tables, dist.get_world_size(), dataset.info),
             device,
         )
         if place.pretrained is not None:

@@ -14,9 +14,11 @@ from pinfm.embeddings.hardware import GIB, Hardware
 from pinfm.embeddings.managed import map_bytes
 from pinfm.embeddings.plan import OPTIMIZER_BYTES, optimizer_values, planned_tables
 from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
-from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, pretrain_tables, table_uses
+from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, pretrain_tables
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.info import DatasetInfo
+from pinfm.train.uses import finetune_uses, pretrain_uses
 
 Phase = Literal["pretrain", "finetune"]
 PARTS = ("weights", "optimizer", "buffers")
@@ -39,12 +41,14 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
     Raises:
         UserError: the tables do not fit; says what would.
     """
-    tables = tables_of(config, phase, data)
+    info = None if data is None else PreparedDataset.open(data).info
+    tables = tables_of(config, phase, info)
     modules = nn.ModuleDict({ITEM_TABLES: embedding_collection([tables.item], META)})
     if tables.features:
         modules[FEATURE_TABLES] = embedding_collection(tables.features, META)
     fuse_optimizer(modules, config, config.pretrain.optimizer if phase == "pretrain" else config.finetune.optimizer)
-    uses = table_uses(config, tables, phase, hardware.world_size)
+    uses_of = pretrain_uses if phase == "pretrain" else finetune_uses
+    uses = uses_of(config, tables, hardware.world_size, info)
     options = planned_tables(modules, [EmbeddingCollectionSharder()], hardware, uses)
     ranks = [_rank_row(rank, options, hardware) for rank in range(hardware.world_size)]
     managed = [table for table in (tables.item, *tables.features) if table.ids == "managed"]
@@ -54,11 +58,10 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
     return {"hardware": asdict(hardware), "tables": [_table_row(option) for option in options], "ranks": ranks}
 
 
-def tables_of(config: RunConfig, phase: Phase, data: Path | None) -> Tables:
+def tables_of(config: RunConfig, phase: Phase, info: DatasetInfo | None) -> Tables:
     """The tables of a phase; without a dataset nothing is known of features."""
-    if phase == "pretrain" or data is None:
+    if phase == "pretrain" or info is None:
         return pretrain_tables(config)
-    info = PreparedDataset.open(data).info
     return finetune_tables(config, info.schema, info.counts.users)
 
 

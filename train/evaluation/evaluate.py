@@ -7,7 +7,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train import checkpoint
-from pinfm.train.build import Tables, build_finetune, shard, table_uses
+from pinfm.train.build import Tables, build_finetune, shard
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import choose_device, process_group
@@ -16,6 +16,7 @@ from pinfm.train.evaluation.predictions import predict_split
 from pinfm.train.evaluation.retrieval import retrieval_metrics
 from pinfm.train.ids.maps import Ids
 from pinfm.train.phases import request_feed
+from pinfm.train.uses import finetune_uses
 
 
 def evaluate(path: Path, config: RunConfig, data: Path, split: str) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def _ranking(run: RunFolder, config: RunConfig, dataset: PreparedDataset, split:
         if not feed.steps_per_epoch:
             raise UserError(f"the {split} split has no requests; evaluate another split.")
         module = build_finetune(config, run.schema, tables, device)
-        uses = table_uses(config, tables, "finetune", 1)
+        uses = finetune_uses(config, tables, 1, dataset.info)
         model = shard(module, config, config.finetune.optimizer, uses, device)
         checkpoint.load_model(model, ids, run)
         predictions = predict_split(model, feed, device)
