@@ -16,7 +16,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.rankers import Plan, Results, Row, add_flags, train_rankers
+from benchmarks.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
 from benchmarks.runs import Runs, mean_and_spread, table, write_results
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
@@ -58,7 +58,7 @@ ROWS = (
 
 
 def main() -> None:
-    """Runs what is missing and prints a table a task."""
+    """Runs what is missing of the rows asked for and prints a table a task, of all that ever ran."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=["movietweetings", "simulate"], default="simulate")
     parser.add_argument("--data", type=Path, help="the folder of MovieTweetings")
@@ -81,9 +81,10 @@ def main() -> None:
         split=args.split,
         jobs=args.jobs,
     )
-    results = train_rankers(runs, dataset, rows, plan)
+    train_rankers(runs, dataset, rows, plan)
+    results = evaluated(runs, dataset, ROWS, plan)
     for group, section in (("", "cold start"), ("arrivals", "cold start arrivals")):
-        of_group = {row.name: results[row.name] for row in rows if row.group == group}
+        of_group = {row.name: results[row.name] for row in ROWS if row.group == group and row.name in results}
         if of_group:
             markdown, docs = as_tables(of_group), Path("docs")
             print(markdown)

@@ -11,7 +11,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.rankers import Plan, Results, Row, add_flags, train_rankers
+from benchmarks.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
 from benchmarks.runs import Runs, mean_and_spread, table, write_results
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.sources.kuairand import KuaiRand
@@ -66,7 +66,7 @@ TENTH_DAYS = {"kuairand": "1", "ml1m_ranking": "10"}
 
 
 def main() -> None:
-    """Runs what is missing and prints a table a task."""
+    """Runs what is missing of the rows asked for and prints a table a task, of all that ever ran."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=["kuairand", "ml1m_ranking"], default="kuairand")
     parser.add_argument("--data", type=Path, help="the folder of ML-1M; KuaiRand's sample is in the package")
@@ -74,7 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     if (args.dataset == "ml1m_ranking") != (args.data is not None):
         parser.error("--data, the folder of ML-1M, goes with --dataset ml1m_ranking and with no other")
-    runs, rows = Runs(args.out / args.dataset), [row for row in rows_of(args.dataset) if row.name in args.rows]
+    runs, rows = Runs(args.out / args.dataset), rows_of(args.dataset)
     dataset = prepared(args.data, runs.out / "dataset")
     plan = Plan(
         recipe=args.dataset,
@@ -85,7 +85,8 @@ def main() -> None:
         split=args.split,
         jobs=args.jobs,
     )
-    results = train_rankers(runs, dataset, rows, plan)
+    train_rankers(runs, dataset, [row for row in rows if row.name in args.rows], plan)
+    results = evaluated(runs, dataset, rows, plan)
     markdown = as_tables(results)
     print(markdown)
     if args.write:

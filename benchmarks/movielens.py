@@ -32,12 +32,12 @@ Results = dict[str, dict[int, dict[str, Any]]]
 
 
 def main() -> None:
-    """Runs what is missing of the rows asked for and prints the table."""
+    """Runs what is missing of the rows asked for and prints the table of all that ever ran."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder of ML-1M")
     parser.add_argument("--out", type=Path, default=Path("runs/movielens"))
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="default: all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="to run; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="to run")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     parser.add_argument("--write", action="store_true", help="write docs/results/movielens.json and docs/results.md")
     args = parser.parse_args()
@@ -47,7 +47,7 @@ def main() -> None:
         place: without_last(everything, catalogue, place, args.out / f"without_last_{place}")
         for place in (TEST, VALIDATION)
     }
-    runs, wanted = Runs(args.out), [(ROWS[name], seed) for name in args.rows for seed in args.seeds]
+    runs = Runs(args.out)
 
     def train(run: tuple[Row, int]) -> None:
         row, seed = run
@@ -55,12 +55,13 @@ def main() -> None:
         words = ["--config", "ml1m", "--data", path, "--seed", seed, *row.flags]
         runs.train(f"{row.name}-{seed}", "pretrain", words)
 
-    in_parallel(args.jobs, train, wanted)
+    in_parallel(args.jobs, train, [(ROWS[name], seed) for name in args.rows for seed in args.seeds])
     results: Results = {}
-    for row, seed in wanted:
-        figures = Figures(runs.folder(f"{row.name}-{seed}"), everything, catalogue, row.max_history)
-        for name, told in told_or_not(row).items():
-            results.setdefault(name, {})[seed] = chosen(figures, told, row.trains_on_validation)
+    for row in ROWS.values():
+        for seed in runs.seeds(row.name):
+            figures = Figures(runs.folder(f"{row.name}-{seed}"), everything, catalogue, row.max_history)
+            for name, told in told_or_not(row).items():
+                results.setdefault(name, {})[seed] = chosen(figures, told, row.trains_on_validation)
     markdown = as_table(results)
     print(markdown)
     if args.write:

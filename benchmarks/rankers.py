@@ -35,8 +35,8 @@ def add_flags(parser: argparse.ArgumentParser, rows: Sequence[Row], out: Path) -
     """Adds the flags that say what to run and where."""
     names = [row.name for row in rows]
     parser.add_argument("--out", type=Path, default=out)
-    parser.add_argument("--rows", nargs="+", choices=names, default=names, help="default: all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", nargs="+", choices=names, default=names, help="to run; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="to run")
     parser.add_argument("--split", choices=["validation", "test"], default="test", help="choose on validation")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     parser.add_argument("--write", action="store_true", help="write docs/results/ and docs/results.md")
@@ -67,8 +67,8 @@ class Plan:
     by_age: bool = False
 
 
-def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> Results:
-    """Trains and evaluates every row under every seed; the rows of a seed share their pretraining runs.
+def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> None:
+    """Trains and evaluates rows under every seed; the rows of a seed share their pretraining runs.
 
     Args:
         runs: where.
@@ -94,13 +94,16 @@ def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) ->
 
     needed = sorted({row.pretrained for row in rows if row.pretrained is not None})
     in_parallel(plan.jobs, pretrain, [(name, seed) for seed in plan.seeds for name in needed])
-    wanted = [(row, seed) for seed in plan.seeds for row in rows]
-    in_parallel(plan.jobs, finetune, wanted)
+    in_parallel(plan.jobs, finetune, [(row, seed) for seed in plan.seeds for row in rows])
+
+
+def evaluated(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> Results:
+    """What was ever evaluated below `runs` of some rows, under whatever seeds; a row without a figure is left out."""
     results: Results = {}
-    for row, seed in wanted:
-        report = runs.evaluate(f"{row.name}-{seed}", dataset, plan.split)
-        tasks = report["metrics"]["model"]
-        results.setdefault(row.name, {})[seed] = {task: _kept(metrics, plan) for task, metrics in tasks.items()}
+    for row in rows:
+        for seed in runs.seeds(row.name, f"{plan.split}.json"):
+            tasks = runs.evaluate(f"{row.name}-{seed}", dataset, plan.split)["metrics"]["model"]
+            results.setdefault(row.name, {})[seed] = {task: _kept(metrics, plan) for task, metrics in tasks.items()}
     return results
 
 

@@ -53,6 +53,10 @@ class Runs:
         values: dict[str, Any] = json.loads(report.read_text())
         return values
 
+    def seeds(self, row: str, file: str = "finished") -> list[int]:
+        """The seeds of a row whose run, named ROW-SEED, holds a file."""
+        return sorted(int(path.parent.name.removeprefix(f"{row}-")) for path in self.out.glob(f"runs/{row}-*/{file}"))
+
     def _pinfm(self, name: str, words: Iterable[object]) -> None:
         log = self.out / "logs" / f"{name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import pytest
 import runs as tiny
 
 from benchmarks import cold_start, fusion
-from benchmarks.rankers import Plan, train_rankers
+from benchmarks.rankers import Plan, evaluated, train_rankers
 from benchmarks.runs import Runs
 from pinfm.train.cli.main import main
 
@@ -35,8 +35,10 @@ def results_of(runs, benchmark, names, tmp_path):
         split="test",
         jobs=1,
     )
-    rows = [row for row in benchmark.ROWS if row.name in names]
-    return train_rankers(runs, benchmark.prepared(None, runs.out / "dataset"), rows, plan)
+    dataset = benchmark.prepared(None, runs.out / "dataset")
+    for name in reversed(names):
+        train_rankers(runs, dataset, [row for row in benchmark.ROWS if row.name == name], plan)
+    return evaluated(runs, dataset, benchmark.ROWS, plan)
 
 
 def test_fusion_makes_a_table_a_task(runs, tmp_path):

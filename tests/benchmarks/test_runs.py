@@ -52,6 +52,15 @@ def test_an_evaluation_is_kept(tmp_path, called):
     assert len(called) == 2
 
 
+def test_the_seeds_of_a_row_are_those_of_its_finished_runs(tmp_path, called):
+    runs = Runs(tmp_path)
+    for name in ("a-2", "a-0", "a_b-1"):
+        runs.train(name, "pretrain", [])
+    with pytest.raises(RuntimeError, match="killed"):
+        runs.train("a-3", "pretrain", ["fails"])
+    assert (runs.seeds("a"), runs.seeds("a_b"), runs.seeds("b")) == ([0, 2], [1], [])
+
+
 def test_a_failure_stops_what_has_not_begun(tmp_path):
     done = []
 
