@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.jagged import positions
-from pinfm.model.layers.runs import crossing, history_runs
 from pinfm.model.layers.transformer import Block
+from pinfm.model.layers.visibility import Histories, crossing, histories
 
 
 class Context(NamedTuple):
@@ -55,7 +55,8 @@ class DCAT(nn.Module):
             x_TD: event tokens of all histories, oldest first.
             lengths_S: events of each history, int64; zero is legal.
         """
-        angles_T, runs = self._angles(lengths_S), history_runs(lengths_S, x_TD.size(1))
+        among = histories(lengths_S, x_TD.size(1))
+        angles_T = self._angles(lengths_S, among)
         keys: list[Tensor] = []
         values: list[Tensor] = []
         last = len(self.blocks) - 1
@@ -65,7 +66,7 @@ class DCAT(nn.Module):
             keys.append(key)
             values.append(value)
             if i < last:
-                x_TD = block.context(x_TD, normed_TD, angles_T, key, value, lengths_S, runs)  # type: ignore[operator]
+                x_TD = block.context(x_TD, normed_TD, angles_T, key, value, among)  # type: ignore[operator]
         return Context(lengths_S, x_TD, keys, values)
 
     def outputs(self, context: Context) -> Tensor:
@@ -74,10 +75,11 @@ class DCAT(nn.Module):
         Candidates need keys and values alone, so serving never computes it.
         """
         x_TD, lengths_S = context.rows, context.lengths
-        angles_T, runs = self._angles(lengths_S), history_runs(lengths_S, x_TD.size(1))
+        among = histories(lengths_S, x_TD.size(1))
+        angles_T = self._angles(lengths_S, among)
         block = self.blocks[-1]
         normed_TD = block.attention_norm(x_TD)  # type: ignore[operator]
-        x_TD = block.context(x_TD, normed_TD, angles_T, context.keys[-1], context.values[-1], lengths_S, runs)  # type: ignore[operator]
+        x_TD = block.context(x_TD, normed_TD, angles_T, context.keys[-1], context.values[-1], among)  # type: ignore[operator]
         output_TD: Tensor = self.final_norm(x_TD)
         return output_TD
 
@@ -111,8 +113,8 @@ class DCAT(nn.Module):
         output_ND: Tensor = self.final_norm(x_ND)
         return output_ND
 
-    def _angles(self, lengths_S: Tensor) -> Tensor:
+    def _angles(self, lengths_S: Tensor, among: Histories) -> Tensor:
         """Of events, whose positions are counted back from the candidate's, which is 0 and needs no rotation."""
-        owners_T = torch.repeat_interleave(lengths_S)
+        owners_T = among.where.owners
         angles_T: Tensor = self.positions(positions(lengths_S, owners_T) - lengths_S[owners_T])
         return angles_T

@@ -20,34 +20,33 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pinfm.model.layers import attention_padded as padded
-from pinfm.model.layers.runs import Crossing, Run, block
+from pinfm.model.layers.runs import Run, rows_of
+from pinfm.model.layers.visibility import Crossing, Histories
 
 
-def attend_causally(
-    query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, lengths_S: Tensor, runs: list[Run]
-) -> Tensor:
+def attend_causally(query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, among: Histories) -> Tensor:
     """Softmax attention of every event over the events of its history up to itself.
 
     Args:
         query_THd: the events' queries.
         keys_THd: their keys.
         values_THd: their values.
-        lengths_S: int64, events of each history.
-        runs: from `history_runs`.
+        among: which events.
 
     Returns:
         (T, H, d).
     """
+    runs = among.runs
     if len(runs) == 0:
-        return padded.attend_causally(query_THd, keys_THd, values_THd, lengths_S)
+        return padded.attend_causally(query_THd, keys_THd, values_THd, among.where)
     sizes = [run.requests * run.queries for run in runs]
     # Split as one operation: the gradients of so many slices would be so many tensors of the whole size.
     queries, keys, values = torch.split(query_THd, sizes), torch.split(keys_THd, sizes), torch.split(values_THd, sizes)
     attended: list[Tensor] = []
     for i, run in enumerate(runs):
         count, length = run.requests, run.queries
-        query = block(queries[i], 0, count, length)
-        key, value = block(keys[i], 0, count, length), block(values[i], 0, count, length)
+        query = rows_of(queries[i], 0, count, length)
+        key, value = rows_of(keys[i], 0, count, length), rows_of(values[i], 0, count, length)
         attended.append(to_rows(F.scaled_dot_product_attention(query, key, value, is_causal=True)))
     return joined(attended)
 
@@ -78,10 +77,11 @@ def _attend(
     query_NHd: Tensor, key_NHd: Tensor, value_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, sees: Crossing
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The output, lse' (N, H) and the candidate's own share of the softmax (N, H, 1)."""
-    if len(sees.runs) == 0:
-        history_NHd, lse_NH = padded.attend_history(query_NHd, keys_THd, values_THd, sees)
+    block = sees.block
+    if block is None:
+        history_NHd, lse_NH = _attend_history(query_NHd, keys_THd, values_THd, sees.runs)
     else:
-        history_NHd, lse_NH = _attend_history(query_NHd, keys_THd, values_THd, sees)
+        history_NHd, lse_NH = padded.attend_history(query_NHd, keys_THd, values_THd, block)
     self_NH = (query_NHd.to(lse_NH.dtype) * key_NHd.to(lse_NH.dtype)).sum(-1) * query_NHd.size(2) ** -0.5
     lse_NH = torch.logaddexp(lse_NH, self_NH)
     share_NH1 = torch.exp(self_NH - lse_NH)[..., None].to(query_NHd.dtype)
@@ -99,27 +99,31 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, None]:
         query, key, value, keys, values, output, lse, share = ctx.saved_tensors
-        of_history = _attend_history_backward if ctx.sees.runs else padded.attend_history_backward
-        grad_query, grad_keys, grad_values = of_history(grad, query, keys, values, output, lse, ctx.sees)
+        runs, block = ctx.sees
+        of_history = (grad, query, keys, values, output, lse)
+        if block is None:
+            grad_query, grad_keys, grad_values = _attend_history_backward(*of_history, runs)
+        else:
+            grad_query, grad_keys, grad_values = padded.attend_history_backward(*of_history, block)
         grad_self = share * (grad * (value - output)).sum(-1, keepdim=True) * query.size(2) ** -0.5
         return grad_query + grad_self * key, grad_self * query, share * grad, grad_keys, grad_values, None
 
 
-def _attend_history(query_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, sees: Crossing) -> tuple[Tensor, Tensor]:
+def _attend_history(query_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, runs: list[Run]) -> tuple[Tensor, Tensor]:
     """Attention over the events alone, and the log of its denominator (N, H); of no event, zeros and -inf."""
     attended: list[Tensor] = []
     lses: list[Tensor] = []
     first = 0
-    for run in sees.runs:
+    for run in runs:
         rows = run.requests * run.queries
         if run.events == 0:
             attended.append(torch.zeros_like(query_NHd[first : first + rows]))
             lses.append(torch.full([rows, query_NHd.size(1)], -math.inf))
         else:
             history, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                block(query_NHd, first, run.requests, run.queries),
-                block(keys_THd, run.first_event, run.requests, run.events),
-                block(values_THd, run.first_event, run.requests, run.events),
+                rows_of(query_NHd, first, run.requests, run.queries),
+                rows_of(keys_THd, run.first_event, run.requests, run.events),
+                rows_of(values_THd, run.first_event, run.requests, run.events),
             )
             attended.append(to_rows(history))
             lses.append(lse.transpose(1, 2).flatten(0, 1))
@@ -128,21 +132,21 @@ def _attend_history(query_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, see
 
 
 def _attend_history_backward(
-    grad: Tensor, query: Tensor, keys: Tensor, values: Tensor, output: Tensor, lse: Tensor, sees: Crossing
+    grad: Tensor, query: Tensor, keys: Tensor, values: Tensor, output: Tensor, lse: Tensor, runs: list[Run]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query, keys and values, of what the merged output owes to the events."""
     grad_query, grad_keys, grad_values = torch.zeros_like(query), torch.zeros_like(keys), torch.zeros_like(values)
     first = 0
-    for run in sees.runs:
+    for run in runs:
         rows, events = run.requests * run.queries, run.requests * run.events
         if events:
-            candidates = (block(x, first, run.requests, run.queries) for x in (grad, query, output, lse[..., None]))
+            candidates = (rows_of(x, first, run.requests, run.queries) for x in (grad, query, output, lse[..., None]))
             grad_block, query_block, output_block, lse_block = candidates
             of_query, of_keys, of_values = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
                 grad_block,
                 query_block,
-                block(keys, run.first_event, run.requests, run.events),
-                block(values, run.first_event, run.requests, run.events),
+                rows_of(keys, run.first_event, run.requests, run.events),
+                rows_of(values, run.first_event, run.requests, run.events),
                 output_block,
                 lse_block[..., 0].contiguous(),
                 0.0,
@@ -157,7 +161,7 @@ def _attend_history_backward(
 
 
 def to_rows(x_BHLd: Tensor) -> Tensor:
-    """(B * L, H, d): the inverse of `block`."""
+    """(B * L, H, d): the inverse of `rows_of`."""
     return x_BHLd.transpose(1, 2).flatten(0, 1)
 
 

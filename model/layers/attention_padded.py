@@ -1,9 +1,7 @@
 """The attention of `attention.py` in one padded block with a mask: on CUDA, and on a CPU for many small requests.
 
-    U  requests     N  candidates     S  histories     T  events     C  most candidates of a history
-    L  longest history     H  heads     d  width of a head
-
-Candidates are laid out by history, not by request, so that keys and values are not copied where requests share them.
+N  candidates     S  histories     T  events     C  most candidates of a history     L  longest history
+H  heads     d  width of a head
 """
 
 import math
@@ -12,39 +10,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pinfm.model.layers.jagged import Layout, layout, pad, unpad
-from pinfm.model.layers.runs import Crossing
+from pinfm.model.layers.jagged import Layout, pad, unpad
+from pinfm.model.layers.visibility import PaddedCrossing
 
 
-def attend_causally(query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, lengths_S: Tensor) -> Tensor:
+def attend_causally(query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, where: Layout) -> Tensor:
     """(T, H, d); see `attention.attend_causally`."""
-    where = layout(lengths_S)
     query, keys, values = to_block(query_THd, where), to_block(keys_THd, where), to_block(values_THd, where)
     # Padding stands after the real rows, where causal attention never looks.
     return from_block(F.scaled_dot_product_attention(query, keys, values, is_causal=True), where)
 
 
-def attend_history(query_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, sees: Crossing) -> tuple[Tensor, Tensor]:
+def attend_history(
+    query_NHd: Tensor, keys_THd: Tensor, values_THd: Tensor, block: PaddedCrossing
+) -> tuple[Tensor, Tensor]:
     """Attention over the events alone (N, H, d), and the log of its denominator (N, H)."""
-    where_N, where_T = candidates_by_history(sees), layout(sees.lengths)
+    where_N, where_T = block.candidates, block.events
     query = to_block(query_NHd, where_N)
-    history, lse = kernel(
-        query, to_block(keys_THd, where_T), to_block(values_THd, where_T), hidden(sees, where_N, where_T, query)
-    )
+    history, lse = kernel(query, to_block(keys_THd, where_T), to_block(values_THd, where_T), bias_of(block, query))
     return from_block(history, where_N), unpad(lse[:, :, : where_N.max_length].transpose(1, 2), where_N)
 
 
 def attend_history_backward(
-    grad: Tensor, query: Tensor, keys: Tensor, values: Tensor, output: Tensor, lse: Tensor, sees: Crossing
+    grad: Tensor, query: Tensor, keys: Tensor, values: Tensor, output: Tensor, lse: Tensor, block: PaddedCrossing
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query, keys and values, of what the merged output owes to the events."""
-    where_N, where_T = candidates_by_history(sees), layout(sees.lengths)
+    where_N, where_T = block.candidates, block.events
     query_block = to_block(query, where_N)
     # An infinite denominator leaves no probability to rows that nobody asked for.
     lse_SCH = pad(lse, where_N).masked_fill(pad(torch.ones_like(lse), where_N) == 0, math.inf)
     of_query, of_keys, of_values = kernel_backward(
         *(to_block(grad, where_N), query_block, to_block(keys, where_T), to_block(values, where_T)),
-        *(hidden(sees, where_N, where_T, query_block), to_block(output, where_N), lse_SCH.transpose(1, 2)),
+        *(bias_of(block, query_block), to_block(output, where_N), lse_SCH.transpose(1, 2)),
     )
     return from_block(of_query, where_N), from_block(of_keys, where_T), from_block(of_values, where_T)
 
@@ -78,20 +75,9 @@ def kernel_backward(
     return of_query, of_keys, of_values
 
 
-def candidates_by_history(sees: Crossing) -> Layout:
-    """The padded layout of the candidates of all requests that read a history."""
-    return layout(torch.zeros_like(sees.lengths).index_add(0, sees.history, sees.candidates))
-
-
-def hidden(sees: Crossing, where_N: Layout, where_T: Layout, like: Tensor) -> Tensor:
-    """(S, H, C, L), a view: 0 where a candidate may look, -1e9 on padding and on events after its request."""
-    visible_N = torch.repeat_interleave(sees.visible, sees.candidates)
-    visible_SC = pad(visible_N[:, None], where_N)[:, :, 0]
-    length = (where_T.max_length + 7) // 8 * 8  # CUDA wants rows that start at multiples of 16 bytes
-    hidden_SCL = torch.arange(length, device=like.device) >= visible_SC[:, :, None]
-    bias_SCL = torch.zeros(hidden_SCL.shape, dtype=like.dtype, device=like.device)
-    # Finite, so that an empty history has a denominator; beside it the candidate itself has all the weight.
-    bias_SCL = bias_SCL.masked_fill_(hidden_SCL, -1e9)[:, :, : where_T.max_length]
+def bias_of(block: PaddedCrossing, like: Tensor) -> Tensor:
+    """(S, H, C, L), a view: the block's bias in the type of the queries, the same for all heads."""
+    bias_SCL = block.bias.to(like.dtype)[:, :, : block.events.max_length]
     return bias_SCL[:, None].expand(-1, like.size(1), -1, -1)
 
 

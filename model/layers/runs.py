@@ -8,16 +8,13 @@ and a request that is like no neighbour is a block of one:
     candidates_U = [2, 2, 1]     visible_U = [3, 3, 5]     ->     Run(requests 2, queries 2, events 3), Run(1, 1, 5)
 
 Each run is a call. Where calls cost more than scores of padding would (many small requests), there are no runs, and
-`attention_padded.py` does it in one call.
+`attention_padded.py` does it in one call; `visibility.py` chooses.
 """
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from pinfm.model.inputs import Reads
-from pinfm.model.layers.jagged import starts
 
 # A call forward and backward takes about as long as so many scores, divided by the width of the transformer.
 SCORES_PER_CALL = 1 << 20
@@ -37,61 +34,6 @@ class Run(NamedTuple):
     queries: int
     first_event: int
     events: int
-
-
-class Crossing(NamedTuple):
-    """Which events each candidate sees.
-
-    Args:
-        candidates: (U,) int64, candidates of each request.
-        history: (U,) int64, ascending, the history that each request reads.
-        visible: (U,) int64, how many of its oldest events the request sees.
-        lengths: (S,) int64, events of each history.
-        runs: all of that as runs; empty where one padded block is better.
-    """
-
-    candidates: Tensor
-    history: Tensor
-    visible: Tensor
-    lengths: Tensor
-    runs: list[Run]
-
-
-def crossing(candidates_U: Tensor, reads: Reads, lengths_S: Tensor, width: int) -> Crossing:
-    """What the attention of candidates over histories has to know.
-
-    Args:
-        candidates_U: int64, candidates of each request.
-        reads: which part of which history each request sees.
-        lengths_S: int64, events of each history.
-        width: of the transformer.
-    """
-    runs: list[Run] = []
-    if lengths_S.device.type == "cpu" and lengths_S.numel() > 0:
-        runs = runs_of(candidates_U, starts(lengths_S)[reads.history], reads.visible)
-        by_history_S = torch.zeros_like(lengths_S).index_add(0, reads.history, candidates_U)
-        padding = block_size(by_history_S, lengths_S) - int((candidates_U * reads.visible).sum())
-        runs = runs_if_better(runs, padding * width)
-    return Crossing(candidates_U, reads.history, reads.visible, lengths_S, runs)
-
-
-def history_runs(lengths_S: Tensor, width: int) -> list[Run]:
-    """The histories as runs, their own events for queries; empty where one padded block is better.
-
-    Args:
-        lengths_S: int64, events of each history.
-        width: of the transformer.
-    """
-    if lengths_S.device.type != "cpu" or lengths_S.numel() == 0:
-        return []
-    no_event_S = torch.zeros_like(lengths_S)
-    padding = block_size(lengths_S, lengths_S) - int(lengths_S.square().sum())
-    return runs_if_better(runs_of(lengths_S, no_event_S, no_event_S), padding * width)
-
-
-def block_size(rows_S: Tensor, columns_S: Tensor) -> int:
-    """Scores in a padded block."""
-    return rows_S.numel() * int(rows_S.max()) * int(columns_S.max())
 
 
 def runs_if_better(runs: list[Run], padding: int, scores_per_call: int = SCORES_PER_CALL) -> list[Run]:
@@ -117,7 +59,7 @@ def runs_of(candidates_U: Tensor, first_event_U: Tensor, visible_U: Tensor) -> l
     return runs
 
 
-def block(x_THd: Tensor, first: int, count: int, length: int) -> Tensor:
+def rows_of(x_THd: Tensor, first: int, count: int, length: int) -> Tensor:
     """(count, H, length, d): a view of the rows of `count` neighbours, as attention reads them."""
     rows = x_THd[first : first + count * length]
     return rows.view(count, length, x_THd.size(1), x_THd.size(2)).transpose(1, 2)

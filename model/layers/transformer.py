@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pinfm.model.layers.attention import attend_causally, attend_history_and_self
 from pinfm.model.layers.mlp import feed_forward
-from pinfm.model.layers.runs import Crossing, Run
+from pinfm.model.layers.visibility import Crossing, Histories
 
 
 class Block(nn.Module):
@@ -70,8 +70,7 @@ class Block(nn.Module):
         angles_T: Tensor,
         keys_THd: Tensor,
         values_THd: Tensor,
-        lengths_S: Tensor,
-        runs: list[Run],
+        among: Histories,
     ) -> Tensor:
         """Causal self-attention over the histories.
 
@@ -81,8 +80,7 @@ class Block(nn.Module):
             angles_T: (T, 2, d / 2) from `RotaryPositions`.
             keys_THd: of the same rows.
             values_THd: of the same rows.
-            lengths_S: events of each history.
-            runs: from `history_runs`.
+            among: which events each event sees.
 
         Returns:
             (T, D).
@@ -90,7 +88,7 @@ class Block(nn.Module):
         dim = x_TD.size(1)
         projected = F.linear(normed_TD, self.query_key_value.weight[:dim], self.query_key_value.bias[:dim])
         query_THd = rotate(self._heads(projected)[0], angles_T)
-        return self._finish(x_TD, normed_TD, attend_causally(query_THd, keys_THd, values_THd, lengths_S, runs))
+        return self._finish(x_TD, normed_TD, attend_causally(query_THd, keys_THd, values_THd, among))
 
     def cross(
         self,

@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers import attention_padded
 from pinfm.model.layers.attention import attend_causally, attend_history_and_self
-from pinfm.model.layers.jagged import starts
-from pinfm.model.layers.runs import SCORES_PER_CALL, Crossing, Run, crossing, history_runs, runs_of
+from pinfm.model.layers.jagged import layout, starts
+from pinfm.model.layers.runs import SCORES_PER_CALL, Run, runs_of
+from pinfm.model.layers.visibility import Crossing, Histories, crossing, histories, padded_crossing
 
 HEADS, HEAD_DIM = 2, 16
 # (events of each history), (history, visible events, candidates of each request)
@@ -45,7 +46,7 @@ def requests_of(lengths, requests):
 def sees(candidates, reads, lengths, as_runs=True):
     """The crossing as runs or as one padded block, whichever would be faster."""
     runs = runs_of(candidates, starts(lengths)[reads.history], reads.visible) if as_runs else []
-    return Crossing(candidates, *reads, lengths, runs)
+    return Crossing(runs, None if runs else padded_crossing(candidates, reads, lengths))
 
 
 def random_rows(num_candidates, num_events, device="cpu", dtype=torch.float32):
@@ -105,7 +106,7 @@ def test_every_event_sees_itself_and_what_came_before(lengths, as_runs, seed):
     rows = [query, *inputs]
     lengths_S = torch.tensor(lengths)
     runs = runs_of(lengths_S, torch.zeros_like(lengths_S), torch.zeros_like(lengths_S)) if as_runs else []
-    found = with_gradients(attend_causally(*rows, lengths_S, runs), rows)
+    found = with_gradients(attend_causally(*rows, Histories(runs, layout(lengths_S))), rows)
     expected = attend_one_by_one(*rows, *inputs, *requests_of(lengths, requests or [(0, 0, 0)]))
     torch.testing.assert_close(found, with_gradients(expected, rows), rtol=1e-4, atol=1e-5)
 
@@ -129,9 +130,9 @@ def test_equal_sequences_are_one_run_whatever_their_number():
 def test_runs_have_to_be_worth_their_calls():
     lengths = torch.tensor([1000, 1, 1])
     padding = 3 * 1000**2 - (1000**2 + 1 + 1)
-    assert history_runs(lengths, width=2 * SCORES_PER_CALL // padding) == []
-    assert history_runs(lengths, width=2 * SCORES_PER_CALL // padding + 1) == [Run(1, 1000, 0, 0), Run(2, 1, 0, 0)]
-    assert history_runs(torch.tensor([7, 7]), width=1) == [Run(2, 7, 0, 0)]
+    assert histories(lengths, width=2 * SCORES_PER_CALL // padding).runs == []
+    assert histories(lengths, width=2 * SCORES_PER_CALL // padding + 1).runs == [Run(1, 1000, 0, 0), Run(2, 1, 0, 0)]
+    assert histories(torch.tensor([7, 7]), width=1).runs == [Run(2, 7, 0, 0)]
     candidates, reads = torch.tensor([1, 1000]), own_histories(torch.tensor([1000, 1]))
     assert crossing(candidates, reads, reads.visible, width=1).runs == []
     assert crossing(candidates, reads, reads.visible, width=2).runs == [Run(1, 1, 0, 1000), Run(1, 1000, 1000, 1)]
@@ -165,7 +166,7 @@ def test_the_scripted_forms_are_the_same(width):
     assert torch.jit.script(crossing)(*requests, width).runs == crossed.runs
     found = torch.jit.script(attend_history_and_self)(*inputs, crossed)
     assert torch.equal(found, attend_history_and_self(*inputs, crossed))
-    events = inputs[3], *inputs[3:], requests[2], history_runs(requests[2], width)
+    events = inputs[3], *inputs[3:], histories(requests[2], width)
     assert torch.equal(torch.jit.script(attend_causally)(*events), attend_causally(*events))
 
 
