@@ -74,8 +74,8 @@ class EarlyFusionWithToken(nn.Module):
         return self.dcat.cross(context, tokens_ND, lengths_U)
 
 
-class LiteMean(nn.Module):
-    """The mean output of the history, the same for all candidates of a request; zeros for an empty history.
+class LateFusion(nn.Module):
+    """The transformer reads the history alone, to the end; subclasses say what of it a candidate is given.
 
     Args:
         dcat: the transformer.
@@ -93,6 +93,10 @@ class LiteMean(nn.Module):
     def outputs(self, context: Context) -> Tensor:
         """(T, D): the transformer's output for every event."""
         return context.rows
+
+
+class LiteMean(LateFusion):
+    """The mean output of the history, the same for all candidates of a request; zeros for an empty history."""
 
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D); the tokens are not read."""
@@ -104,25 +108,8 @@ class LiteMean(nn.Module):
         return means_UD[torch.repeat_interleave(lengths_U)]
 
 
-class LiteLast(nn.Module):
-    """The newest output of the history, the same for all candidates of a request; zeros for an empty history.
-
-    Args:
-        dcat: the transformer.
-    """
-
-    def __init__(self, dcat: DCAT) -> None:
-        super().__init__()
-        self.dcat = dcat
-
-    def encode(self, x_TD: Tensor, lengths_U: Tensor) -> Context:
-        """Encodes the events of each request, to the end: `rows` are the transformer's output."""
-        context = self.dcat.encode_context(x_TD, lengths_U)
-        return Context(context.lengths, self.dcat.outputs(context), context.keys, context.values)
-
-    def outputs(self, context: Context) -> Tensor:
-        """(T, D): the transformer's output for every event."""
-        return context.rows
+class LiteLast(LateFusion):
+    """The newest output of the history, the same for all candidates of a request; zeros for an empty history."""
 
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D); the tokens are not read."""
