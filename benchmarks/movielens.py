@@ -20,9 +20,9 @@ from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
+from pinfm.train.data.ragged import IntArray
 from pinfm.train.data.sources.movielens import MovieLens
 from pinfm.train.evaluation.retrieval import rank_catalogue
-from pinfm.train.loader.ragged import IntArray
 
 LEAST_RATINGS = 5
 METRICS = ("hr@10", "ndcg@10")

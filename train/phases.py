@@ -32,7 +32,6 @@ from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.starts import ItemStarts
 from pinfm.train.loader.arrays import RequestArrays, SegmentArrays
 from pinfm.train.loader.batches import RequestCollator, SegmentCollator
-from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.loader.requests import RequestReader, RequestSource
 from pinfm.train.loader.segments import SegmentReader, SegmentSource
 from pinfm.train.loader.streams import StreamPlan
@@ -139,7 +138,7 @@ def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[
     Raises:
         UserError: the dataset has no positive event.
     """
-    items = ItemAttributes(dataset)
+    items = dataset.item_attributes
     if not items.num_positive_events:
         raise UserError(
             f"{dataset.path} has none of its positive actions {list(dataset.info.schema.positive_actions)} in "
@@ -163,7 +162,7 @@ def request_feed(
     config: RunConfig, dataset: PreparedDataset, ids: Ids, split: str, training: bool
 ) -> Feed[RequestArrays]:
     """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation."""
-    items, schema = ItemAttributes(dataset), dataset.info.schema
+    schema = dataset.info.schema
     randomization = config.cold_start.candidate_id_randomization if training and config.use_tower else 0.0
     # Without a tower there is no encoding to share, so the shuffle can mix all requests.
     group_size = config.finetune.requests_per_user if config.use_tower else 1
@@ -183,7 +182,9 @@ def request_feed(
             since=max(begin, end - config.finetune.newest_days * SECONDS_PER_DAY) if split == "train" else begin,
         ),
         stream_plan(config, config.finetune.batch_size, training),
-        RequestReader(schema, items, randomization, share_histories=not config.cold_start.learnable_token),
+        RequestReader(
+            schema, dataset.item_attributes, randomization, share_histories=not config.cold_start.learnable_token
+        ),
         RequestCollator(ids, schema, observed),
     )
 

@@ -12,7 +12,6 @@ from pinfm.train.build import build_finetune, finetune_tables, shard
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.batches import RequestCollator
-from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.loader.requests import RequestReader, RequestSource
 from pinfm.train.loader.streams import Draw
 
@@ -26,7 +25,7 @@ def test_shared_histories_give_the_same_scores(group, dataset, fusion, max_histo
     config = replace(runs.CONFIG, tower=replace(runs.CONFIG.tower, num_layers=2, fusion=fusion))
     schema, tables = data.info.schema, finetune_tables(config, data.info.schema, data.info.counts.users)
     model = shard(build_finetune(config, schema, tables, CPU), config, config.finetune.optimizer, {}, CPU).eval()
-    items = ItemAttributes(data)
+    items = data.item_attributes
     collate = RequestCollator(Ids(tables.item, tables.features, ManagedIdsConfig()), schema, observed=())
     bucket = RequestSource(data, "train", max_history=max_history, window_step=2).read(1)
     rows = np.arange(len(bucket.history_start))

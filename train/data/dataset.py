@@ -1,7 +1,8 @@
 """Reading a prepared dataset: bucket by bucket, and the history that a request may see."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.parquet
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.info import DatasetInfo
+from pinfm.train.data.item_attributes import ItemAttributes
 from pinfm.train.data.write import bucket_file
 
 
@@ -46,16 +48,27 @@ class PreparedDataset:
         """Returns all items, ascending in item_id: created_at, content, attributes, event_count."""
         return self._read("items.parquet")
 
-    def events(self, bucket: int) -> pyarrow.Table:
-        """Returns the events of a bucket's users, ascending in user_id, then timestamp."""
-        return self._read(f"events/{bucket_file(bucket)}")
+    @cached_property
+    def item_attributes(self) -> ItemAttributes:
+        """What training needs to know of items; read once, since their content may be gigabytes."""
+        return ItemAttributes(self.items(), self.info.schema.content_dim)
 
-    def requests(self, split: str, bucket: int) -> pyarrow.Table:
+    def events(self, bucket: int, columns: Sequence[str] | None = None) -> pyarrow.Table:
+        """Returns the events of a bucket's users, ascending in user_id, then timestamp.
+
+        Args:
+            bucket: from 0 to `info.num_buckets` - 1.
+            columns: to read; all where None.
+        """
+        return self._read(f"events/{bucket_file(bucket)}", columns)
+
+    def requests(self, split: str, bucket: int, columns: Sequence[str] | None = None) -> pyarrow.Table:
         """Returns the requests of a bucket's users, ascending in user_id, then timestamp, then request_id.
 
         Args:
             split: `train`, `validation` or `test`.
             bucket: from 0 to `info.num_buckets` - 1.
+            columns: to read; all where None.
 
         Raises:
             UserError: when the dataset has no impressions or the split is unknown.
@@ -64,7 +77,7 @@ class PreparedDataset:
             raise UserError(f"{self.path} holds no impressions; prepare it with --impressions, or only pretrain on it")
         if split not in self.info.splits:
             raise UserError(f"{self.path} has no split {split!r}; choose one of {', '.join(self.info.splits)}")
-        return self._read(f"impressions/{split}/{bucket_file(bucket)}")
+        return self._read(f"impressions/{split}/{bucket_file(bucket)}", columns)
 
     def num_requests(self, split: str, bucket: int) -> int:
         """Returns how many requests a bucket has in a split, from the file's footer alone."""
@@ -72,9 +85,9 @@ class PreparedDataset:
             rows: int = pyarrow.parquet.read_metadata(path).num_rows
         return rows
 
-    def _read(self, file: str) -> pyarrow.Table:
+    def _read(self, file: str, columns: Sequence[str] | None = None) -> pyarrow.Table:
         with self._readable(file) as path:
-            return pyarrow.parquet.read_table(path)
+            return pyarrow.parquet.read_table(path, columns=None if columns is None else list(columns))
 
     @contextmanager
     def _readable(self, file: str) -> Iterator[Path]:

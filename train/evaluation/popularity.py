@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.ragged import IntArray, list_column
 from pinfm.train.evaluation.predictions import Predictions
-from pinfm.train.loader.ragged import IntArray, list_column
 
 # Impressions at the overall rate that every item starts with, so that one lucky impression is no certainty.
 PRIOR_IMPRESSIONS = 10.0
@@ -26,7 +26,7 @@ class Popularity:
         tasks = dataset.info.schema.tasks
         item_parts, label_parts = [], []
         for bucket in range(dataset.info.num_buckets):
-            requests = dataset.requests("train", bucket)
+            requests = dataset.requests("train", bucket, ["item_id", *(f"label_{task}" for task in tasks)])
             item_parts.append(list_column(requests, "item_id")[0])
             label_parts.append(_labels(requests, tasks))
         self.item_id, index = np.unique(np.concatenate(item_parts).astype(np.int64), return_inverse=True)

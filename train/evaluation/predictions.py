@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from pinfm.train.data.ragged import IntArray
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.feed import Feed
 from pinfm.train.loader.arrays import RequestArrays
-from pinfm.train.loader.ragged import IntArray
 from pinfm.train.metrics import item_age_days, ranking_metrics
 from pinfm.train.parity import predict
 

@@ -16,8 +16,8 @@ from pinfm.model.layers.jagged import starts
 from pinfm.model.layers.tokens import gap_buckets, gaps_to_next
 from pinfm.model.tower import SequenceTower
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.ragged import IntArray, scalar_column
 from pinfm.train.loader.batches import history_tensors
-from pinfm.train.loader.ragged import IntArray, scalar_column
 from pinfm.train.loader.requests import EVENT_COLUMNS, gather_history
 from pinfm.train.metrics import RetrievalMetrics
 

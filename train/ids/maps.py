@@ -12,7 +12,7 @@ from pinfm.embeddings.collections import RowFinder
 from pinfm.embeddings.managed import ManagedIds
 from pinfm.embeddings.specs import IdTable, ManagedIdsConfig
 from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
-from pinfm.train.loader.ragged import IntArray
+from pinfm.train.data.ragged import IntArray
 
 
 class FreshRows(NamedTuple):

@@ -24,11 +24,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributed._shard.sharded_tensor.shard import Shard
+from torchrec.distributed.types import Shard
 
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import collective_device, sum_over_ranks
-from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.metrics.slices import age_groups, item_age_days
 
 # What the regression adds to the square of each trait: as much as one item whose row is zero.
@@ -101,7 +100,7 @@ class ItemStarts:
     """
 
     def __init__(self, dataset: PreparedDataset, use_content: bool) -> None:
-        self._items, self._use_content = ItemAttributes(dataset), use_content
+        self._items, self._use_content = dataset.item_attributes, use_content
         # Batches come in no order of time, so an item is as old as it is when training ends.
         self._now = dataset.info.splits["train"][1]
 

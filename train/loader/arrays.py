@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pinfm.train.loader.ragged import IntArray
+from pinfm.train.data.ragged import IntArray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from torchrec.streamable import Pipelineable
 from pinfm.embeddings.collections import RowFinder
 from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.schema import InputSchema
+from pinfm.train.data.item_attributes import ItemAttributes
+from pinfm.train.data.ragged import IntArray
 from pinfm.train.ids.maps import FreshRows, Ids
 from pinfm.train.loader.arrays import HistoryArrays, RequestArrays, SegmentArrays
-from pinfm.train.loader.items import ItemAttributes
-from pinfm.train.loader.ragged import IntArray
 
 Self = TypeVar("Self", bound="Batch")
 

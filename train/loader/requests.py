@@ -1,5 +1,6 @@
 """Requests of a prepared dataset: each with its history, stored once per user, and its candidates."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,9 +13,9 @@ import torch
 from pinfm.model.cold_start import candidate_id_randomization
 from pinfm.model.schema import Feature, InputSchema
 from pinfm.train.data.dataset import PreparedDataset, history_ranges
+from pinfm.train.data.item_attributes import ItemAttributes
+from pinfm.train.data.ragged import IntArray, list_column, ragged_index, scalar_column
 from pinfm.train.loader.arrays import HistoryArrays, RequestArrays
-from pinfm.train.loader.items import ItemAttributes
-from pinfm.train.loader.ragged import IntArray, list_column, ragged_index, scalar_column
 from pinfm.train.loader.streams import Draw
 
 EVENT_COLUMNS = ("item_id", "action", "surface", "timestamp")
@@ -75,10 +76,10 @@ class RequestSource:
     def _size(self, bucket: int) -> int:
         if self._since <= self._dataset.info.splits[self._split][0]:
             return self._dataset.num_requests(self._split, bucket)
-        return len(self._requests(bucket))
+        return len(self._requests(bucket, ("timestamp",)))
 
-    def _requests(self, bucket: int) -> pa.Table:
-        requests = self._dataset.requests(self._split, bucket)
+    def _requests(self, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
+        requests = self._dataset.requests(self._split, bucket, columns)
         return requests.filter(pc.greater_equal(requests["timestamp"], self._since))
 
     def read(self, bucket: int) -> RequestBucket:

@@ -1,13 +1,16 @@
 """Segments for pretraining: each user's training events, cut into pieces of L events without overlap."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.ragged import IntArray, scalar_column
 from pinfm.train.loader.arrays import SegmentArrays
-from pinfm.train.loader.ragged import IntArray, scalar_column
 from pinfm.train.loader.requests import EVENT_COLUMNS, gather_history
 from pinfm.train.loader.streams import Draw
 
@@ -46,12 +49,16 @@ class SegmentSource:
         self.size = cache(self._size)
 
     def _size(self, bucket: int) -> int:
-        return len(self.read(bucket).start)
+        user_id = scalar_column(self._events(bucket, ("user_id", "timestamp")), "user_id").astype(np.int64)
+        return len(cut_segments(user_id, self._segment_length)[0])
+
+    def _events(self, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
+        table = self._dataset.events(bucket, columns)
+        return table.filter(pc.less(table["timestamp"], self._train_end))
 
     def read(self, bucket: int) -> SegmentBucket:
         """The segments of a bucket; users with a single event have none."""
-        table = self._dataset.events(bucket)
-        table = table.filter(scalar_column(table, "timestamp").astype(np.int64) < self._train_end)
+        table = self._events(bucket)
         user_id = scalar_column(table, "user_id").astype(np.int64)
         start, length = cut_segments(user_id, self._segment_length)
         return SegmentBucket(

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from pinfm.train.loader.ragged import IntArray
+from pinfm.train.data.ragged import IntArray
 
 
 class Bucket(Protocol):
@@ -34,7 +34,7 @@ class BucketSource(Protocol[B_co]):
     num_buckets: int
 
     def size(self, bucket: int) -> int:
-        """The number of examples, without reading them all."""
+        """The number of examples, without reading what only `read` needs."""
         ...
 
     def read(self, bucket: int) -> B_co:

@@ -12,7 +12,6 @@ from pinfm.embeddings.specs import IdTable, ManagedIdsConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.batches import RequestCollator
-from pinfm.train.loader.items import ItemAttributes
 from pinfm.train.loader.requests import (
     RequestReader,
     RequestSource,
@@ -34,7 +33,7 @@ def data(dataset):
 
 @pytest.fixture(scope="module")
 def items(data):
-    return ItemAttributes(data)
+    return data.item_attributes
 
 
 def read_all(data, items, split="train", randomization=0.0, share=True, seed=0, **window):

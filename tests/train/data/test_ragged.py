@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinfm.train.loader.ragged import list_column, ragged_index, scalar_column
+from pinfm.train.data.ragged import list_column, ragged_index, scalar_column
 
 rows = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 6)), max_size=20)
 cells = st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), max_size=20)

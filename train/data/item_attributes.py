@@ -2,20 +2,20 @@
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow
 
-from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.loader.ragged import IntArray, list_column, scalar_column
+from pinfm.train.data.ragged import IntArray, list_column, scalar_column
 
 
 class ItemAttributes:
-    """Content vectors, popularity and time of creation by item id, held in memory once per process.
+    """Content vectors, popularity and time of creation by item id, held in memory.
 
     Args:
-        dataset: the prepared dataset.
+        table: items, ascending in item_id.
+        content_dim: values of a content vector.
     """
 
-    def __init__(self, dataset: PreparedDataset) -> None:
-        table = dataset.items()
+    def __init__(self, table: pyarrow.Table, content_dim: int) -> None:
         self.item_id: IntArray = scalar_column(table, "item_id").astype(np.int64)
         counts = scalar_column(table, "event_count").astype(np.float64)
         # An item without a positive event counts as half a one: its share is small, not zero.
@@ -23,11 +23,10 @@ class ItemAttributes:
         self.num_positive_events = int(counts.sum())
         self._log_share = np.append(np.log(shares), np.log(0.5 / max(counts.sum(), 1.0))).astype(np.float32)
         self._created_at = np.append(scalar_column(table, "created_at").astype(np.float64), np.nan)
-        dim = dataset.info.schema.content_dim
-        content = np.zeros((len(self.item_id) + 1, dim), dtype=np.float32)
-        if dim:
+        content = np.zeros((len(self.item_id) + 1, content_dim), dtype=np.float32)
+        if content_dim:
             values, lengths = list_column(table, "content")
-            content[:-1][lengths == dim] = values.reshape(-1, dim)
+            content[:-1][lengths == content_dim] = values.reshape(-1, content_dim)
         self._content = content
 
     def content(self, ids_N: IntArray) -> npt.NDArray[np.float32]:
