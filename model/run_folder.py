@@ -1,6 +1,7 @@
 """What a run folder says about its model, read with torch and the standard library alone.
 
 RUN/manifest.json             kind, config, schema and tables, beside what made them
+RUN/requests.parquet          real requests with the finished run's own answers
 RUN/checkpoints/step-*/       torch.distributed.checkpoint; names below `model.` in every kind of run:
                               item_tables.embeddings.item_0.weight, feature_tables.embeddings...,
                               objective.model.encoder..., objective.model.ranker...
@@ -28,6 +29,7 @@ ITEM_TABLES, FEATURE_TABLES = "item_tables", "feature_tables"
 
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
+REQUESTS = "requests.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,10 +146,12 @@ def readable(checkpoint: Path) -> Iterator[Path]:
     """Turns what torch raises for a torn or foreign checkpoint, which is no Exception, into a UserError."""
     try:
         yield checkpoint
+    except MemoryError:
+        raise
     except (dcp.CheckpointException, Exception) as error:  # a torn pickle may raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"{checkpoint} can't be read ({lines[-1]}); remove it to fall back on an earlier one, or train again."
+            f"{checkpoint} can't be read ({lines[-1]}); move it away to fall back on an earlier one, or train again."
         ) from error
 
 

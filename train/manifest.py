@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,19 +45,36 @@ def write_manifest(
         tables: its id tables.
         origin: what else it was made from: dataset, pretrained run, number of ranks.
     """
-    (run / "config.yaml").write_text(yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
     manifest = {
         "kind": kind,
         "config": asdict(config),
         "schema": asdict(schema),
         "tables": {"item": asdict(tables.item), "features": [asdict(table) for table in tables.features]},
         "seed": config.seed,
-        "versions": versions(),
-        "git": git_revision(),
-        "hardware": hardware(),
+        **_made_with(),
         **origin,
     }
-    (run / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    _write(run, config, manifest)
+
+
+def note_resume(run: RunFolder, config: RunConfig, step: int, processes: int) -> None:
+    """Writes down that a run went on, under which settings and where: both files then tell the settings it has now.
+
+    Args:
+        run: the run as it was.
+        config: the settings given now.
+        step: that it goes on from.
+        processes: ranks.
+    """
+    before, now = (_flat(json.loads(json.dumps(values))) for values in (run.manifest["config"], asdict(config)))
+    resumed = {
+        "step": step,
+        "changed": {name: {"from": before[name], "to": value} for name, value in now.items() if before[name] != value},
+        "processes": processes,
+        **_made_with(),
+    }
+    earlier = run.manifest.get("resumed", [])
+    _write(run.path, config, {**run.manifest, "config": asdict(config), "resumed": [*earlier, resumed]})
 
 
 def require_same_run(run: RunFolder, kind: str, config: RunConfig, origin: dict[str, Any]) -> None:
@@ -89,6 +107,22 @@ def require_same_run(run: RunFolder, kind: str, config: RunConfig, origin: dict[
             f"{run.path} was begun with {difference}{others}; "
             f"resume with --config {run.path}/config.yaml and what else it was begun with, or give another --out."
         )
+
+
+def _write(run: Path, config: RunConfig, manifest: Mapping[str, Any]) -> None:
+    """Each file appears whole: a run without its manifest could never go on."""
+    texts = {
+        "config.yaml": yaml.safe_dump(_plain(asdict(config)), sort_keys=False),
+        MANIFEST: json.dumps(manifest, indent=2) + "\n",
+    }
+    for name, text in texts.items():
+        unfinished = run / f".{name}.unfinished"
+        unfinished.write_text(text)
+        unfinished.replace(run / name)
+
+
+def _made_with() -> dict[str, Any]:
+    return {"versions": versions(), "git": git_revision(), "hardware": hardware()}
 
 
 def versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from pinfm.model.run_folder import REQUESTS
 from pinfm.model.schema import InputSchema
 from pinfm.train.data.ragged import ragged_index
 from pinfm.train.distributed import is_first_rank, max_over_ranks
@@ -20,7 +21,6 @@ from pinfm.train.feed import Feed
 from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
 
-REQUESTS = "requests.parquet"
 NUM_REQUESTS = 256
 
 

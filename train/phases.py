@@ -11,7 +11,8 @@ import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.specs import IdTable
-from pinfm.model.run_folder import MANIFEST, RunFolder
+from pinfm.model.config import TowerConfig
+from pinfm.model.run_folder import MANIFEST, REQUESTS, RunFolder
 from pinfm.model.schema import InputSchema
 from pinfm.train import checkpoint
 from pinfm.train.build import (
@@ -36,7 +37,7 @@ from pinfm.train.loader.requests import RequestReader, RequestSource
 from pinfm.train.loader.segments import SegmentReader, SegmentSource
 from pinfm.train.loader.streams import StreamPlan
 from pinfm.train.loop import LoopConfig, train
-from pinfm.train.manifest import require_same_run, write_manifest
+from pinfm.train.manifest import note_resume, require_same_run, write_manifest
 from pinfm.train.metrics.slices import SECONDS_PER_DAY
 from pinfm.train.parity import write_parity_requests
 from pinfm.train.uses import finetune_uses, pretrain_uses
@@ -69,6 +70,8 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
         UserError: `place.out` holds a run already and `resume` is off, or the dataset has nothing to train on.
     """
     dataset = PreparedDataset.open(place.data)
+    if not config.use_tower:
+        raise UserError("use_tower is false, so there is nothing to pretrain; set it to true, or only fine-tune.")
     with started(config, place) as device:
         schema, tables = dataset.info.schema, pretrain_tables(config)
         ids = Ids(tables.item, tables.features, config.managed_ids)
@@ -122,11 +125,14 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         if place.pretrained is not None:
             pretrained = RunFolder.open(place.pretrained)
             _require_same_codes(pretrained, schema)
-            _require_same_heads(pretrained, config)
+            _require_same_tower(pretrained, config.tower)
             _require_same_table(pretrained, tables.item)
             checkpoint.load_pretrained(model, ids, pretrained, config.finetune.pretrained_sums_scale)
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)
+        if is_first_rank():
+            # Those of a run that goes on would answer for an older model.
+            (place.out / REQUESTS).unlink(missing_ok=True)
         metrics = run_loop(state, feed, place.out, device, config, config.finetune, dataset)
         write_parity_requests(model, held_out_feed(config, dataset, ids), schema, place.out)
         return metrics
@@ -161,12 +167,22 @@ def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[
 def request_feed(
     config: RunConfig, dataset: PreparedDataset, ids: Ids, split: str, training: bool
 ) -> Feed[RequestArrays]:
-    """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation."""
-    schema = dataset.info.schema
+    """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation.
+
+    Raises:
+        UserError: the dataset's histories are shorter than the config's.
+    """
+    schema, max_history = dataset.info.schema, config.max_history
+    if max_history > dataset.info.max_history:
+        raise UserError(
+            f"max_history is {max_history}, but {dataset.path} gives a request at most {dataset.info.max_history} "
+            f"events; lower it, or prepare the dataset with --max-history {max_history}."
+        )
     randomization = config.cold_start.candidate_id_randomization if training and config.use_tower else 0.0
-    # Without a tower there is no encoding to share, so the shuffle can mix all requests.
-    group_size = config.finetune.requests_per_user if config.use_tower else 1
-    max_history = min(config.max_history, dataset.info.max_history)
+    # The learnable token ends a history, so it belongs to one request.
+    share_histories = not config.cold_start.learnable_token
+    # Where there is no encoding to share, the shuffle can mix all requests.
+    group_size = config.finetune.requests_per_user if config.use_tower and share_histories else 1
     begin, end = dataset.info.splits[split]
     observed: tuple[str, ...] = ("item", "user_id") if training else ()
     if config.use_tower and config.finetune.freeze_tower:
@@ -182,9 +198,7 @@ def request_feed(
             since=max(begin, end - config.finetune.newest_days * SECONDS_PER_DAY) if split == "train" else begin,
         ),
         stream_plan(config, config.finetune.batch_size, training),
-        RequestReader(
-            schema, dataset.item_attributes, randomization, share_histories=not config.cold_start.learnable_token
-        ),
+        RequestReader(schema, dataset.item_attributes, randomization, share_histories),
         RequestCollator(ids, schema, observed),
     )
 
@@ -226,6 +240,8 @@ def begin(
         require_same_run(run, kind, config, origin)
         if run.has_checkpoint():
             checkpoint.resume(state, run)
+            if is_first_rank():
+                note_resume(run, config, state.step, dist.get_world_size())
             return
     if is_first_rank():
         place.out.mkdir(parents=True, exist_ok=True)
@@ -272,11 +288,12 @@ def item_starts(config: RunConfig, dataset: PreparedDataset) -> ItemStarts | Non
     return ItemStarts(dataset, use_content=config.managed_ids.new_items == "content")
 
 
-def _require_same_heads(pretrained: RunFolder, config: RunConfig) -> None:
-    """The one setting of the tower that leaves every shape alone and changes what the weights mean."""
-    theirs, ours = pretrained.model.tower.num_heads, config.tower.num_heads
-    if theirs != ours:
-        raise UserError(f"{pretrained.path} was pretrained with tower.num_heads {theirs}, not {ours}; use the same.")
+def _require_same_tower(pretrained: RunFolder, tower: TowerConfig) -> None:
+    """Under other settings the weights would mean something else, or a part of them would be left behind."""
+    for name in ("num_layers", "num_heads", "mlp", "attention_gate", "positions", "time"):
+        theirs, ours = getattr(pretrained.model.tower, name), getattr(tower, name)
+        if theirs != ours:
+            raise UserError(f"{pretrained.path} was pretrained with tower.{name} {theirs}, not {ours}; use the same.")
 
 
 def _require_same_table(pretrained: RunFolder, table: IdTable) -> None:

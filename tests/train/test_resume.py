@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 import runs
 import torch
+import yaml
 from pandas.testing import assert_frame_equal
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.config import TowerConfig
+from pinfm.inference.export import export
 from pinfm.model.run_folder import RunFolder
+from pinfm.train import phases
+from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.phases import Place, finetune, pretrain
 
@@ -59,6 +62,51 @@ def test_a_run_is_resumed_as_what_it_began_as(pretrained, finetuned, dataset, tm
         pretrain(runs.CONFIG, Place(data=tmp_path / "other", out=pretrained, resume=True))
 
 
+def test_a_run_that_goes_on_says_so(finetuned, pretrained, dataset, tmp_path):
+    run = shutil.copytree(finetuned, tmp_path / "run")
+    longer = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, epochs=runs.CONFIG.finetune.epochs + 1))
+    place = Place(data=dataset, out=run, pretrained=pretrained, resume=True)
+    finetune(longer, place)
+    finetune(longer, place)
+    began, now = (json.loads((path / "manifest.json").read_text()) for path in (finetuned, run))
+    assert "resumed" not in began
+    change = {"from": runs.CONFIG.finetune.epochs, "to": longer.finetune.epochs}
+    assert [resumed["changed"] for resumed in now["resumed"]] == [{"finetune.epochs": change}, {}]
+    first, last = (
+        int(RunFolder.open(path).latest_checkpoint().name.removeprefix("step-")) for path in (finetuned, run)
+    )
+    assert [resumed["step"] for resumed in now["resumed"]] == [first, last]
+    assert now["resumed"][0]["processes"] == 1
+    assert now["resumed"][0]["versions"] == began["versions"]
+    assert now["config"]["finetune"]["epochs"] == longer.finetune.epochs
+    assert yaml.safe_load((run / "config.yaml").read_text())["finetune"]["epochs"] == longer.finetune.epochs
+
+
+def test_a_run_that_goes_on_answers_for_no_older_model(finetuned, pretrained, dataset, tmp_path, monkeypatch):
+    run = shutil.copytree(finetuned, tmp_path / "run")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(phases, "run_loop", killed)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(runs.CONFIG, Place(data=dataset, out=run, pretrained=pretrained, resume=True))
+    with pytest.raises(UserError, match=r"has no requests\.parquet to check against; let the run finish"):
+        export(run, tmp_path / "model")
+
+
+def test_longer_histories_than_the_datasets_are_refused(dataset, tmp_path):
+    most = PreparedDataset.open(dataset).info.max_history
+    too_long = replace(runs.CONFIG, max_history=most + 1)
+    with pytest.raises(UserError, match=rf"max_history is {most + 1}, but .* at most {most} events; lower it, or prep"):
+        finetune(too_long, Place(data=dataset, out=tmp_path / "run"))
+
+
+def test_without_a_tower_there_is_nothing_to_pretrain(dataset, tmp_path):
+    with pytest.raises(UserError, match="use_tower is false, so there is nothing to pretrain"):
+        pretrain(replace(runs.CONFIG, use_tower=False), Place(data=dataset, out=tmp_path / "run"))
+
+
 def test_a_run_without_checkpoints_starts_over(pretrained, dataset, tmp_path):
     run = runs.interrupted(pretrained, tmp_path / "run", 4)
     shutil.rmtree(run / "checkpoints")
@@ -77,19 +125,27 @@ def test_a_run_folder_is_not_overwritten(pretrained, dataset):
         pretrain(runs.CONFIG, Place(data=dataset, out=pretrained))
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"tower": replace(runs.CONFIG.tower, dim=32)},
-        {"tower": TowerConfig(num_layers=2, dim=16, num_heads=2, out_dim=8, dropout=0.0)},
-    ],
-)
-def test_a_pretrained_tower_of_another_shape_is_refused(pretrained, dataset, tmp_path, changed):
+def test_a_pretrained_tower_of_another_shape_is_refused(pretrained, dataset, tmp_path):
     place = Place(data=dataset, out=tmp_path / "run", pretrained=pretrained)
     with pytest.raises(UserError, match=r"the tower of .* does not fit this config") as told:
-        finetune(replace(runs.CONFIG, **changed), place)
+        finetune(replace(runs.CONFIG, tower=replace(runs.CONFIG.tower, dim=32)), place)
     assert "\n" not in str(told.value)
     assert not place.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("num_layers", 2), ("num_heads", 4), ("mlp", "swiglu")),
+        *(("attention_gate", True), ("positions", "none"), ("time", "none")),
+    ],
+)
+def test_a_tower_that_was_pretrained_in_another_form_is_refused(pretrained, dataset, tmp_path, setting, value):
+    was = getattr(runs.CONFIG.tower, setting)
+    other = replace(runs.CONFIG, tower=replace(runs.CONFIG.tower, **{setting: value}))
+    with pytest.raises(UserError, match=rf"was pretrained with tower\.{setting} {was}, not {value}; use the same"):
+        finetune(other, Place(data=dataset, out=tmp_path / "run", pretrained=pretrained))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("field", "value"), [("rows", 300), ("num_hashes", 3), ("ids", "managed")])
