@@ -18,12 +18,12 @@ from pathlib import Path
 
 from benchmarks.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
 from benchmarks.runs import Runs, mean_and_spread, table, write_results
+from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.sources.movietweetings import MovieTweetings
 from pinfm.train.data.sources.simulate import Simulate
 from pinfm.train.data.tables import Source
-from pinfm.train.metrics.slices import SECONDS_PER_DAY
 
 METRICS = ("hit3", "hit3_hard", "auc")
 

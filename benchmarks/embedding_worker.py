@@ -18,7 +18,7 @@ from pinfm.embeddings.collections import RowFinder
 from pinfm.embeddings.hardware import GIB, Hardware
 from pinfm.embeddings.specs import ItemTableConfig
 from pinfm.model.config import TowerConfig
-from pinfm.train.build import Tables, build_optimizer, build_pretrain, pretrain_tables, shard
+from pinfm.train.build import build_optimizer, build_pretrain, pretrain_tables, shard
 from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.config import PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
@@ -76,7 +76,7 @@ def measure(config: RunConfig, dataset: PreparedDataset, steps: int) -> dict[str
         "step, ms": statistics.median(step_ms[WARM_UP:]),
         "tables alone, ms": statistics.median(lookups[WARM_UP:]),
         "memory, GiB": float(held),
-        "planned, GiB": planned_gib(config, tables),
+        "planned, GiB": planned_gib(config),
     }
 
 
@@ -109,7 +109,7 @@ def training_steps(
     return seconds
 
 
-def planned_gib(config: RunConfig, tables: Tables) -> float:
+def planned_gib(config: RunConfig) -> float:
     """Weights and optimizer of the rank that has most, as `pinfm plan` tells them."""
     world_size = dist.get_world_size()
     hardware = Hardware(device="cpu", world_size=world_size, ranks_per_node=world_size, host_gib=64.0)

@@ -65,6 +65,19 @@ class TableUse:
     sharding: Sharding = "auto"
 
 
+class DoesNotFitError(UserError):
+    """The tables need more memory than there is.
+
+    Args:
+        short: what is short, and by how much.
+        mends: what would fit.
+    """
+
+    def __init__(self, short: str, mends: Sequence[str]) -> None:
+        super().__init__(f"{short}; {', or '.join(mends)}.")
+        self.short = short
+
+
 def sharding_plan(
     model: nn.Module,
     sharders: list[ModuleSharder[nn.Module]],
@@ -82,7 +95,7 @@ def sharding_plan(
         uses: of each sub-table; `TableUse()` where it is not named.
 
     Raises:
-        UserError: the tables do not fit.
+        DoesNotFitError: says what would.
     """
     try:
         return _planner(model, hardware, uses, None).collective_plan(model, sharders, group)
@@ -103,7 +116,7 @@ def planned_tables(
         uses: of each sub-table; `TableUse()` where it is not named.
 
     Raises:
-        UserError: the tables do not fit; says what is short, and what would fit.
+        DoesNotFitError: says what is short, and what would fit.
     """
     kept = _Chosen()
     try:
@@ -206,9 +219,9 @@ def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware, offer_
     per_rank = own * (1 - RESERVED_SHARE) + host
     free = per_rank * hardware.world_size
     if error.error_type == PlannerErrorType.STRICT_CONSTRAINTS and sizes[largest] > per_rank:
-        return UserError(
-            f"{largest} needs {sizes[largest]:.1f} GiB with its optimizer, and a rank has {per_rank:.1f} GiB for "
-            "tables; cut it over the ranks with item_table.sharding row_wise, or lower item_table.rows."
+        return DoesNotFitError(
+            f"{largest} needs {sizes[largest]:.1f} GiB with its optimizer, a rank has {per_rank:.1f} GiB for tables",
+            ["cut it over the ranks with item_table.sharding row_wise", "lower item_table.rows"],
         )
     if error.error_type not in (PlannerErrorType.INSUFFICIENT_STORAGE, PlannerErrorType.PARTITION):
         return UserError(f"TorchRec's planner found no plan: {' '.join(str(error).split())}")
@@ -225,9 +238,10 @@ def _too_small(error: PlannerError, model: nn.Module, hardware: Hardware, offer_
         mends.append(f"let tables use {math.ceil(max(host + more, 1))} GiB of host memory a rank")
     of_host = f", and {host:.1f} of the host" if host else ""
     memory = f"{own:.1f} GiB each, less {RESERVED_SHARE:.0%} for the dense model{of_host}"
-    return UserError(
+    return DoesNotFitError(
         f"the id tables need {needed:.1f} GiB with their optimizer, and {hardware.world_size} rank(s) have "
-        f"{free:.1f} GiB for them ({memory}), {max(needed - free, 0):.1f} GiB short; {', or '.join(mends)}."
+        f"{free:.1f} GiB for them ({memory}), {max(needed - free, 0):.1f} GiB short",
+        mends,
     )
 
 

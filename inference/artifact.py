@@ -47,13 +47,12 @@ class Scorer:
             One row per candidate, in order: `request` (the row of `requests`), `item_id`, and a probability per task.
 
         Raises:
-            UserError: the frame does not fit the signature, or the batch size is below 1.
+            UserError: the frame is empty or does not fit the signature, or the batch size is below 1.
 
         Example:
             scores = load("model").score(pd.read_parquet("requests.parquet"))
         """
-        if batch_size < 1:
-            raise UserError(f"the batch size ({batch_size}) must be at least 1.")
+        require_requests(len(requests), batch_size)
         parts = []
         for start in range(0, len(requests), batch_size):
             part = requests.iloc[start : start + batch_size]
@@ -62,8 +61,6 @@ class Scorer:
             rows = first_row + np.repeat(np.arange(start, start + len(part)), inputs["candidate_lengths"].numpy())
             scores = {task: outputs[task].numpy() for task in self.tasks}
             parts.append(pd.DataFrame({"request": rows, "item_id": inputs["candidate_item_id"].numpy(), **scores}))
-        if not parts:
-            raise UserError("there are no requests to score; give a file with at least one row.")
         return pd.concat(parts, ignore_index=True)
 
 
@@ -77,15 +74,27 @@ def load(path: str | Path) -> Scorer:
     for name in (MODULE, SIGNATURE, MANIFEST):
         if not (folder / name).is_file():
             raise UserError(f"{folder} is not a model folder: it has no {name}; write one with `pinfm export`.")
-    manifest = json.loads((folder / MANIFEST).read_text())
-    for name, digest in manifest["sha256"].items():
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        digests, tables = manifest["sha256"], [TableFile(**table) for table in manifest.get("tables", [])]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / MANIFEST} is not what this pinfm writes; export the run again.") from error
+    for name, digest in digests.items():
         if sha256(folder / name) != digest:
             raise UserError(f"{folder / name} was changed after its export (sha256 differs); export the run again.")
     signature = json.loads((folder / SIGNATURE).read_text())
     columns = [Column.from_json(column) for column in signature["inputs"]]
     module = torch.jit.load(folder / MODULE)
-    place_tables(module, folder, [TableFile(**table) for table in manifest.get("tables", [])])
+    place_tables(module, folder, tables)
     return Scorer(module, columns, signature["tasks"], signature["max_history"])
+
+
+def require_requests(count: int, batch_size: int) -> None:
+    """Raises UserError where nothing could be scored."""
+    if batch_size < 1:
+        raise UserError(f"the batch size ({batch_size}) must be at least 1.")
+    if count < 1:
+        raise UserError("there are no requests to score; give a file with at least one row.")
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

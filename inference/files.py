@@ -7,7 +7,7 @@ import pyarrow.parquet
 from tqdm import tqdm
 
 from pinfm.embeddings.errors import UserError
-from pinfm.inference.artifact import Scorer
+from pinfm.inference.artifact import Scorer, require_requests
 
 
 def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tuple[int, int]:
@@ -25,8 +25,6 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
     Raises:
         UserError: the file is no Parquet, holds no rows or does not fit the signature; `out` is no file of its own.
     """
-    if batch_size < 1:
-        raise UserError(f"the batch size ({batch_size}) must be at least 1.")
     try:
         source = pyarrow.parquet.ParquetFile(requests)
     except (pyarrow.ArrowInvalid, OSError) as error:
@@ -34,8 +32,7 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
     if out.is_dir() or out.resolve() == requests.resolve():
         raise UserError(f"--out ({out}) must be a file of its own, not a folder and not the requests.")
     total = source.metadata.num_rows
-    if not total:
-        raise UserError("there are no requests to score; give a file with at least one row.")
+    require_requests(total, batch_size)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished")
     done = candidates = 0

@@ -20,6 +20,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import InputSchema
 
 HISTORY = ("item_id", "action", "surface", "timestamp")
+MIXED = "mixes names and codes; give one kind"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +95,11 @@ def to_inputs(
         twice = frame.columns[frame.columns.duplicated()][0]
         raise UserError(f"the requests have two columns called {twice!r}; rename or drop one.")
     inputs: dict[str, Tensor] = {}
+    rows = first_row + np.arange(len(frame))
     for column in columns:
         if column.scope == "request":
             # A copy: pandas hands out arrays that are read-only.
-            inputs[column.name] = torch.tensor(_convert(frame[column.name].to_numpy(), column))
+            inputs[column.name] = torch.tensor(_convert(frame[column.name].to_numpy(), column, rows))
     for scope, newest in (("history", max_history), ("candidate", None)):
         own = [column for column in columns if column.scope == scope]
         inputs |= _list_inputs(frame, own, scope, first_row, newest)
@@ -123,7 +125,7 @@ def _require_past(inputs: dict[str, Tensor], first_row: int) -> None:
 def _list_inputs(
     frame: pd.DataFrame, columns: Sequence[Column], scope: str, first_row: int, newest: int | None
 ) -> dict[str, Tensor]:
-    cells = {column.name: _cells(frame, column) for column in columns}
+    cells = {column.name: _cells(frame, column, first_row) for column in columns}
     lengths = _lengths(cells[columns[0].name])
     for column in columns:
         different = np.flatnonzero(_lengths(cells[column.name]) != lengths)
@@ -137,37 +139,43 @@ def _list_inputs(
         cells = {name: [cell[-newest:] for cell in column_cells] for name, column_cells in cells.items()}
         lengths = np.minimum(lengths, newest)
     inputs = {f"{scope}_lengths": torch.from_numpy(lengths)}
+    rows = first_row + np.repeat(np.arange(len(lengths)), lengths)
     for column in columns:
-        inputs[column.name] = torch.from_numpy(_convert(_joined(cells[column.name], column), column))
+        values = _joined(cells[column.name], column, first_row)
+        inputs[column.name] = torch.from_numpy(_convert(values, column, rows))
     return inputs
 
 
-def _cells(frame: pd.DataFrame, column: Column) -> list[npt.NDArray[Any]]:
+def _cells(frame: pd.DataFrame, column: Column, first_row: int) -> list[npt.NDArray[Any]]:
     """The lists of a column as arrays."""
-    cells = list(frame[column.name])
-    if not all(isinstance(cell, (list, tuple, np.ndarray, pd.Series)) for cell in cells):
-        raise UserError(f"column {column.name!r} must hold a list in every row.")
-    try:
-        if column.width is not None:
-            return [_vectors(cell, column.width) for cell in cells]
+    arrays = []
+    for row, cell in enumerate(frame[column.name], start=first_row):
+        if not isinstance(cell, (list, tuple, np.ndarray, pd.Series)):
+            raise UserError(f"row {row}: {column.name} is no list; see signature.json.")
+        try:
+            array = np.asarray(cell) if column.width is None else _vectors(cell, column.width)
+            if column.width is None and array.ndim != 1:
+                raise ValueError("a list holds lists")
+        except (ValueError, TypeError) as error:
+            wanted = "values" if column.width is None else f"vectors of {column.width} values"
+            raise UserError(f"row {row}: {column.name} must be a list of {wanted}; see signature.json.") from error
         # Signed before they are joined: numpy makes floats of int64 beside uint64.
-        arrays = [_signed(np.asarray(cell), column) for cell in cells]
-        if any(array.ndim != 1 for array in arrays):
-            raise ValueError("a list holds lists")
-    except UserError:
-        raise
-    except (ValueError, TypeError) as error:
-        wanted = "values" if column.width is None else f"vectors of {column.width} values"
-        raise UserError(f"column {column.name!r} must hold lists of {wanted}; see signature.json.") from error
+        arrays.append(_signed(array, column, np.full(len(array), row)))
     return arrays
 
 
-def _signed(values: npt.NDArray[Any], column: Column) -> npt.NDArray[Any]:
+def _signed(values: npt.NDArray[Any], column: Column, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     if values.dtype != np.uint64:
         return values
-    if values.size and values.max() > np.iinfo(np.int64).max:
-        raise UserError(f"column {column.name!r} holds {values.max()}, which is above 2**63 - 1; ids are int64.")
+    _refuse(values > np.iinfo(np.int64).max, rows, column, "holds a value above 2**63 - 1; ids are int64")
     return values.astype(np.int64)
+
+
+def _refuse(bad: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], column: Column, problem: str) -> None:
+    """Names the first row with a bad value, if there is one."""
+    if bad.any():
+        row = rows[np.flatnonzero(bad)[0]]
+        raise UserError(f"row {row}: {column.name} {problem}.")
 
 
 def _vectors(cell: Any, width: int) -> npt.NDArray[Any]:
@@ -184,33 +192,43 @@ def _lengths(cells: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
     return np.fromiter((len(cell) for cell in cells), dtype=np.int64, count=len(cells))
 
 
-def _joined(cells: Sequence[npt.NDArray[Any]], column: Column) -> npt.NDArray[Any]:
-    filled = [cell for cell in cells if len(cell)]
+def _joined(cells: Sequence[npt.NDArray[Any]], column: Column, first_row: int) -> npt.NDArray[Any]:
+    filled = [row for row, cell in enumerate(cells) if len(cell)]
     if not filled:
         return np.zeros((0,) if column.width is None else (0, column.width), dtype=column.dtype)
-    # Joined, numbers beside names would become names.
-    if column.vocabulary is not None and len({_holds_names(cell) for cell in filled}) > 1:
-        raise UserError(f"column {column.name!r} mixes names and codes; give one kind.")
-    return np.concatenate(filled)
+    if column.vocabulary is not None:
+        # Joined, numbers beside names would become names.
+        named = np.array([_holds_names(cells[row]) for row in filled])
+        _refuse(named != named[0], first_row + np.array(filled), column, MIXED)
+    return np.concatenate([cells[row] for row in filled])
 
 
 def _holds_names(values: npt.NDArray[Any]) -> bool:
     return values.dtype.kind in "OUT"
 
 
-def _convert(values: npt.NDArray[Any], column: Column) -> npt.NDArray[Any]:
+def _convert(values: npt.NDArray[Any], column: Column, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Values of a column in its type.
+
+    Args:
+        values: of all its rows.
+        column: which one.
+        rows: the row of each value, for messages.
+    """
     if column.vocabulary is not None and _holds_names(values):
         codes = {name: code for code, name in enumerate(column.vocabulary, start=1)}
-        if not all(value is None or isinstance(value, str) for value in values):
-            raise UserError(f"column {column.name!r} mixes names and codes; give one kind.")
+        named = np.array([value is None or isinstance(value, str) for value in values], dtype=np.bool_)
+        _refuse(~named, rows, column, MIXED)
         return np.fromiter((codes.get(value, 0) for value in values), dtype=np.int64, count=len(values))
     if values.dtype.kind not in ("iub" if column.dtype == "int64" else "iubf"):
         raise UserError(f"column {column.name!r} has {values.dtype} values, but needs {column.dtype}.")
-    values = _signed(values, column)
-    if column.vocabulary is not None and ((values < 0) | (values > len(column.vocabulary))).any():
-        raise UserError(f"column {column.name!r} has a code outside 0..{len(column.vocabulary)}; see signature.json.")
+    values = _signed(values, column, rows)
+    if column.vocabulary is not None:
+        most = len(column.vocabulary)
+        _refuse((values < 0) | (values > most), rows, column, f"has a code outside 0..{most}; see signature.json")
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(values, dtype=column.dtype)
-    if column.dtype == "float32" and not np.isfinite(converted).all():
-        raise UserError(f"column {column.name!r} holds a value that is no finite float32; correct it.")
+    if column.dtype == "float32":
+        infinite = ~np.isfinite(converted).reshape(len(converted), -1).all(axis=1)
+        _refuse(infinite, rows, column, "holds a value that is no finite float32; correct it")
     return converted

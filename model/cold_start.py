@@ -8,6 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SECONDS_PER_DAY = 86_400
+# The ages that item-age dependent dropout tells apart (PinFM, arXiv 2507.12704).
+YOUNG_DAYS, OLD_DAYS = 7, 28
+
 
 def candidate_id_randomization(ids_N: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Replaces candidate ids by random ones, so that the ranker learns not to lean on an untrained vector.
@@ -39,6 +43,7 @@ class ItemAgeDropout(nn.Module):
         super().__init__()
         self.under_7_days = under_7_days
         self.from_7_to_28_days = from_7_to_28_days
+        self.young, self.old = YOUNG_DAYS * SECONDS_PER_DAY, OLD_DAYS * SECONDS_PER_DAY
 
     def forward(self, x_ND: Tensor, age_seconds_N: Tensor) -> Tensor:
         """Drops entries while training and rescales the rest; the identity in evaluation.
@@ -49,10 +54,9 @@ class ItemAgeDropout(nn.Module):
         """
         if not self.training:
             return x_ND
-        seconds_per_day = 86_400
         old_N = torch.zeros_like(age_seconds_N, dtype=x_ND.dtype)
-        young_N = torch.where(age_seconds_N < 28 * seconds_per_day, self.from_7_to_28_days, old_N)
-        drop_N = torch.where(age_seconds_N < 7 * seconds_per_day, self.under_7_days, young_N)
+        young_N = torch.where(age_seconds_N < self.old, self.from_7_to_28_days, old_N)
+        drop_N = torch.where(age_seconds_N < self.young, self.under_7_days, young_N)
         kept_ND = torch.rand_like(x_ND) >= drop_N[:, None]
         return x_ND * kept_ND / (1.0 - drop_N[:, None])
 

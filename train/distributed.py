@@ -1,7 +1,6 @@
 """Ranks: one process is a group of one, so that there is a single code path from one to many."""
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -17,13 +16,19 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """The device of this process.
 
     Raises:
-        UserError: `cuda` was asked for and there is none.
+        UserError: `cuda` was asked for and there is none, or this machine has fewer devices than processes.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UserError("device is `cuda`, but torch sees no CUDA device; take device `auto` or `cpu`.")
     if wanted == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    rank, devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if rank >= devices:
+        raise UserError(
+            f"process {rank} of this machine has no GPU of its own, torch sees {devices}; "
+            "start as many processes as there are GPUs."
+        )
+    return torch.device("cuda", rank)
 
 
 @contextmanager
@@ -31,10 +36,7 @@ def process_group(device: torch.device) -> Iterator[dist.ProcessGroup]:
     """Joins the group that the launcher describes (torchrun's variables), or makes a group of one."""
     init: dict[str, Any] = {}
     if "RANK" not in os.environ:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        init = {"init_method": f"tcp://127.0.0.1:{port}", "rank": 0, "world_size": 1}
+        init = {"store": dist.HashStore(), "rank": 0, "world_size": 1}  # type: ignore[attr-defined]  # public all the same
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", **init)

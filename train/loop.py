@@ -126,7 +126,7 @@ class MetricsLog:
         self._config, self.last = config, dict[str, float]()
         self._sums: dict[str, Tensor] = {}
         self._count, self._since = 0, time.perf_counter()
-        self._writer = SummaryWriter(run / "tensorboard") if is_first_rank() else None
+        self._writer = SummaryWriter(run / "tensorboard", purge_step=start_step + 1) if is_first_rank() else None
         self._file = _continued(run / "metrics.jsonl", start_step) if is_first_rank() else None
         self._bar = tqdm(
             total=config.total_steps * config.examples_per_step,

@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.specs import IdTable
+from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.model.config import TowerConfig
 from pinfm.model.run_folder import MANIFEST, REQUESTS, RunFolder
 from pinfm.model.schema import InputSchema
@@ -38,7 +39,6 @@ from pinfm.train.loader.segments import SegmentReader, SegmentSource
 from pinfm.train.loader.streams import StreamPlan
 from pinfm.train.loop import LoopConfig, train
 from pinfm.train.manifest import note_resume, require_same_run, write_manifest
-from pinfm.train.metrics.slices import SECONDS_PER_DAY
 from pinfm.train.parity import write_parity_requests
 from pinfm.train.uses import finetune_uses, pretrain_uses
 

@@ -137,8 +137,8 @@ class NoGap(nn.Module):
     """Time plays no part."""
 
     def forward(self, buckets_T: Tensor) -> Tensor:
-        """(1,) zero, which adds nothing to any token."""
-        return torch.zeros(1, device=buckets_T.device)
+        """(1,) zero, which adds nothing to any token; an integer, so that a sum keeps the token's precision."""
+        return torch.zeros(1, dtype=torch.int64, device=buckets_T.device)
 
 
 def gaps_to_next(history: History, unknown: int = NUM_GAP_BUCKETS) -> Tensor:

@@ -133,23 +133,30 @@ def with_cell(name, row, change):
         (lambda frame: frame.head(0), "there are no requests to score"),
         (lambda frame: frame.assign(user_id=frame["user_id"].astype(str)), "'user_id' has .* but needs int64"),
         (lambda frame: frame.assign(user_id=frame["user_id"] + 0.5), "'user_id' has float64 values, but needs int64"),
-        (lambda frame: frame.assign(history_item_id=3), "'history_item_id' must hold a list in every row"),
+        (lambda frame: frame.assign(history_item_id=3), "row 0: history_item_id is no list"),
         (with_cell("position", 2, lambda cell: cell[:-1]), r"row 2: position has \d values, \w+ has \d"),
         (with_cell("history_action", 0, lambda cell: [*cell, 1]), "row 0: history_action has"),
-        (with_cell("history_action", 1, lambda cell: [4] * len(cell)), r"has a code outside 0\.\.3"),
-        (with_cell("history_surface", 1, lambda cell: [-1] * len(cell)), r"has a code outside 0\.\.3"),
         (
-            with_cell("candidate_content", 0, lambda cell: [v[:2] for v in cell]),
-            "'candidate_content' must hold lists of vectors of 4 values",
+            with_cell("history_action", 1, lambda cell: [4] * len(cell)),
+            r"row 1: history_action has a code outside 0",
         ),
-        (with_cell("candidate_content", 0, lambda cell: cell * np.nan), "'candidate_content' .* no finite float32"),
-        (with_cell("candidate_item_id", 0, lambda cell: [2**64 - 1] * len(cell)), "above 2\\*\\*63 - 1; ids are int64"),
-        (with_cell("history_action", 1, lambda cell: ["click"] * len(cell)), "'history_action' mixes names and codes"),
-        (with_cell("history_item_id", 0, lambda cell: "1234"), "'history_item_id' must hold a list in every row"),
         (
-            with_cell("history_item_id", 0, lambda cell: [[1]] * len(cell)),
-            "'history_item_id' must hold lists of values",
+            with_cell("history_surface", 1, lambda cell: [-1] * len(cell)),
+            r"row 1: history_surface has a code outs",
         ),
+        (
+            with_cell("candidate_content", 2, lambda cell: [v[:2] for v in cell]),
+            "row 2: candidate_content must be a list of vectors of 4 values",
+        ),
+        (
+            with_cell("candidate_content", 3, lambda cell: cell * np.nan),
+            "row 3: candidate_content .* finite float32",
+        ),
+        (with_cell("candidate_item_id", 1, lambda cell: [2**64 - 1] * len(cell)), r"row 1: .* above 2\*\*63 - 1; ids"),
+        (with_cell("history_action", 1, lambda cell: ["click"] * len(cell)), "row 1: history_action mixes names and"),
+        (lambda frame: frame.assign(hour=frame["hour"].where(frame.index != 2)), "'hour' has float64 .* needs int64"),
+        (with_cell("history_item_id", 0, lambda cell: "1234"), "row 0: history_item_id is no list"),
+        (with_cell("history_item_id", 0, lambda cell: [[1]] * len(cell)), "row 0: history_item_id must be a list of v"),
         (lambda frame: pd.concat([frame, frame[["hour"]]], axis=1), "two columns called 'hour'"),
         (
             with_cell("history_timestamp", 1, lambda cell: cell[::-1]),
@@ -194,6 +201,14 @@ def test_a_missing_file_is_named(exported, tmp_path, name):
     (tmp_path / "model" / name).unlink()
     with pytest.raises(UserError, match=f"is not a model folder: it has no {name}"):
         load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"sha256": {}, "tables": [{"name": "item_0"}]}'])
+def test_a_manifest_of_something_else_is_refused(exported, tmp_path, text):
+    model = shutil.copytree(exported, tmp_path / "model")
+    (model / "manifest.json").write_text(text)
+    with pytest.raises(UserError, match=r"manifest\.json is not what this pinfm writes; export the run again"):
+        load(model)
 
 
 @pytest.mark.parametrize("name", ["scoring.pt", "signature.json"])

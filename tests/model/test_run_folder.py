@@ -63,6 +63,6 @@ def test_weights_that_the_checkpoint_lacks_are_an_error(tmp_path):
     write_manifest(tmp_path)
     write_checkpoint(tmp_path, {"part.weight": torch.ones(2, 3)})
     with pytest.raises(
-        UserError, match=r"can't be read \(.*Missing key .*model\.part\.bias.*\); remove it to fall back"
+        UserError, match=r"can't be read \(.*Missing key .*model\.part\.bias.*\); move it away to fall back"
     ):
         RunFolder.open(tmp_path).weights(nn.Linear(3, 2), "part.")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import runs
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.build import build_optimizer, build_pretrain, pretrain_tables, shard
@@ -51,6 +52,14 @@ def test_the_dense_gradient_is_clipped(group, dataset):
     optimizer.step()
     norm = torch.stack([parameter.grad.norm() for parameter in dense]).norm()
     assert norm.item() == pytest.approx(0.25, rel=1e-3)
+
+
+def test_tensorboard_forgets_what_a_resumed_run_trains_again(dataset, pretrained, tmp_path):
+    run = runs.interrupted(pretrained, tmp_path / "run", 4)
+    pretrain(runs.CONFIG, Place(data=dataset, out=run, resume=True))
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    assert [scalar.step for scalar in events.Scalars("loss")] == list(runs.losses(run).index)
 
 
 def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path):

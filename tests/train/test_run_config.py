@@ -27,6 +27,13 @@ def test_the_config_of_a_run_is_read_back(finetuned):
     assert config_from_manifest(RunFolder.open(finetuned).manifest["config"]) == runs.CONFIG
 
 
+def test_a_run_of_another_version_is_refused(finetuned):
+    values = RunFolder.open(finetuned).manifest["config"]
+    values["pretrain"]["of_the_future"] = 1
+    with pytest.raises(UserError, match=r"the run's settings are not those of this version \(.*of_the_future"):
+        config_from_manifest(values)
+
+
 def test_flags_override_the_file(finetuned):
     config = parsed("--config", finetuned / "config.yaml", "--tower.num_layers", 3, "--ranker.over_hidden", "[8, 4]")
     assert config == replace(

@@ -13,6 +13,9 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
     parser.add_argument("--split", type=Literal["train", "validation", "test"], default="test", help="which requests")
+    parser.add_argument(
+        "--device", type=Literal["auto", "cpu", "cuda"], default="auto", help="where a fine-tuned run is evaluated"
+    )
 
 
 def run(args: Namespace) -> dict[str, Any]:
@@ -23,7 +26,7 @@ def run(args: Namespace) -> dict[str, Any]:
     from pinfm.train.metrics import metrics_table
 
     config = config_from_manifest(RunFolder.open(args.run).manifest["config"])
-    report = evaluate(args.run, config, args.data, args.split)
+    report = evaluate(args.run, config, args.data, args.split, args.device)
     if "metrics" in report:
         print(metrics_table(report["metrics"]))
     else:

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.cli.quiet import hush_libraries
+from pinfm.train.cli.quiet import hush_libraries, is_first_process
 
 # The order of the road, which is also the order of the help page; verbs of other packages follow.
 ROAD = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score", "plan"]
@@ -73,14 +73,22 @@ def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
     except (TypeError, AttributeError, UnicodeDecodeError) as error:
         # What jsonargparse lets through: a part of a config that is null or a list, a file that is no text.
         raise UserError(f"the flags or the config can't be read ({error}); see `pinfm {name} --help`.") from error
-    if args.report is not None:
+    path = _report_path(args)
+    if path is not None:
         # Before the work, which may take hours.
-        args.report.parent.mkdir(parents=True, exist_ok=True)
-        if args.report.is_dir() or not os.access(args.report.parent, os.W_OK):
-            raise UserError(f"--report {args.report} can't be written; give a file in a folder that can.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise UserError(f"--report {path} can't be written; give a file in a folder that can.")
     report = verb.run(args)
-    if args.report is not None:
-        args.report.write_text(json.dumps(report, indent=2) + "\n")
+    if path is not None and is_first_process():
+        path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _report_path(args: Namespace) -> Path | None:
+    """The value of --report, which a verb with subcommands also takes behind them, where people look for it."""
+    nested = [value.get("report") for value in vars(args).values() if isinstance(value, Namespace)]
+    found: list[Path] = [path for path in (*nested, args.report) if path is not None]
+    return found[0] if found else None
 
 
 def _road_order(name: str) -> tuple[int, str]:

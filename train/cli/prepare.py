@@ -59,8 +59,7 @@ def run(args: Namespace) -> dict[str, Any]:
         UserError: see `prepare`.
     """
     flags = args[args.source].as_dict()
-    # The flag is also taken after SOURCE, where people look for it.
-    args.report = flags.pop("report") or args.report
+    del flags["report"]
     if "input" in flags:
         flags["path"] = flags.pop("input")
     out = flags.pop("out")

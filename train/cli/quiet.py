@@ -1,6 +1,7 @@
-"""Keeps third-party notices that a user can do nothing about out of the terminal."""
+"""Keeps third-party notices that a user can do nothing about, and what other processes repeat, out of the terminal."""
 
 import logging
+import os
 import warnings
 
 # Loggers that announce their own internals on every run.
@@ -17,3 +18,8 @@ def hush_libraries() -> None:
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
     for name in CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def is_first_process() -> bool:
+    """Whether this process, of those that a launcher started, speaks for all; known before they have joined."""
+    return os.environ.get("RANK", "0") == "0"

@@ -1,13 +1,13 @@
 """The flags that `pretrain` and `finetune` share: a config, its overrides, and where to read and write."""
 
-import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.cli.quiet import is_first_process
 from pinfm.train.config import RunConfig
 from pinfm.train.recipes import recipe_names, recipe_path
 
@@ -50,15 +50,23 @@ def run_config(args: Namespace) -> RunConfig:
 
 
 def config_from_manifest(values: dict[str, Any]) -> RunConfig:
-    """The config that a run was made with, from its manifest."""
+    """The config that a run was made with, from its manifest.
+
+    Raises:
+        UserError: another version of pinfm made it.
+    """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(RunConfig)
-    return run_config(parser.instantiate(parser.parse_object(values)))
+    try:
+        return run_config(parser.instantiate(parser.parse_object(values)))
+    except ArgumentError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"the run's settings are not those of this version ({problem}); train it again.") from error
 
 
 def print_end(run: Path, metrics: dict[str, float], unit: str) -> None:
     """The line that ends a training verb, from the first process alone."""
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         return
     if not metrics:
         print(f"{run}: finished before, nothing left to train")

@@ -1,9 +1,12 @@
 """`pinfm evaluate`: a run folder and a dataset in, a report out."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.plan import DoesNotFitError
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train import checkpoint
@@ -19,7 +22,9 @@ from pinfm.train.phases import request_feed
 from pinfm.train.uses import finetune_uses
 
 
-def evaluate(path: Path, config: RunConfig, data: Path, split: str) -> dict[str, Any]:
+def evaluate(
+    path: Path, config: RunConfig, data: Path, split: str, device: Literal["auto", "cpu", "cuda"] = "auto"
+) -> dict[str, Any]:
     """Evaluates the newest checkpoint of a run.
 
     Args:
@@ -27,6 +32,7 @@ def evaluate(path: Path, config: RunConfig, data: Path, split: str) -> dict[str,
         config: the config that the run was made with.
         data: a prepared dataset with the run's vocabularies, tasks and features.
         split: `train`, `validation` or `test`.
+        device: where a fine-tuned run is evaluated, wherever it was trained.
 
     Returns:
         For a fine-tuned run `metrics`: {"model" | "popularity": {task: metrics}}; for a pretrained one `retrieval`.
@@ -41,12 +47,12 @@ def evaluate(path: Path, config: RunConfig, data: Path, split: str) -> dict[str,
         if not retrieval["queries"]:
             raise UserError(f"nobody with a history has a positive event in the {split} split; evaluate another split.")
         return {"retrieval": retrieval}
-    return {"metrics": _ranking(run, config, dataset, split)}
+    return {"metrics": _ranking(run, config, dataset, split, choose_device(device))}
 
 
-def _ranking(run: RunFolder, config: RunConfig, dataset: PreparedDataset, split: str) -> dict[str, Any]:
-    # Where the run was trained does not matter here.
-    device = choose_device("auto")
+def _ranking(
+    run: RunFolder, config: RunConfig, dataset: PreparedDataset, split: str, device: torch.device
+) -> dict[str, Any]:
     tables = Tables(item=run.item_table, features=run.feature_tables)
     with process_group(device) as group:
         if group.size() > 1:
@@ -57,7 +63,11 @@ def _ranking(run: RunFolder, config: RunConfig, dataset: PreparedDataset, split:
             raise UserError(f"the {split} split has no requests; evaluate another split.")
         module = build_finetune(config, run.schema, tables, device)
         uses = finetune_uses(config, tables, 1, dataset.info)
-        model = shard(module, config, config.finetune.optimizer, uses, device)
+        try:
+            model = shard(module, config, config.finetune.optimizer, uses, device)
+        except DoesNotFitError as error:
+            mend = "evaluate with --device cpu, or" if device.type == "cuda" else "evaluate"
+            raise UserError(f"{error.short}; {mend} on a machine with more memory.") from error
         checkpoint.load_model(model, ids, run)
         predictions = predict_split(model, feed, device)
     popularity = Popularity(dataset)

@@ -3,11 +3,9 @@
 import torch
 from torch import Tensor
 
+from pinfm.model.cold_start import OLD_DAYS, SECONDS_PER_DAY, YOUNG_DAYS
 from pinfm.train.metrics.inputs import Array
 
-SECONDS_PER_DAY = 86_400
-YOUNG_DAYS = 7.0  # the ages that item-age dependent dropout tells apart (PinFM, arXiv 2507.12704)
-OLD_DAYS = 28.0
 AGE_SLICES = ("<7d", "7-28d", "<28d", ">=28d", "unseen")
 
 

@@ -43,11 +43,12 @@ class RankingObjective(nn.Module):
         self.item_table, self.feature_tables = item_table, tuple(feature_tables)
 
     def forward(self, batch: RequestBatch, items: Vectors, features: Vectors) -> tuple[Tensor, Losses]:
-        """The loss and its parts, with the logits (N, K) beside them."""
+        """The loss and its parts, with the logits (N, K) beside them; in evaluation the logits alone."""
         item_VE = concatenate_sub_tables(items, self.item_table)
-        output = self.model(
-            ranking_inputs(batch, item_VE, ranker_features(batch, features, self.schema, self.feature_tables))
-        )
+        inputs = ranking_inputs(batch, item_VE, ranker_features(batch, features, self.schema, self.feature_tables))
+        if not self.training:
+            return scores_alone(self.model, inputs)
+        output = self.model(inputs)
         loss = ranking_loss(output.logits, batch.labels)
         return loss, {"loss": loss, "ranking_loss": loss, "logits": output.logits}
 
@@ -79,12 +80,14 @@ class JointObjective(nn.Module):
         self.item_table, self.feature_tables = item_table, tuple(feature_tables)
 
     def forward(self, batch: RequestBatch, items: Vectors, features: Vectors) -> tuple[Tensor, Losses]:
-        """The weighted loss and its parts, with the logits (N, K) beside them."""
+        """The weighted loss and its parts, with the logits (N, K) beside them; in evaluation the logits alone."""
         config = self.config
         item_VE = concatenate_sub_tables(items, self.item_table)
         if config.freeze_tower:
             item_VE = item_VE.detach()
         inputs = ranking_inputs(batch, item_VE, ranker_features(batch, features, self.schema, self.feature_tables))
+        if not self.training:
+            return scores_alone(self.model, inputs)
         output = self.model(inputs)
         losses = {
             "ranking_loss": ranking_loss(output.logits, batch.labels),
@@ -108,7 +111,7 @@ class JointObjective(nn.Module):
         return mean_over_ranks(mean * count, count)
 
     def _next_token_loss(self, batch: RequestBatch, states_TO: Tensor, item_VE: Tensor) -> Tensor:
-        if not self.training or not self.config.next_token_weight:
+        if self.config.freeze_tower or not self.config.next_token_weight:
             return states_TO.new_zeros(())
         sequences = Sequences(batch.history.lengths, batch.user, batch.event_item, batch.positive)
         pairs = next_token_pairs(sequences, self.config.next_token_newest)
@@ -116,6 +119,12 @@ class JointObjective(nn.Module):
         counts_V = in_batch_counts(sequences, z_VO.size(0))
         negatives = negatives_of_all_ranks(z_VO, sequences, batch.item_ids, log_weights(counts_V, None))
         return contrastive_losses(self.model.encoder.temperature(), states_TO, z_VO, sequences, negatives, [pairs])[0]
+
+
+def scores_alone(model: FusedRanker | PlainRanker, inputs: RankingInputs) -> tuple[Tensor, Losses]:
+    """Logits (N, K) beside a loss of zero, without what only losses read."""
+    logits_NK = model.score(inputs)
+    return logits_NK.new_zeros(()), {"logits": logits_NK}
 
 
 def ranking_loss(logits_NK: Tensor, labels_NK: Tensor) -> Tensor:

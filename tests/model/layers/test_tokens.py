@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,6 +33,15 @@ def test_buckets_are_half_octaves(seconds):
             # A rounding of log2 may only matter right at an edge.
             assert 2 ** (bucket / 2) <= (1 + gap) * (1 + 1e-12)
             assert 1 + gap <= 2 ** ((bucket + 1) / 2) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("time", ["gap", "none"])
+def test_tokens_keep_the_precision_of_the_weights(time):
+    history, candidates, _, item_TE, item_NE = batch()
+    tokens = make_tokens(time=time).bfloat16()
+    events = tokens.events(history, item_TE.bfloat16())
+    rows = tokens.candidates(history, own_histories(history.lengths), candidates, item_NE.bfloat16())
+    assert (events.dtype, rows.dtype) == (torch.bfloat16, torch.bfloat16)
 
 
 def test_bucket_edges():

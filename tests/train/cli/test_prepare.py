@@ -18,7 +18,7 @@ def write_events(folder):
 
 
 def test_simulate_writes_a_dataset_a_table_and_a_report(tmp_path, capsys):
-    out, report = tmp_path / "out", tmp_path / "report.json"
+    out, report = tmp_path / "out", tmp_path / "new" / "report.json"
     assert main(["prepare", "simulate", "--out", str(out), *TINY, "--report", str(report)]) == 0
     info = PreparedDataset.open(out).info
     printed = capsys.readouterr().out
@@ -28,6 +28,13 @@ def test_simulate_writes_a_dataset_a_table_and_a_report(tmp_path, capsys):
     assert told["counts"]["events"] == info.counts.events
     assert told["splits"]["test"] == list(info.splits["test"])
     assert told["seconds"] > 0
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_work(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["prepare", "simulate", "--out", str(out), *TINY, "--report", str(tmp_path)]) == 2
+    assert f"--report {tmp_path} can't be written" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_columns_are_mapped_by_flags(tmp_path):

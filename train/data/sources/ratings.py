@@ -1,7 +1,7 @@
 """Star ratings of films -> events, impressions and items: what MovieLens and MovieTweetings share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import duckdb
 
@@ -35,7 +35,6 @@ class Ratings:
     notes: tuple[str, ...] = ()
     user_features: tuple[str, ...] = ()
     has_tags: bool = False
-    counts: dict[str, int] = field(default_factory=dict)
 
     def tables(self, connection: duckdb.DuckDBPyConnection) -> RawTables:
         """Makes the three tables of `ratings` (user_id, item_id, rating, timestamp) and `movies` (title, genres)."""
@@ -64,7 +63,7 @@ class Ratings:
             has_content=True,
             splits=self.splits,
             notes=self.notes,
-            counts=self.counts | _counts(connection, ("ratings", "movies", *(("tags",) if self.has_tags else ()))),
+            counts=_counts(connection, ("ratings", "movies", *(("tags",) if self.has_tags else ()))),
         )
 
     def _create_impressions(self, connection: duckdb.DuckDBPyConnection, liked: str) -> tuple[str, ...]:
