@@ -1,7 +1,6 @@
 """`pinfm export`: a fine-tuned run in, a model folder out, checked before it is written."""
 
 import shutil
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torchmetrics.functional.classification import binary_auroc
 
 from pinfm.embeddings.errors import UserError, require_at_least
+from pinfm.embeddings.new_folder import new_folder
 from pinfm.embeddings.served import ServedTable
 from pinfm.embeddings.specs import ServedPrecision
 from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, Scorer, load, sha256, write_json
@@ -61,7 +61,7 @@ def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> d
 
     Args:
         run_path: the run folder; it holds real requests with the run's own scores.
-        out: the model folder to write; must not exist.
+        out: the model folder to write; may exist if it is empty.
         options: precisions; all fp32 where None.
 
     Returns:
@@ -74,19 +74,10 @@ def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> d
     run = RunFolder.open(run_path)
     if run.kind != "finetune":
         raise UserError(f"{run_path} is a {run.kind} run, which ranks nothing; export a run of `pinfm finetune`.")
-    if out.exists():
-        raise UserError(f"{out} exists already; give another --out.")
     if not (run_path / REQUESTS).is_file():
         raise UserError(f"{run_path} has no {REQUESTS} to check against; let the run finish.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    unfinished.chmod(0o755)  # mkdtemp makes it private; whoever serves must read it
-    try:
-        parity = _write(run, unfinished, options or ExportOptions())
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return parity
+    with new_folder(out) as unfinished:
+        return _write(run, unfinished, options or ExportOptions())
 
 
 def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:

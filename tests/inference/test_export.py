@@ -148,7 +148,8 @@ def test_a_pretraining_run_is_refused(pretrained, tmp_path):
 
 
 def test_an_existing_folder_is_refused(finetuned, tmp_path):
-    with pytest.raises(UserError, match="exists already; give another --out"):
+    (tmp_path / "something").touch()
+    with pytest.raises(UserError, match="exists and is not an empty folder; choose another --out"):
         export(finetuned, tmp_path)
 
 

@@ -1,7 +1,9 @@
 """The schedule, the clipping, and a loss that is no number."""
 
+import shutil
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 import runs
 import torch
@@ -12,7 +14,7 @@ from pinfm.train.build import build_optimizer, build_pretrain, pretrain_tables, 
 from pinfm.train.config import OptimizerConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.loop import learning_rate_factor
-from pinfm.train.phases import Place, pretrain
+from pinfm.train.phases import Place, finetune, pretrain
 
 CPU = torch.device("cpu")
 
@@ -60,6 +62,15 @@ def test_tensorboard_forgets_what_a_resumed_run_trains_again(dataset, pretrained
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
     assert [scalar.step for scalar in events.Scalars("loss")] == list(runs.losses(run).index)
+
+
+@pytest.mark.parametrize("verb", [pretrain, finetune])
+def test_a_dataset_without_training_data_is_refused(dataset, tmp_path, verb):
+    folder = shutil.copytree(dataset, tmp_path / "emptied")
+    for bucket in (*folder.glob("impressions/train/*"), *folder.glob("events/*")):
+        pq.write_table(pq.read_table(bucket).slice(0, 0), bucket)
+    with pytest.raises(UserError, match=r"the dataset's train split is empty .*; prepare it with more data"):
+        verb(runs.CONFIG, Place(data=folder, out=tmp_path / "run"))
 
 
 def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path):

@@ -13,7 +13,12 @@ SUMMARY = "the sharding plan and memory of each rank, without the hardware"
 def configure(parser: ArgumentParser) -> None:
     """Adds the verb's flags."""
     add_config_flags(parser)
-    parser.add_argument("--data", type=Path | None, default=None, help="a prepared dataset, to plan its features too")
+    parser.add_argument(
+        "--data",
+        type=Path | None,
+        default=None,
+        help="a prepared dataset, whose features --phase finetune plans",
+    )
     parser.add_argument("--phase", type=Literal["pretrain", "finetune"], default="pretrain", help="whose batches count")
     parser.add_argument("--world-size", type=int, required=True, help="ranks")
     parser.add_argument("--ranks-per-node", type=int, default=8, help="ranks that share a machine")

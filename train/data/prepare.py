@@ -11,8 +11,8 @@ from typing import Any, Literal
 import duckdb
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.new_folder import new_folder
 from pinfm.model.schema import Feature, InputSchema
-from pinfm.train.data.atomic import new_folder
 from pinfm.train.data.features import Splits, find_splits, find_surfaces, with_statistics
 from pinfm.train.data.info import Counts, DatasetInfo
 from pinfm.train.data.readers import connect

@@ -6,7 +6,9 @@ import shutil
 import pytest
 import torch
 
+from pinfm.embeddings.errors import UserError
 from pinfm.train.cli.main import main
+from pinfm.train.distributed import choose_device
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ MISTAKES = {
     "a quickstart without a recipe": ("quickstart --out NEW --config atlantis", "neither a file nor a shipped recipe"),
     "not a run to export": ("export EMPTY --out NEW", "is not a run folder"),
     "a run that ranks nothing": ("export PRETRAINED --out NEW", "ranks nothing"),
-    "an export that exists": ("export FINETUNED --out EMPTY", "exists already"),
+    "an export that exists": ("export FINETUNED --out DATA", "exists and is not an empty folder"),
     "not a model": ("score EMPTY REQUESTS --out NEW", "is not a model folder"),
     "no requests": ("score MODEL nowhere.parquet --out NEW", "nowhere.parquet does not exist"),
     "requests that are no Parquet": ("score MODEL BROKEN --out NEW", "broken.yaml"),
@@ -125,6 +127,25 @@ def test_a_gpu_that_is_not_there(places, capsys, monkeypatch, tmp_path):
     assert main([places.get(word, word) for word in line.split()]) == 2
     assert "device is `cuda`, but torch sees no CUDA device" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_process_without_a_gpu_of_its_own_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device("cuda") == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError, match=r"process 2 of this machine has no GPU of its own, torch sees 2; start"):
+        choose_device("auto")
+
+
+def test_the_first_process_alone_writes_the_report(tmp_path, monkeypatch):
+    words = ["prepare", "simulate", "--num-users", "5", "--num-items", "20", "--num-days", "3", "--num-buckets", "1"]
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        report = tmp_path / f"{rank}.json"
+        assert main([*words, "--out", str(tmp_path / f"data-{rank}"), "--report", str(report)]) == 0
+        assert report.exists() == (rank == "0")
 
 
 def test_streams_that_the_processes_do_not_divide(places, capsys, monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.atomic import new_folder
+from pinfm.embeddings.new_folder import new_folder
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.info import DatasetInfo
 from pinfm.train.data.prepare import PrepareOptions

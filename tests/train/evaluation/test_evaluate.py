@@ -2,17 +2,22 @@
 
 import json
 import math
+import shutil
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import loops
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import runs
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.plan import DoesNotFitError
 from pinfm.inference import load
 from pinfm.model.inputs import History
 from pinfm.model.layers.tokens import gaps_to_next
@@ -20,6 +25,7 @@ from pinfm.model.tower import SequenceTower
 from pinfm.train.cli.main import main
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
+from pinfm.train.evaluation import evaluate as module_under_test
 from pinfm.train.evaluation.evaluate import evaluate
 from pinfm.train.evaluation.popularity import PRIOR_IMPRESSIONS
 
@@ -144,3 +150,49 @@ def test_content_of_another_length_is_refused(finetuned, tmp_path):
 def test_a_pretrained_run_asks_for_the_same_vocabulary_too(pretrained, rewritten):
     with pytest.raises(UserError, match="has surfaces"):
         evaluate(pretrained, runs.CONFIG, rewritten(lambda schema: schema.update(surfaces=["shop"])), "test")
+
+
+@pytest.fixture
+def nothing_to_test(dataset, tmp_path):
+    """The dataset without its test split."""
+    folder = shutil.copytree(dataset, tmp_path / "emptied")
+    for bucket in (folder / "impressions" / "test").iterdir():
+        pq.write_table(pq.read_table(bucket).slice(0, 0), bucket)
+    values = json.loads((folder / "dataset.json").read_text())
+    end = values["splits"]["test"][1]
+    values["splits"]["test"] = [end, end]
+    (folder / "dataset.json").write_text(json.dumps(values))
+    return folder
+
+
+def test_an_empty_split_is_named(finetuned, pretrained, nothing_to_test):
+    with pytest.raises(UserError, match="the test split has no requests; evaluate another split"):
+        evaluate(finetuned, runs.CONFIG, nothing_to_test, "test")
+    with pytest.raises(UserError, match="nobody with a history has a positive event in the test split"):
+        evaluate(pretrained, runs.CONFIG, nothing_to_test, "test")
+
+
+def test_several_processes_are_refused(finetuned, dataset, monkeypatch):
+    @contextmanager
+    def two(device):
+        yield SimpleNamespace(size=lambda: 2)
+
+    monkeypatch.setattr(module_under_test, "process_group", two)
+    with pytest.raises(UserError, match="evaluate runs in one process; start it without torchrun or torchx"):
+        evaluate(finetuned, runs.CONFIG, dataset, "test")
+
+
+def test_tables_that_do_not_fit_are_evaluated_elsewhere(finetuned, dataset, monkeypatch):
+    def shard(*_):
+        raise DoesNotFitError("the id tables need 40.5 GiB", ["take 3 ranks"])
+
+    monkeypatch.setattr(module_under_test, "shard", shard)
+    with pytest.raises(UserError, match=r"^the id tables need 40\.5 GiB; evaluate on a machine with more memory\.$"):
+        evaluate(finetuned, runs.CONFIG, dataset, "test", "cpu")
+
+
+def test_a_device_that_is_not_there_is_refused(finetuned, dataset):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    with pytest.raises(UserError, match="torch sees no CUDA device"):
+        evaluate(finetuned, runs.CONFIG, dataset, "test", "cuda")

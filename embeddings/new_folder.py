@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Folders that appear whole or not at all: prepared datasets and models."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         # A sibling, because a rename is atomic only within one file system.
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
-        temporary.chmod(0o755)  # mkdtemp makes it private; the dataset should be as readable as its neighbours
+        temporary.chmod(0o755)  # mkdtemp makes it private; the folder should be as readable as its neighbours
     except OSError as error:
         raise UserError(f"cannot create a folder beside {out} ({error.strerror}); choose another --out") from error
     try:
