@@ -29,18 +29,20 @@ METRICS = ("hit3", "hit3_hard", "auc")
 
 NO_CIR = ("--cold_start.candidate_id_randomization", "0")
 NO_AGE_DROPOUT = ("--cold_start.dropout_under_7_days", "0", "--cold_start.dropout_7_to_28_days", "0")
+NO_CONTENT = ("--cold_start.content_fusion", "false", "--cold_start.learnable_token", "false")
 CONTENT = ("--cold_start.content_fusion", "true", "--cold_start.learnable_token", "true")
 MANAGED = ("--item_table.ids", "managed")
 # Both read the days before the last week of training (`older`).
-OLDER: dict[str, tuple[str, ...]] = {"older_hashed": (), "older_managed": (*MANAGED, "--managed_ids.new_items", "init")}
-PRETRAINED: dict[str, tuple[str, ...]] = {"all_losses": (), **OLDER}
-ARRIVALS = ("--finetune.newest_days", "7", "--finetune.pretrained_sums_scale", "0.001")
+OLDER = {"older_hashed": NO_CONTENT, "older_managed": (*NO_CONTENT, *MANAGED, "--managed_ids.new_items", "init")}
+# Of candidates alone, so pretraining can do without.
+PRETRAINED: dict[str, tuple[str, ...]] = {"all_losses": NO_CONTENT, **OLDER}
+ARRIVALS = (*NO_CONTENT, "--finetune.newest_days", "7", "--finetune.pretrained_sums_scale", "0.001")
 # From nothing to the full recipe.
 ROWS = (
     Row(name="no_tower", told="no tower", pretrained=None, flags=("--use_tower", "false")),
-    Row(name="none", told="tower, no technique", flags=(*NO_CIR, *NO_AGE_DROPOUT)),
-    Row(name="cir", told="+ candidate id randomisation", flags=NO_AGE_DROPOUT),
-    Row(name="cir_age_dropout", told="+ item-age dropout"),
+    Row(name="none", told="tower, no technique", flags=(*NO_CIR, *NO_AGE_DROPOUT, *NO_CONTENT)),
+    Row(name="cir", told="+ candidate id randomisation", flags=(*NO_AGE_DROPOUT, *NO_CONTENT)),
+    Row(name="cir_age_dropout", told="+ item-age dropout", flags=NO_CONTENT),
     Row(name="full", told="+ content fusion and learnable token", flags=CONTENT),
     Row(name="aligned", told="+ alignment loss", flags=(*CONTENT, "--cold_start.alignment_weight", "0.1")),
     Row(name="arrivals_hashed", told="hashed ids", pretrained="older_hashed", flags=ARRIVALS, group="arrivals"),
