@@ -17,10 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
-from benchmarks.runs import Runs, mean_and_spread, table, write_results
+from benchmarks.runs import Runs, mean_and_spread, prepared, table, write_results
 from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.sources.movietweetings import MovieTweetings
 from pinfm.train.data.sources.simulate import Simulate
 from pinfm.train.data.tables import Source
@@ -69,7 +68,7 @@ def main() -> None:
     if (args.dataset == "movietweetings") != (args.data is not None):
         parser.error("--data, the folder of MovieTweetings, goes with --dataset movietweetings and with no other")
     runs, rows = Runs(args.out / args.dataset), [row for row in ROWS if row.name in args.rows]
-    dataset = prepared(args.data, runs.out / "dataset")
+    dataset = prepared(source(args.data), runs.out / "dataset")
     pretrained = dict(PRETRAINED)
     if any(row.pretrained in OLDER for row in rows):
         data = ("--data", str(older(dataset, runs.out / "older")))
@@ -96,14 +95,9 @@ def main() -> None:
                 write_results(report, docs / "results.md", f"{section} {args.dataset}", markdown, values)
 
 
-def prepared(data: Path | None, out: Path) -> Path:
-    """MovieTweetings from its folder, or a simulated world; prepared once."""
-    if not (out / "dataset.json").exists():
-        source: Source = Simulate(num_users=10_000)
-        if data is not None:
-            source = MovieTweetings(path=data, sampled_candidates=20)
-        prepare(source, out, PrepareOptions())
-    return out
+def source(data: Path | None) -> Source:
+    """MovieTweetings from its folder, or a simulated world."""
+    return Simulate(num_users=10_000) if data is None else MovieTweetings(path=data, sampled_candidates=20)
 
 
 def older(dataset: Path, out: Path) -> Path:

@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
-from benchmarks.runs import Runs, mean_and_spread, table, write_results
-from pinfm.train.data.prepare import PrepareOptions, prepare
+from benchmarks.runs import Runs, mean_and_spread, prepared, table, write_results
 from pinfm.train.data.sources.kuairand import KuaiRand
 from pinfm.train.data.sources.movielens import MovieLens
 from pinfm.train.data.tables import Source
@@ -75,7 +74,7 @@ def main() -> None:
     if (args.dataset == "ml1m_ranking") != (args.data is not None):
         parser.error("--data, the folder of ML-1M, goes with --dataset ml1m_ranking and with no other")
     runs, rows = Runs(args.out / args.dataset), rows_of(args.dataset)
-    dataset = prepared(args.data, runs.out / "dataset")
+    dataset = prepared(source(args.data), runs.out / "dataset")
     plan = Plan(
         recipe=args.dataset,
         pretrained=PRETRAINED,
@@ -101,13 +100,10 @@ def rows_of(dataset: str) -> list[Row]:
     return [replace(row, flags=(*row.flags, *recent)) if row.group == "recent" else row for row in ROWS]
 
 
-def prepared(data: Path | None, out: Path) -> Path:
-    """ML-1M from its folder, or the shipped sample of KuaiRand; prepared once."""
-    if not (out / "dataset.json").exists():
-        # Most users rate all their films in one sitting; a longer pause would leave them one request and no history.
-        source: Source = KuaiRand() if data is None else MovieLens(path=data, request_gap_minutes=1)
-        prepare(source, out, PrepareOptions())
-    return out
+def source(data: Path | None) -> Source:
+    """ML-1M from its folder, or the shipped sample of KuaiRand."""
+    # Most users rate all their films in one sitting; a longer pause would leave them one request and no history.
+    return KuaiRand() if data is None else MovieLens(path=data, request_gap_minutes=1)
 
 
 def as_tables(results: Results) -> str:

@@ -24,15 +24,14 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from tqdm import tqdm, trange
 
 from benchmarks.performance import add_output_flags, put_out
+from benchmarks.runs import prepared
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.cli.run_flags import config_from_manifest
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.sources.kuairand import KuaiRand
 from pinfm.train.data.sources.simulate import Simulate
-from pinfm.train.data.tables import Source
 from pinfm.train.distributed import process_group
 from pinfm.train.feed import Feed
 from pinfm.train.ids.maps import Ids
@@ -71,13 +70,6 @@ def main() -> None:
         command += ["--threads", str(args.threads)]
         memory.append({"users": users, **json.loads(subprocess.check_output(command))})
     put_out(args, "loader", {"speed": [speed], "memory": memory})
-
-
-def prepared(source: Source, out: Path, num_buckets: int | None = None) -> Path:
-    """The source's dataset, prepared once."""
-    if not (out / "dataset.json").exists():
-        prepare(source, out, PrepareOptions(num_buckets=num_buckets))
-    return out
 
 
 def training_feed(config: RunConfig, dataset: PreparedDataset) -> Feed[RequestArrays]:

@@ -15,11 +15,10 @@ from typing import Any
 
 from benchmarks.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
 from benchmarks.movielens_rows import PUBLISHED, ROWS, Row
-from benchmarks.runs import Runs, in_parallel, mean_and_spread, table, write_results
+from benchmarks.runs import Runs, in_parallel, mean_and_spread, prepared, table, write_results
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.ragged import IntArray
 from pinfm.train.data.sources.movielens import MovieLens
 from pinfm.train.evaluation.retrieval import rank_catalogue
@@ -41,7 +40,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     parser.add_argument("--write", action="store_true", help="write docs/results/movielens.json and docs/results.md")
     args = parser.parse_args()
-    everything = prepared(args.data, args.out / "prepared")
+    everything = PreparedDataset.open(prepared(MovieLens(path=args.data), args.out / "prepared"))
     catalogue = kept_items(everything, LEAST_RATINGS)
     data = {
         place: without_last(everything, catalogue, place, args.out / f"without_last_{place}")
@@ -68,13 +67,6 @@ def main() -> None:
         rows = {name: {"flags": list(row_of(name).flags), "seeds": seeds} for name, seeds in results.items()}
         docs = Path("docs")
         write_results(docs / "results" / "movielens.json", docs / "results.md", "movielens", markdown, {"rows": rows})
-
-
-def prepared(data: Path, out: Path) -> PreparedDataset:
-    """The whole of ML-1M, prepared once."""
-    if not (out / "dataset.json").exists():
-        prepare(MovieLens(path=data), out, PrepareOptions())
-    return PreparedDataset.open(out)
 
 
 class Figures:

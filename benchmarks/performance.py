@@ -3,15 +3,13 @@
 import argparse
 import ctypes
 import gc
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.runs import table, write_results
-from pinfm.train.manifest import git_revision, hardware, versions
+from benchmarks.runs import table, write_report, write_results
 
 PAGE = Path("docs/performance.md")
 
@@ -38,8 +36,7 @@ def put_out(
     markdown = "\n\n".join(as_table(rows) for rows in found.values())
     print(markdown)
     if args.report is not None:
-        made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions()}
-        args.report.write_text(json.dumps({**made_with, **values}, indent=2) + "\n")
+        write_report(args.report, values)
     if args.write:
         write_results(page.with_suffix("") / f"{section}.json", page, section, markdown, values)
 

@@ -51,7 +51,7 @@ def lift_by_item_age(axes: Axes, report: Report) -> None:
         lifts = []
         for age in ages:
             base, ours = (_hit3(rows[row], task, age) for row in ("no_tower", name))
-            lifts.append([100 * (value / reference - 1) for value, reference in zip(ours, base, strict=True)])
+            lifts.append([100 * (ours[seed] / base[seed] - 1) for seed in ours if seed in base])
         _bars(axes, i, len(recipes), lifts, name)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(ages)), [age or "all items" for age in ages])
@@ -99,14 +99,17 @@ def _metrics(seeds: Report) -> Report:
     return first
 
 
-def _hit3(seeds: Report, task: str, age: str | None) -> list[float]:
-    return [(run[task] if age is None else run[task]["by_age"][age])["hit3"] for run in seeds.values()]
+def _hit3(seeds: Report, task: str, age: str | None) -> dict[str, float]:
+    """By seed, where there is one: requests with such an item may be missing."""
+    found = {seed: (run[task] if age is None else run[task]["by_age"][age])["hit3"] for seed, run in seeds.items()}
+    return {seed: value for seed, value in found.items() if value is not None}
 
 
 def _bars(axes: Axes, place: int, of: int, values: Sequence[Sequence[float]], label: str) -> None:
     width = 0.8 / of
     x = [i - 0.4 + width * (place + 0.5) for i in range(len(values))]
-    axes.bar(x, [statistics.mean(v) for v in values], width, yerr=[_spread(v) for v in values], label=label, capsize=2)
+    means = [statistics.mean(v) if v else 0.0 for v in values]
+    axes.bar(x, means, width, yerr=[_spread(v) for v in values], label=label, capsize=2)
 
 
 def _spread(values: Sequence[float]) -> float:

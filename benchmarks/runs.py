@@ -10,9 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pinfm.train.data.prepare import PrepareOptions, prepare
+from pinfm.train.data.tables import Source
 from pinfm.train.manifest import git_revision, hardware, versions
 
 T = TypeVar("T")
+
+
+def prepared(source: Source, out: Path, num_buckets: int | None = None) -> Path:
+    """A source's dataset, prepared once."""
+    if not (out / "dataset.json").exists():
+        prepare(source, out, PrepareOptions(num_buckets=num_buckets))
+    return out
 
 
 class Runs:
@@ -94,6 +103,13 @@ def table(heading: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
+def write_report(report: Path, values: Mapping[str, Any]) -> None:
+    """Writes a benchmark's JSON, with what it was made with."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions()}
+    report.write_text(json.dumps({**made_with, **values}, indent=2) + "\n")
+
+
 def write_results(report: Path, page: Path, section: str, markdown: str, values: Mapping[str, Any]) -> None:
     """Writes a benchmark's JSON, with what it was made with, and its section of the results page.
 
@@ -107,9 +123,7 @@ def write_results(report: Path, page: Path, section: str, markdown: str, values:
     Raises:
         ValueError: the page has no such section.
     """
-    report.parent.mkdir(parents=True, exist_ok=True)
-    made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions()}
-    report.write_text(json.dumps({**made_with, **values}, indent=2) + "\n")
+    write_report(report, values)
     begin, end = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
     text = page.read_text()
     if begin not in text or end not in text:

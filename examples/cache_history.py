@@ -7,7 +7,7 @@
 The same object serves the stages of a funnel: a first stage scores many candidates, a later one a few of them again.
 """
 
-import sys
+import argparse
 
 import torch
 
@@ -48,4 +48,6 @@ def main(run: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a run folder of `pinfm pretrain`")
+    main(parser.parse_args().run)

@@ -8,7 +8,7 @@
 trained (or frozen) with the rest.
 """
 
-import sys
+import argparse
 
 import torch
 from torch import Tensor, nn
@@ -68,4 +68,6 @@ def main(run: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a run folder of `pinfm pretrain`")
+    main(parser.parse_args().run)

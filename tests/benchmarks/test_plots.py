@@ -1,5 +1,6 @@
 """Every figure is drawn from the JSON that its benchmark writes."""
 
+import copy
 import json
 
 from benchmarks import plots
@@ -8,13 +9,17 @@ from benchmarks import plots
 def rankers(names):
     """Rows of two seeds, with the metrics that the figures read."""
     metrics = {"auc": 0.7, "hit3": 0.5, "by_age": {"<7d": {"hit3": 0.4}, "unseen": {"hit3": 0.2}}}
-    return {"rows": {name: {"0": {"save": metrics}, "1": {"save": {**metrics, "auc": 0.71}}} for name in names}}
+    seeds = {"0": {"save": metrics}, "1": {"save": {**metrics, "auc": 0.71}}}
+    return {"rows": {name: copy.deepcopy(seeds) for name in names}}
 
 
 def test_figures_are_drawn_of_what_was_measured(tmp_path, monkeypatch, capsys):
     curve = {"curve": {"00000010": 0.1, "00000020": 0.2}}
+    uneven = rankers(["no_tower", "none", "full"])
+    uneven["rows"]["full"]["2"] = uneven["rows"]["full"].pop("0")
+    uneven["rows"]["none"]["0"]["save"]["by_age"]["unseen"]["hit3"] = None
     reports = {
-        "cold_start_simulate": rankers(["no_tower", "none", "full"]),
+        "cold_start_simulate": uneven,
         "fusion_kuairand": rankers(["no_tower", "fine_tuned"]),
         "movielens": {"rows": {"base": {"seeds": {"0": curve, "1": curve}}}},
     }

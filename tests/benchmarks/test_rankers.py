@@ -7,7 +7,7 @@ import runs as tiny
 
 from benchmarks import cold_start, fusion
 from benchmarks.rankers import Plan, evaluated, train_rankers
-from benchmarks.runs import Runs
+from benchmarks.runs import Runs, prepared
 from pinfm.train.cli.main import main
 
 
@@ -35,7 +35,7 @@ def results_of(runs, benchmark, names, tmp_path):
         split="test",
         jobs=1,
     )
-    dataset = benchmark.prepared(None, runs.out / "dataset")
+    dataset = prepared(benchmark.source(None), runs.out / "dataset")
     for name in reversed(names):
         train_rankers(runs, dataset, [row for row in benchmark.ROWS if row.name == name], plan)
     return evaluated(runs, dataset, benchmark.ROWS, plan)
