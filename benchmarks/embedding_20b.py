@@ -24,9 +24,9 @@ from tqdm import trange
 
 from benchmarks.performance import add_output_flags, put_out
 from benchmarks.serving import CONFIG, FEATURE_DIM, SCHEMA, random_request
-from pinfm.embeddings.lookup import init_range
+from pinfm.embeddings.one_device.lookup import init_range
+from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.quantize import in_precision
-from pinfm.embeddings.served import ServedTable
 from pinfm.embeddings.specs import IdTable
 from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, sha256, write_json
 from pinfm.inference.export import save_module

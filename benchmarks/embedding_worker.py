@@ -14,8 +14,8 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from benchmarks.performance import give_back_memory
-from pinfm.embeddings.collections import RowFinder
-from pinfm.embeddings.hardware import GIB, Hardware
+from pinfm.embeddings.sharded.collections import RowFinder
+from pinfm.embeddings.sharded.hardware import GIB, Hardware
 from pinfm.embeddings.specs import ItemTableConfig
 from pinfm.model.config import TowerConfig
 from pinfm.train.build import build_optimizer, build_pretrain, pretrain_tables, shard
@@ -25,9 +25,9 @@ from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import process_group
 from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.batches import SegmentBatch
-from pinfm.train.phases import segment_feed
-from pinfm.train.plan import plan
-from pinfm.train.uses import pretrain_uses
+from pinfm.train.loader.feeds import segment_feed
+from pinfm.train.planning.plan import plan
+from pinfm.train.planning.uses import pretrain_uses
 
 CPU = torch.device("cpu")
 NUM_HASHES, DIM = 8, 16

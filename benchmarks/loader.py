@@ -33,13 +33,13 @@ from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.sources.kuairand import KuaiRand
 from pinfm.train.data.sources.simulate import Simulate
 from pinfm.train.distributed import process_group
-from pinfm.train.feed import Feed
 from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
-from pinfm.train.phases import request_feed
+from pinfm.train.loader.feed import Feed
+from pinfm.train.loader.feeds import request_feed
+from pinfm.train.planning.uses import finetune_uses
 from pinfm.train.recipes import recipe_path
-from pinfm.train.uses import finetune_uses
 
 CPU = torch.device("cpu")
 USERS_PER_BUCKET = 250

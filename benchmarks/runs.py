@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.tables import Source
-from pinfm.train.manifest import git_revision, hardware, versions
+from pinfm.train.run_folder.manifest import git_revision, hardware, versions
 
 T = TypeVar("T")
 

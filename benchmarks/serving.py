@@ -25,8 +25,8 @@ from torch.profiler import ProfilerActivity, profile
 from tqdm import trange
 
 from benchmarks.performance import add_output_flags, put_out
-from pinfm.embeddings.lookup import init_range
-from pinfm.embeddings.served import ServedTable
+from pinfm.embeddings.one_device.lookup import init_range
+from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.specs import IdTable
 from pinfm.inference.export import DENSE_DTYPES, save_module
 from pinfm.inference.module import ScoringModule

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from pinfm.embeddings.rows import NO_ID
+from pinfm.embeddings.sharded.versions import require_tested_versions
 from pinfm.embeddings.specs import ManagedIdsConfig
-from pinfm.embeddings.versions import require_tested_versions
 
 require_tested_versions()
 

@@ -10,8 +10,8 @@ At 32 columns that is 36 and 20 bytes, where fp16 takes 64.
 import torch
 from torch import Tensor
 
+from pinfm.embeddings.sharded.versions import require_tested_versions
 from pinfm.embeddings.specs import ServedPrecision
-from pinfm.embeddings.versions import require_tested_versions
 
 require_tested_versions()
 

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import binary_auroc
 
 from pinfm.embeddings.errors import UserError, require_at_least
 from pinfm.embeddings.new_folder import new_folder
-from pinfm.embeddings.served import ServedTable
+from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.specs import ServedPrecision
 from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, Scorer, load, sha256, write_json
 from pinfm.inference.module import ScoringModule

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.embeddings.one_device.lookup import MultiHashEmbedding
 from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.inputs import Candidates, History

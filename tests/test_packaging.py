@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pinfm.embeddings.versions import TESTED
+from pinfm.embeddings.sharded.versions import TESTED
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -16,10 +16,10 @@ from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
-from pinfm.embeddings.collections import embedding_collection
-from pinfm.embeddings.hardware import this_hardware
-from pinfm.embeddings.init import fill_uniform
-from pinfm.embeddings.plan import TableUse, sharding_plan
+from pinfm.embeddings.sharded.collections import embedding_collection
+from pinfm.embeddings.sharded.hardware import this_hardware
+from pinfm.embeddings.sharded.init import fill_uniform
+from pinfm.embeddings.sharded.plan import TableUse, sharding_plan
 from pinfm.embeddings.specs import IdTable, TableOptimizer, feature_table, item_table, user_table
 from pinfm.model.encoder import FINETUNED_ONLY, SequenceEncoder, build_encoder
 from pinfm.model.ranking.joint import FusedRanker, build_model

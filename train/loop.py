@@ -19,12 +19,12 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from tqdm import tqdm
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train import checkpoint
 from pinfm.train.config import OptimizerConfig
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.step_by_step import StepByStep
 from pinfm.train.loader.batches import Batch
+from pinfm.train.run_folder import checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,7 @@ import torch
 import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.specs import IdTable
-from pinfm.model.cold_start import SECONDS_PER_DAY
-from pinfm.model.config import TowerConfig
 from pinfm.model.run_folder import MANIFEST, REQUESTS, RunFolder
-from pinfm.model.schema import InputSchema
-from pinfm.train import checkpoint
 from pinfm.train.build import (
     Tables,
     build_finetune,
@@ -28,19 +23,17 @@ from pinfm.train.build import (
 from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import choose_device, is_first_rank, process_group
-from pinfm.train.feed import Feed
 from pinfm.train.ids.maps import Ids
 from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.starts import ItemStarts
-from pinfm.train.loader.arrays import RequestArrays, SegmentArrays
-from pinfm.train.loader.batches import RequestCollator, SegmentCollator
-from pinfm.train.loader.requests import RequestReader, RequestSource
-from pinfm.train.loader.segments import SegmentReader, SegmentSource
-from pinfm.train.loader.streams import StreamPlan
+from pinfm.train.loader.feed import Feed
+from pinfm.train.loader.feeds import held_out_feed, request_feed, segment_feed
 from pinfm.train.loop import LoopConfig, train
-from pinfm.train.manifest import note_resume, require_same_run, write_manifest
-from pinfm.train.parity import write_parity_requests
-from pinfm.train.uses import finetune_uses, pretrain_uses
+from pinfm.train.planning.uses import finetune_uses, pretrain_uses
+from pinfm.train.run_folder import checkpoint
+from pinfm.train.run_folder.manifest import note_resume, require_same_run, write_manifest
+from pinfm.train.run_folder.parity import write_parity_requests
+from pinfm.train.run_folder.pretrained import require_compatible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +117,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         )
         if place.pretrained is not None:
             pretrained = RunFolder.open(place.pretrained)
-            _require_same_codes(pretrained, schema)
-            _require_same_tower(pretrained, config.tower)
-            _require_same_table(pretrained, tables.item)
+            require_compatible(pretrained, config.tower, tables.item, schema)
             checkpoint.load_pretrained(model, ids, pretrained, config.finetune.pretrained_sums_scale)
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)
@@ -136,82 +127,6 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         metrics = run_loop(state, feed, place.out, device, config, config.finetune, dataset)
         write_parity_requests(model, held_out_feed(config, dataset, ids), schema, place.out)
         return metrics
-
-
-def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[SegmentArrays]:
-    """The training segments of pretraining, shuffled.
-
-    Raises:
-        UserError: the dataset has no positive event.
-    """
-    items = dataset.item_attributes
-    if not items.num_positive_events:
-        raise UserError(
-            f"{dataset.path} has none of its positive actions {list(dataset.info.schema.positive_actions)} in "
-            "training, so there is nothing to learn; prepare it with other --positive-actions."
-        )
-    return Feed(
-        SegmentSource(dataset, config.pretrain.segment_length),
-        stream_plan(config, config.pretrain.batch_size),
-        SegmentReader(
-            config.pretrain.window,
-            config.pretrain.pairs_per_anchor,
-            items.item_id,
-            # Every stream draws its part, so that a step's draws do not depend on the number of ranks.
-            config.pretrain.num_sampled // config.data_streams if config.pretrain.negatives == "sampled" else 0,
-        ),
-        SegmentCollator(items, ids, dataset.info.schema, config.pretrain.negatives),
-    )
-
-
-def request_feed(
-    config: RunConfig, dataset: PreparedDataset, ids: Ids, split: str, training: bool
-) -> Feed[RequestArrays]:
-    """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation.
-
-    Raises:
-        UserError: the dataset's histories are shorter than the config's.
-    """
-    schema, max_history = dataset.info.schema, config.max_history
-    if max_history > dataset.info.max_history:
-        raise UserError(
-            f"max_history is {max_history}, but {dataset.path} gives a request at most {dataset.info.max_history} "
-            f"events; lower it, or prepare the dataset with --max-history {max_history}."
-        )
-    randomization = config.cold_start.candidate_id_randomization if training and config.use_tower else 0.0
-    # The learnable token ends a history, so it belongs to one request.
-    share_histories = not config.cold_start.learnable_token
-    # Where there is no encoding to share, the shuffle can mix all requests.
-    group_size = config.finetune.requests_per_user if config.use_tower and share_histories else 1
-    begin, end = dataset.info.splits[split]
-    observed: tuple[str, ...] = ("item", "user_id") if training else ()
-    if config.use_tower and config.finetune.freeze_tower:
-        # A row that was given away could never be trained.
-        observed = tuple(name for name in observed if name != "item")
-    return Feed(
-        RequestSource(
-            dataset,
-            split,
-            max_history=max_history if config.use_tower or config.ranker.history_counts else 0,
-            group_size=group_size,
-            window_step=max(1, max_history // 4) if training and group_size > 1 else 1,
-            since=max(begin, end - config.finetune.newest_days * SECONDS_PER_DAY) if split == "train" else begin,
-        ),
-        stream_plan(config, config.finetune.batch_size, training),
-        RequestReader(schema, dataset.item_attributes, randomization, share_histories),
-        RequestCollator(ids, schema, observed),
-    )
-
-
-def held_out_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[RequestArrays]:
-    """Validation requests; test or else training requests where there are none."""
-    feeds = (request_feed(config, dataset, ids, split, training=False) for split in ("validation", "test", "train"))
-    return next(feed for feed in feeds if feed.steps_per_epoch)
-
-
-def stream_plan(config: RunConfig, batch_size: int, shuffle: bool = True) -> StreamPlan:
-    """How the run's data is dealt out."""
-    return StreamPlan(num_streams=config.data_streams, batch_size=batch_size, seed=config.seed, shuffle=shuffle)
 
 
 @contextmanager
@@ -286,32 +201,3 @@ def item_starts(config: RunConfig, dataset: PreparedDataset) -> ItemStarts | Non
     if config.item_table.ids != "managed" or config.managed_ids.new_items == "init":
         return None
     return ItemStarts(dataset, use_content=config.managed_ids.new_items == "content")
-
-
-def _require_same_tower(pretrained: RunFolder, tower: TowerConfig) -> None:
-    """Under other settings the weights would mean something else, or a part of them would be left behind."""
-    for name in ("num_layers", "num_heads", "mlp", "attention_gate", "positions", "time"):
-        theirs, ours = getattr(pretrained.model.tower, name), getattr(tower, name)
-        if theirs != ours:
-            raise UserError(f"{pretrained.path} was pretrained with tower.{name} {theirs}, not {ours}; use the same.")
-
-
-def _require_same_table(pretrained: RunFolder, table: IdTable) -> None:
-    """Its rows would mean other items under another hash, another map or another size."""
-    for name in ("num_hashes", "rows", "dim", "seed", "ids"):
-        theirs, ours = getattr(pretrained.item_table, name), getattr(table, name)
-        if theirs != ours:
-            raise UserError(
-                f"{pretrained.path} was pretrained with item_table.{name} {theirs}, not {ours}; use the same."
-            )
-
-
-def _require_same_codes(pretrained: RunFolder, schema: InputSchema) -> None:
-    """The tower knows actions and surfaces by code alone, so another order of names would fit and mean nothing."""
-    for name in ("actions", "surfaces"):
-        ours, theirs = getattr(schema, name), getattr(pretrained.schema, name)
-        if ours != theirs:
-            raise UserError(
-                f"{pretrained.path} was pretrained with {name} {list(theirs)}, the dataset has {list(ours)}; "
-                "pretrain on data with the same vocabulary."
-            )

@@ -6,7 +6,7 @@ import io
 import pytest
 import torch
 
-from pinfm.embeddings.served import ServedTable
+from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.specs import IdTable
 from pinfm.inference.module import ScoringModule
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig

@@ -10,7 +10,7 @@ from run_fakes import ITEM_TABLE, write_checkpoint, write_manifest
 
 import pinfm.model
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.embeddings.one_device.lookup import MultiHashEmbedding
 from pinfm.model.encoder import build_encoder
 from pinfm.model.inputs import Candidates, History
 from pinfm.model.tower import SequenceTower

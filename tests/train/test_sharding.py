@@ -14,15 +14,16 @@ import torch
 from pandas.testing import assert_frame_equal
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
-from pinfm.embeddings.collections import embedding_collection
-from pinfm.embeddings.init import fill_uniform
-from pinfm.embeddings.lookup import init_range
+from pinfm.embeddings.one_device.lookup import init_range
+from pinfm.embeddings.sharded.collections import embedding_collection
+from pinfm.embeddings.sharded.init import fill_uniform
 from pinfm.embeddings.specs import ManagedIdsConfig
 from pinfm.train.build import build_pretrain, pretrain_tables
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids
+from pinfm.train.loader.feeds import segment_feed
 from pinfm.train.loop import learning_rate_factor
-from pinfm.train.phases import Place, pretrain, segment_feed
+from pinfm.train.phases import Place, pretrain
 
 pytestmark = pytest.mark.dist
 

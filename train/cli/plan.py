@@ -30,8 +30,8 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Plans and prints; the report holds every table and every rank."""
-    from pinfm.embeddings.hardware import Hardware
-    from pinfm.train.plan import plan
+    from pinfm.embeddings.sharded.hardware import Hardware
+    from pinfm.train.planning.plan import plan
 
     config = run_config(args)
     hardware = Hardware(

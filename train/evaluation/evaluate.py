@@ -6,10 +6,9 @@ from typing import Any, Literal
 import torch
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.plan import DoesNotFitError
+from pinfm.embeddings.sharded.plan import DoesNotFitError
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
-from pinfm.train import checkpoint
 from pinfm.train.build import Tables, build_finetune, shard
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
@@ -18,8 +17,9 @@ from pinfm.train.evaluation.popularity import Popularity
 from pinfm.train.evaluation.predictions import predict_split
 from pinfm.train.evaluation.retrieval import retrieval_metrics
 from pinfm.train.ids.maps import Ids
-from pinfm.train.phases import request_feed
-from pinfm.train.uses import finetune_uses
+from pinfm.train.loader.feeds import request_feed
+from pinfm.train.planning.uses import finetune_uses
+from pinfm.train.run_folder import checkpoint
 
 
 def evaluate(

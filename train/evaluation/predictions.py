@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from pinfm.train.data.ragged import IntArray
 from pinfm.train.distributed import is_first_rank
-from pinfm.train.feed import Feed
 from pinfm.train.loader.arrays import RequestArrays
+from pinfm.train.loader.feed import Feed
 from pinfm.train.metrics import item_age_days, ranking_metrics
-from pinfm.train.parity import predict
+from pinfm.train.run_folder.parity import predict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pinfm.embeddings.collections import RowFinder
 from pinfm.embeddings.managed import ManagedIds
+from pinfm.embeddings.sharded.collections import RowFinder
 from pinfm.embeddings.specs import IdTable, ManagedIdsConfig
 from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.data.ragged import IntArray

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torchrec.distributed.model_parallel import DistributedModelParallel
 
-from pinfm.embeddings.init import uniform_rows
-from pinfm.embeddings.lookup import init_range
+from pinfm.embeddings.one_device.lookup import init_range
+from pinfm.embeddings.sharded.init import uniform_rows
 from pinfm.embeddings.specs import IdTable
 from pinfm.train.ids.maps import FreshRows, Ids
 from pinfm.train.ids.starts import ItemStarts, NewRows, held

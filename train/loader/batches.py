@@ -10,7 +10,7 @@ from torch import Tensor
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
-from pinfm.embeddings.collections import RowFinder
+from pinfm.embeddings.sharded.collections import RowFinder
 from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.schema import InputSchema
 from pinfm.train.data.item_attributes import ItemAttributes

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pinfm.embeddings.collections import concatenate_sub_tables
+from pinfm.embeddings.sharded.collections import concatenate_sub_tables
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.losses import Sequences, in_batch_counts, log_weights, next_token_pairs
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
-from pinfm.embeddings.collections import concatenate_sub_tables
+from pinfm.embeddings.sharded.collections import concatenate_sub_tables
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.encoder import SequenceEncoder
 from pinfm.model.layers.tokens import gaps_to_next

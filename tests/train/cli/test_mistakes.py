@@ -149,7 +149,7 @@ def test_the_first_process_alone_writes_the_report(tmp_path, monkeypatch):
 
 
 def test_streams_that_the_processes_do_not_divide(places, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("pinfm.train.feed.dist.get_world_size", lambda group=None: 3)
+    monkeypatch.setattr("pinfm.train.loader.feed.dist.get_world_size", lambda group=None: 3)
     line = "pretrain --config CONFIG --data DATA --out NEW"
     assert main([places.get(word, word) for word in line.split()]) == 2
     assert "data_streams (4) must be a multiple of the number of processes (3)" in capsys.readouterr().err

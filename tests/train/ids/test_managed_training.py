@@ -10,14 +10,13 @@ import pytest
 import runs
 import torch
 
-from pinfm.embeddings.init import uniform_rows
-from pinfm.embeddings.lookup import init_range
+from pinfm.embeddings.one_device.lookup import init_range
+from pinfm.embeddings.sharded.init import uniform_rows
 from pinfm.embeddings.specs import ManagedIdsConfig
 from pinfm.inference import load
 from pinfm.inference.export import ExportOptions, export
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
-from pinfm.train import checkpoint
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.evaluation.evaluate import evaluate
@@ -25,7 +24,9 @@ from pinfm.train.ids.maps import NONE_FRESH, Ids
 from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.starts import ItemStarts
 from pinfm.train.ids.step_by_step import StepByStep
-from pinfm.train.phases import Place, finetune, pretrain, request_feed
+from pinfm.train.loader.feeds import request_feed
+from pinfm.train.phases import Place, finetune, pretrain
+from pinfm.train.run_folder import checkpoint
 
 CPU = torch.device("cpu")
 # Fewer rows than items and users, so that rows change hands.

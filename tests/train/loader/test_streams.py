@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.feed import Feed
+from pinfm.train.loader.feed import Feed
 from pinfm.train.loader.streams import StreamPlan, num_steps, read_stream
 
 
@@ -102,9 +102,9 @@ def test_a_shuffle_depends_on_seed_and_epoch_alone():
 
 def feed_of(monkeypatch, source, how, rank, world):
     for name, value in (("get_rank", rank), ("get_world_size", world)):
-        monkeypatch.setattr(f"pinfm.train.feed.dist.{name}", lambda value=value: value)
+        monkeypatch.setattr(f"pinfm.train.loader.feed.dist.{name}", lambda value=value: value)
     longest = max(num_steps(source, how, stream) for stream in range(how.num_streams))
-    monkeypatch.setattr("pinfm.train.feed.max_over_ranks", lambda own: max(own, longest))
+    monkeypatch.setattr("pinfm.train.loader.feed.max_over_ranks", lambda own: max(own, longest))
     return Feed(source, how, lambda draw: draw.bucket.ids[draw.rows], lambda arrays: arrays)
 
 

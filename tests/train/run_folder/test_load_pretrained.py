@@ -15,9 +15,9 @@ from pinfm.train.build import (
     pretrain_tables,
     shard,
 )
-from pinfm.train.checkpoint import TrainState, load_pretrained, resume
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids
+from pinfm.train.run_folder.checkpoint import TrainState, load_pretrained, resume
 
 CPU = torch.device("cpu")
 

@@ -9,16 +9,16 @@ from torch import nn
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
 from torchrec.distributed.planner.types import Shard, ShardingOption
 
-from pinfm.embeddings.collections import embedding_collection
-from pinfm.embeddings.hardware import GIB, Hardware
 from pinfm.embeddings.managed import map_bytes
-from pinfm.embeddings.plan import OPTIMIZER_BYTES, optimizer_values, planned_tables
+from pinfm.embeddings.sharded.collections import embedding_collection
+from pinfm.embeddings.sharded.hardware import GIB, Hardware
+from pinfm.embeddings.sharded.plan import OPTIMIZER_BYTES, optimizer_values, planned_tables
 from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, pretrain_tables
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.info import DatasetInfo
-from pinfm.train.uses import finetune_uses, pretrain_uses
+from pinfm.train.planning.uses import finetune_uses, pretrain_uses
 
 Phase = Literal["pretrain", "finetune"]
 PARTS = ("weights", "optimizer", "buffers")

@@ -7,7 +7,7 @@ import runs
 
 from pinfm.train.build import finetune_tables, pretrain_tables
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.uses import finetune_uses, pretrain_uses
+from pinfm.train.planning.uses import finetune_uses, pretrain_uses
 
 CONFIG, RANKS = runs.CONFIG, 2
 EVENTS = 16 / RANKS * 8  # segments of a rank by their length, and requests by their history

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pinfm.embeddings.hashing import hash_rows, hash_seeds
-from pinfm.embeddings.lookup import MultiHashEmbedding, init_range
+from pinfm.embeddings.one_device.lookup import MultiHashEmbedding, init_range
 from pinfm.embeddings.specs import IdTable
 
 TABLE = IdTable(name="item", num_hashes=12, rows=37, dim=3, seed=2)

@@ -6,11 +6,11 @@ import runs
 import torch
 
 from pinfm.model.run_folder import RunFolder
-from pinfm.train import parity
 from pinfm.train.build import Tables, build_finetune, shard
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids
-from pinfm.train.phases import request_feed
+from pinfm.train.loader.feeds import request_feed
+from pinfm.train.run_folder import parity
 
 
 @pytest.mark.parametrize(("others_need", "steps"), [(0, 1), (3, 4)])

@@ -7,10 +7,10 @@ from torchrec.distributed.embedding import EmbeddingCollectionSharder
 from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backward
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
-from pinfm.embeddings.collections import embedding_collection
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.hardware import GIB, Hardware, this_hardware
-from pinfm.embeddings.plan import TableUse, planned_tables, sharding_plan, table_bytes
+from pinfm.embeddings.sharded.collections import embedding_collection
+from pinfm.embeddings.sharded.hardware import GIB, Hardware, this_hardware
+from pinfm.embeddings.sharded.plan import TableUse, planned_tables, sharding_plan, table_bytes
 from pinfm.embeddings.specs import IdTable, ItemTableConfig
 
 SHARDERS = [EmbeddingCollectionSharder()]

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinfm.embeddings.lookup import MultiHashEmbedding
+from pinfm.embeddings.one_device.lookup import MultiHashEmbedding
+from pinfm.embeddings.one_device.served import ServedTable, every_half, rows_of
 from pinfm.embeddings.quantize import in_precision, quantize_rows
-from pinfm.embeddings.served import ServedTable, every_half, rows_of
 from pinfm.embeddings.specs import IdTable
 
 TABLE = IdTable(name="item", num_hashes=3, rows=50, dim=8)

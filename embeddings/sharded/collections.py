@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from pinfm.embeddings.hashing import hash_rows, hash_seeds
-from pinfm.embeddings.lookup import init_range
 from pinfm.embeddings.managed import ManagedIds
+from pinfm.embeddings.one_device.lookup import init_range
+from pinfm.embeddings.sharded.versions import require_tested_versions
 from pinfm.embeddings.specs import IdTable
-from pinfm.embeddings.versions import require_tested_versions
 
 require_tested_versions()
 

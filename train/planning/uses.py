@@ -6,7 +6,7 @@ number of candidates, nor of the catalogue that pretraining may compare with.
 
 from collections.abc import Mapping
 
-from pinfm.embeddings.plan import TableUse
+from pinfm.embeddings.sharded.plan import TableUse
 from pinfm.embeddings.specs import IdTable
 from pinfm.train.build import Tables
 from pinfm.train.config import PretrainConfig, RunConfig

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinfm.embeddings import init
-from pinfm.embeddings.init import fill_uniform, uniform_rows
+from pinfm.embeddings.sharded import init
+from pinfm.embeddings.sharded.init import fill_uniform, uniform_rows
 
 BOUNDS = (-0.25, 0.5)
 

@@ -12,9 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.hardware import GIB, Hardware
+from pinfm.embeddings.sharded.hardware import GIB, Hardware
+from pinfm.embeddings.sharded.versions import require_tested_versions
 from pinfm.embeddings.specs import Sharding
-from pinfm.embeddings.versions import require_tested_versions
 
 require_tested_versions()
 

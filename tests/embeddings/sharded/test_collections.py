@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinfm.embeddings.collections import RowFinder, concatenate_sub_tables, embedding_collection
 from pinfm.embeddings.hashing import hash_rows, hash_seeds
-from pinfm.embeddings.lookup import MultiHashEmbedding, init_range
+from pinfm.embeddings.one_device.lookup import MultiHashEmbedding, init_range
+from pinfm.embeddings.sharded.collections import RowFinder, concatenate_sub_tables, embedding_collection
 from pinfm.embeddings.specs import IdTable
 
 TABLES = (

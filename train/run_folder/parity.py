@@ -17,9 +17,9 @@ from pinfm.model.run_folder import REQUESTS
 from pinfm.model.schema import InputSchema
 from pinfm.train.data.ragged import ragged_index
 from pinfm.train.distributed import is_first_rank, max_over_ranks
-from pinfm.train.feed import Feed
 from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
+from pinfm.train.loader.feed import Feed
 
 NUM_REQUESTS = 256
 

@@ -1,0 +1,89 @@
+"""What each phase reads: segments for pretraining, requests for fine-tuning and evaluation."""
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.cold_start import SECONDS_PER_DAY
+from pinfm.train.config import RunConfig
+from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.ids.maps import Ids
+from pinfm.train.loader.arrays import RequestArrays, SegmentArrays
+from pinfm.train.loader.batches import RequestCollator, SegmentCollator
+from pinfm.train.loader.feed import Feed
+from pinfm.train.loader.requests import RequestReader, RequestSource
+from pinfm.train.loader.segments import SegmentReader, SegmentSource
+from pinfm.train.loader.streams import StreamPlan
+
+
+def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[SegmentArrays]:
+    """The training segments of pretraining, shuffled.
+
+    Raises:
+        UserError: the dataset has no positive event.
+    """
+    items = dataset.item_attributes
+    if not items.num_positive_events:
+        raise UserError(
+            f"{dataset.path} has none of its positive actions {list(dataset.info.schema.positive_actions)} in "
+            "training, so there is nothing to learn; prepare it with other --positive-actions."
+        )
+    return Feed(
+        SegmentSource(dataset, config.pretrain.segment_length),
+        stream_plan(config, config.pretrain.batch_size),
+        SegmentReader(
+            config.pretrain.window,
+            config.pretrain.pairs_per_anchor,
+            items.item_id,
+            # Every stream draws its part, so that a step's draws do not depend on the number of ranks.
+            config.pretrain.num_sampled // config.data_streams if config.pretrain.negatives == "sampled" else 0,
+        ),
+        SegmentCollator(items, ids, dataset.info.schema, config.pretrain.negatives),
+    )
+
+
+def request_feed(
+    config: RunConfig, dataset: PreparedDataset, ids: Ids, split: str, training: bool
+) -> Feed[RequestArrays]:
+    """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation.
+
+    Raises:
+        UserError: the dataset's histories are shorter than the config's.
+    """
+    schema, max_history = dataset.info.schema, config.max_history
+    if max_history > dataset.info.max_history:
+        raise UserError(
+            f"max_history is {max_history}, but {dataset.path} gives a request at most {dataset.info.max_history} "
+            f"events; lower it, or prepare the dataset with --max-history {max_history}."
+        )
+    randomization = config.cold_start.candidate_id_randomization if training and config.use_tower else 0.0
+    # The learnable token ends a history, so it belongs to one request.
+    share_histories = not config.cold_start.learnable_token
+    # Where there is no encoding to share, the shuffle can mix all requests.
+    group_size = config.finetune.requests_per_user if config.use_tower and share_histories else 1
+    begin, end = dataset.info.splits[split]
+    observed: tuple[str, ...] = ("item", "user_id") if training else ()
+    if config.use_tower and config.finetune.freeze_tower:
+        # A row that was given away could never be trained.
+        observed = tuple(name for name in observed if name != "item")
+    return Feed(
+        RequestSource(
+            dataset,
+            split,
+            max_history=max_history if config.use_tower or config.ranker.history_counts else 0,
+            group_size=group_size,
+            window_step=max(1, max_history // 4) if training and group_size > 1 else 1,
+            since=max(begin, end - config.finetune.newest_days * SECONDS_PER_DAY) if split == "train" else begin,
+        ),
+        stream_plan(config, config.finetune.batch_size, training),
+        RequestReader(schema, dataset.item_attributes, randomization, share_histories),
+        RequestCollator(ids, schema, observed),
+    )
+
+
+def held_out_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[RequestArrays]:
+    """Validation requests; test or else training requests where there are none."""
+    feeds = (request_feed(config, dataset, ids, split, training=False) for split in ("validation", "test", "train"))
+    return next(feed for feed in feeds if feed.steps_per_epoch)
+
+
+def stream_plan(config: RunConfig, batch_size: int, shuffle: bool = True) -> StreamPlan:
+    """How the run's data is dealt out."""
+    return StreamPlan(num_streams=config.data_streams, batch_size=batch_size, seed=config.seed, shuffle=shuffle)

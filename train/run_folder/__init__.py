@@ -1,0 +1,1 @@
+"""What a run folder holds: its manifest, its checkpoints, real requests with its own answers."""

@@ -1,0 +1,42 @@
+"""What a pretraining run must have in common with the fine-tuning that starts from it."""
+
+from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.specs import IdTable
+from pinfm.model.config import TowerConfig
+from pinfm.model.run_folder import RunFolder
+from pinfm.model.schema import InputSchema
+
+# Under other settings the tower's weights would mean something else, or a part of them would be left behind.
+OF_THE_TOWER = ("num_layers", "num_heads", "mlp", "attention_gate", "positions", "time")
+# The rows would mean other items under another hash, another map or another size.
+OF_THE_TABLE = ("num_hashes", "rows", "dim", "seed", "ids")
+# The tower knows them by code alone, so another order of names would fit and mean nothing.
+CODES = ("actions", "surfaces")
+
+
+def require_compatible(pretrained: RunFolder, tower: TowerConfig, table: IdTable, schema: InputSchema) -> None:
+    """A fine-tuning run must have the tower, the item table and the codes that it starts from.
+
+    Args:
+        pretrained: the pretraining run.
+        tower: of the fine-tuning run.
+        table: its item ids'.
+        schema: its dataset's.
+
+    Raises:
+        UserError: names the first difference.
+    """
+    for name in CODES:
+        theirs, ours = getattr(pretrained.schema, name), getattr(schema, name)
+        if theirs != ours:
+            raise UserError(
+                f"{pretrained.path} was pretrained with {name} {list(theirs)}, the dataset has {list(ours)}; "
+                "pretrain on data with the same vocabulary."
+            )
+    settings = [
+        *((f"tower.{name}", getattr(pretrained.model.tower, name), getattr(tower, name)) for name in OF_THE_TOWER),
+        *((f"item_table.{name}", getattr(pretrained.item_table, name), getattr(table, name)) for name in OF_THE_TABLE),
+    ]
+    for name, theirs, ours in settings:
+        if theirs != ours:
+            raise UserError(f"{pretrained.path} was pretrained with {name} {theirs}, not {ours}; use the same.")
