@@ -16,8 +16,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
-from benchmarks.runs import Runs, mean_and_spread, prepared, table, write_results
+from benchmarks.parts.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
+from benchmarks.parts.runs import Runs, mean_and_spread, prepared, table, write_results
 from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.sources.movietweetings import MovieTweetings

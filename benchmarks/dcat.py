@@ -2,7 +2,7 @@ r"""How much faster is DCAT than self-attention over [history, candidate], and h
 
     uv run --extra cpu python -m benchmarks.dcat --quick --report dcat.json
 
-The three forms of `benchmarks/dcat_forms.py` run on the same weights, inputs and threads, taking turns; a figure is the
+The three forms of `benchmarks/parts/dcat_forms.py` run on the same weights, inputs and threads, taking turns; a figure is the
 median over the repeats. The two slow forms score a sample of the candidates, because their time is proportional to it.
 """
 
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.dcat_forms import FORMS, Rows, needed_flops
-from benchmarks.performance import add_output_flags, give_back_memory, put_out
+from benchmarks.parts.dcat_forms import FORMS, Rows, needed_flops
+from benchmarks.parts.performance import add_output_flags, give_back_memory, put_out
 from pinfm.model.config import TowerConfig
 from pinfm.model.dcat import DCAT
 from pinfm.model.encoder import build_dcat

@@ -20,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.loader import prepared
-from benchmarks.performance import add_output_flags, put_out
+from benchmarks.parts.performance import add_output_flags, put_out
 from pinfm.train.data.sources.simulate import Simulate
 
 PAGE = Path("docs/scale.md")
@@ -51,7 +51,16 @@ def main() -> None:
 def run_worker(data: Path, rows: int, ranks: int, steps: int) -> dict[str, Any]:
     """One measurement."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    command += ["-m", "benchmarks.embedding_worker", "--data", str(data), "--rows", str(rows), "--steps", str(steps)]
+    command += [
+        "-m",
+        "benchmarks.parts.embedding_worker",
+        "--data",
+        str(data),
+        "--rows",
+        str(rows),
+        "--steps",
+        str(steps),
+    ]
     found: dict[str, Any] = json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
     return found
 

@@ -11,8 +11,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
-from benchmarks.runs import Runs, mean_and_spread, prepared, table, write_results
+from benchmarks.parts.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
+from benchmarks.parts.runs import Runs, mean_and_spread, prepared, table, write_results
 from pinfm.train.data.sources.kuairand import KuaiRand
 from pinfm.train.data.sources.movielens import MovieLens
 from pinfm.train.data.tables import Source

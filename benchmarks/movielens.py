@@ -3,7 +3,7 @@ r"""The tower against the published sequence models: next item on MovieLens-1M, 
     uv run --extra cpu python -m benchmarks.movielens --data ../shared/data/ml-1m --out runs/movielens \
         --rows base --seeds 0 1 2 --write
 
-Each row is `pinfm pretrain --config ml1m` with the flags of `benchmarks/movielens_rows.py`, in a process of its own
+Each row is `pinfm pretrain --config ml1m` with the flags of `benchmarks/parts/movielens_rows.py`, in a process of its own
 with its log in OUT/logs. A run that was interrupted goes on from its checkpoint; one that is finished is not run
 again. The checkpoint is chosen on validation (NDCG@10), and its test figures are told.
 """
@@ -13,9 +13,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
-from benchmarks.movielens_rows import PUBLISHED, ROWS, Row
-from benchmarks.runs import Runs, in_parallel, mean_and_spread, prepared, table, write_results
+from benchmarks.parts.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
+from benchmarks.parts.movielens_rows import PUBLISHED, ROWS, Row
+from benchmarks.parts.runs import Runs, in_parallel, mean_and_spread, prepared, table, write_results
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.data.dataset import PreparedDataset

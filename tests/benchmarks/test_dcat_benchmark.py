@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import dcat
 from benchmarks.dcat import Shape, random_rows, sample
-from benchmarks.dcat_forms import FORMS, Rows, needed_flops
+from benchmarks.parts.dcat_forms import FORMS, Rows, needed_flops
 from pinfm.model.config import TowerConfig
 from pinfm.model.encoder import build_dcat
 

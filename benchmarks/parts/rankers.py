@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import Runs, in_parallel
+from benchmarks.parts.runs import Runs, in_parallel
 
 # Row -> seed -> task -> metrics.
 Results = dict[str, dict[int, dict[str, Any]]]

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from benchmarks.runs import Runs, in_parallel, mean_and_spread, table, write_results
+from benchmarks.parts.runs import Runs, in_parallel, mean_and_spread, table, write_results
 
 
 @pytest.fixture
