@@ -2,8 +2,9 @@ r"""How much faster is DCAT than self-attention over [history, candidate], and h
 
     uv run --extra cpu python -m benchmarks.dcat --quick --report dcat.json
 
-The three forms of `benchmarks/parts/dcat_forms.py` run on the same weights, inputs and threads, taking turns; a figure is the
-median over the repeats. The two slow forms score a sample of the candidates, because their time is proportional to it.
+The three forms of `benchmarks/parts/dcat_forms.py` run on the same weights, inputs and threads, taking turns; a figure
+is the median over the repeats. The two slow forms score a sample of the candidates, because their time is proportional
+to it.
 """
 
 import argparse

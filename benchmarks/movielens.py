@@ -3,8 +3,8 @@ r"""The tower against the published sequence models: next item on MovieLens-1M, 
     uv run --extra cpu python -m benchmarks.movielens --data ../shared/data/ml-1m --out runs/movielens \
         --rows base --seeds 0 1 2 --write
 
-Each row is `pinfm pretrain --config ml1m` with the flags of `benchmarks/parts/movielens_rows.py`, in a process of its own
-with its log in OUT/logs. A run that was interrupted goes on from its checkpoint; one that is finished is not run
+Each row is `pinfm pretrain --config ml1m` with the flags of `benchmarks/parts/movielens_rows.py`, in a process of its
+own with its log in OUT/logs. A run that was interrupted goes on from its checkpoint; one that is finished is not run
 again. The checkpoint is chosen on validation (NDCG@10), and its test figures are told.
 """
 
