@@ -113,7 +113,7 @@ class FinetuneConfig:
         newest_days: only the training requests of the newest so many days are read; three weeks in the paper. Histories
             reach back as far as ever, and pretraining reads everything.
         requests_per_user: so many successive requests of a user stay together in the shuffle and share one encoding
-            of their history; more is faster, and less mixed.
+            of their history, unless a learnable token ends it; more is faster, and less mixed.
         freeze_tower: train the ranker alone; tower and item tables keep their pretrained values.
         pretrained_sums_scale: what the Adagrad sums of pretrained item tables count for. The gradients of pretraining
             are larger than the ranker's, and a row's steps are divided by the root of its sums: at 1, rows hardly move.

@@ -54,10 +54,8 @@ def request_feed(
             f"events; lower it, or prepare the dataset with --max-history {max_history}."
         )
     randomization = config.cold_start.candidate_id_randomization if training and config.use_tower else 0.0
-    # The learnable token ends a history, so it belongs to one request.
-    share_histories = not config.cold_start.learnable_token
-    # Where there is no encoding to share, the shuffle can mix all requests.
-    group_size = config.finetune.requests_per_user if config.use_tower and share_histories else 1
+    # Without a tower there is no encoding to share, so the shuffle can mix all requests.
+    group_size = config.finetune.requests_per_user if config.use_tower else 1
     begin, end = dataset.info.splits[split]
     observed: tuple[str, ...] = ("item", "user_id") if training else ()
     if config.use_tower and config.finetune.freeze_tower:
@@ -73,7 +71,8 @@ def request_feed(
             since=max(begin, end - config.finetune.newest_days * SECONDS_PER_DAY) if split == "train" else begin,
         ),
         stream_plan(config, config.finetune.batch_size, training),
-        RequestReader(schema, dataset.item_attributes, randomization, share_histories),
+        # The learnable token ends a history, so it belongs to one request.
+        RequestReader(schema, dataset.item_attributes, randomization, not config.cold_start.learnable_token),
         RequestCollator(ids, schema, observed),
     )
 
