@@ -20,6 +20,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     Raises:
         UserError: when `out` exists and is not an empty folder, or cannot be created.
     """
+    out = out.resolve()  # a rename can't replace `.` or a link
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not an empty folder; choose another --out or remove it")
     try:
@@ -31,6 +32,13 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise UserError(f"cannot create a folder beside {out} ({error.strerror}); choose another --out") from error
     try:
         yield temporary
-        os.rename(temporary, out)
+        _rename(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename(temporary: Path, out: Path) -> None:
+    try:
+        os.rename(temporary, out)
+    except OSError as error:
+        raise UserError(f"cannot create {out} ({error.strerror}); choose another --out") from error

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow
 import torch
 from torchmetrics.functional.classification import binary_auroc
 
@@ -134,9 +135,16 @@ def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, An
         },
     }
     write_json(folder / MANIFEST, manifest)
-    parity = check_parity(load(folder), pd.read_parquet(run.path / REQUESTS), options)
+    parity = check_parity(load(folder), _requests(run.path / REQUESTS), options)
     write_json(folder / MANIFEST, {**manifest, "parity": parity})
     return parity
+
+
+def _requests(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} can't be read; `pinfm finetune --resume` writes it again.") from error
 
 
 def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions) -> dict[str, Any]:

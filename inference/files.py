@@ -1,5 +1,6 @@
 """Scoring from file to file, a batch in memory at a time."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow
@@ -23,7 +24,8 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
         How many requests and how many candidates.
 
     Raises:
-        UserError: the file is no Parquet, holds no rows or does not fit the signature; `out` is no file of its own.
+        UserError: the file is no Parquet, is damaged, holds no rows or does not fit the signature; `out` is no file of
+            its own.
     """
     try:
         source = pyarrow.parquet.ParquetFile(requests)
@@ -40,7 +42,7 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
     try:
         # disable=None: no bar where stderr is no terminal.
         with tqdm(total=total, unit="request", unit_scale=True, disable=None) as bar:
-            for batch in source.iter_batches(batch_size):
+            for batch in _batches(source, requests, batch_size, {column.name for column in scorer.columns}):
                 scores = pyarrow.Table.from_pandas(
                     scorer.score(batch.to_pandas(), batch_size, done), preserve_index=False
                 )
@@ -54,3 +56,14 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
     finally:
         unfinished.unlink(missing_ok=True)
     return done, candidates
+
+
+def _batches(
+    source: pyarrow.parquet.ParquetFile, requests: Path, batch_size: int, wanted: set[str]
+) -> Iterator[pyarrow.RecordBatch]:
+    """The columns that scoring asks for; whatever else is in the file may be of any kind."""
+    try:
+        columns = [name for name in source.schema_arrow.names if name in wanted]
+        yield from source.iter_batches(batch_size, columns=columns)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise UserError(f"{requests} is damaged ({' '.join(str(error).split())}); write it again.") from error

@@ -8,6 +8,7 @@ One row per request. Columns are the artefact's inputs: scalars per request, lis
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -220,6 +221,11 @@ def _convert(values: npt.NDArray[Any], column: Column, rows: npt.NDArray[np.int6
         named = np.array([value is None or isinstance(value, str) for value in values], dtype=np.bool_)
         _refuse(~named, rows, column, MIXED)
         return np.fromiter((codes.get(value, 0) for value in values), dtype=np.int64, count=len(values))
+    if values.dtype.kind == "O":
+        numbers = np.array([isinstance(value, Number) for value in values], dtype=np.bool_)
+        _refuse(~numbers, rows, column, "holds a missing value or something that is no number")
+    if values.dtype.kind == "f" and column.dtype == "int64":
+        _refuse(values != np.floor(values), rows, column, "holds a missing value or a fraction; give whole numbers")
     if values.dtype.kind not in ("iub" if column.dtype == "int64" else "iubf"):
         raise UserError(f"column {column.name!r} has {values.dtype} values, but needs {column.dtype}.")
     values = _signed(values, column, rows)
@@ -229,6 +235,6 @@ def _convert(values: npt.NDArray[Any], column: Column, rows: npt.NDArray[np.int6
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(values, dtype=column.dtype)
     if column.dtype == "float32":
-        infinite = ~np.isfinite(converted).reshape(len(converted), -1).all(axis=1)
+        infinite = ~np.isfinite(converted).all(axis=tuple(range(1, converted.ndim)))
         _refuse(infinite, rows, column, "holds a value that is no finite float32; correct it")
     return converted

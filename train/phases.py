@@ -31,6 +31,7 @@ from pinfm.train.loader.feeds import held_out_feed, request_feed, segment_feed
 from pinfm.train.loop import LoopConfig, train
 from pinfm.train.planning.uses import finetune_uses, pretrain_uses
 from pinfm.train.run_folder import checkpoint
+from pinfm.train.run_folder.inputs import require_same_inputs
 from pinfm.train.run_folder.manifest import note_resume, require_same_run, write_manifest
 from pinfm.train.run_folder.parity import write_parity_requests
 from pinfm.train.run_folder.pretrained import require_compatible
@@ -146,17 +147,22 @@ def begin(
     """Continues an earlier run, or writes the manifest of a new one."""
     origin: dict[str, Any] = {
         "data": str(place.data),
-        "dataset": {"source": dataset.info.source, "counts": asdict(dataset.info.counts)},
+        "dataset": {
+            "source": dataset.info.source,
+            "counts": asdict(dataset.info.counts),
+            "splits": dataset.info.splits,
+            "num_buckets": dataset.info.num_buckets,
+            "positive_actions": dataset.info.schema.positive_actions,
+        },
         "pretrained": None if place.pretrained is None else str(place.pretrained),
         "processes": dist.get_world_size(),
     }
     if place.resume and (place.out / MANIFEST).exists():
         run = RunFolder.open(place.out)
         require_same_run(run, kind, config, origin)
+        require_same_inputs(run, dataset)
         if run.has_checkpoint():
             checkpoint.resume(state, run)
-            if is_first_rank():
-                note_resume(run, config, state.step, dist.get_world_size())
             return
     if is_first_rank():
         place.out.mkdir(parents=True, exist_ok=True)
@@ -176,7 +182,7 @@ def run_loop(
     """Trains for the phase's epochs.
 
     Raises:
-        UserError: there is nothing to train on.
+        UserError: there is nothing to train on, or the run was trained for longer already.
     """
     total_steps = phase.epochs * feed.steps_per_epoch
     if not total_steps:
@@ -184,6 +190,13 @@ def run_loop(
             "the dataset's train split is empty (pretraining needs users with two events); prepare it with more data, "
             "or with other split dates."
         )
+    if state.step > total_steps:
+        raise UserError(
+            f"{out} was trained for {state.step} steps, and {phase.epochs} epoch(s) are {total_steps}; "
+            f"resume it with at least {-(-state.step // feed.steps_per_epoch)} epochs."
+        )
+    if 0 < state.step < total_steps and is_first_rank():
+        note_resume(RunFolder.open(out), config, state.step, dist.get_world_size())
     loop = LoopConfig(
         total_steps=total_steps,
         examples_per_step=phase.batch_size,

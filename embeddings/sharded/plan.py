@@ -167,7 +167,7 @@ def _planner(
             local_world_size=min(hardware.ranks_per_node, hardware.world_size),
             hbm_cap_bytes=None if on_cpu else int(hardware.hbm_gib * GIB),
             # The reservation is made from GPU memory alone.
-            ddr_cap_bytes=int(hardware.host_gib * GIB * (1 - RESERVED_SHARE if on_cpu else 1)) or None,
+            ddr_cap_bytes=math.ceil(hardware.host_gib * GIB * (1 - RESERVED_SHARE if on_cpu else 1)) or None,
         ),
         # Bytes a millisecond.
         hardware_config=HardwareConfig(

@@ -26,6 +26,8 @@ def run(args: Namespace) -> dict[str, Any]:
 
     if not args.requests.is_file():
         raise UserError(f"{args.requests} does not exist; give a Parquet file of requests.")
+    if args.out.resolve().is_relative_to(args.model.resolve()):
+        raise UserError(f"--out {args.out} is in the model's folder; give a file elsewhere.")
     scorer = load(args.model)
     start = time.perf_counter()
     requests, candidates = score_file(scorer, args.requests, args.out, args.batch_size)

@@ -116,6 +116,15 @@ def test_empty_histories_and_requests_without_candidates_are_scored(scorer, requ
     assert scores[TASKS].notna().all(axis=None)
 
 
+def test_a_batch_without_any_candidate_is_scored(scorer, requests):
+    requests = requests.head(4).copy()
+    for column in scorer.columns:
+        if column.scope == "candidate":
+            cells = list(requests[column.name])
+            requests[column.name] = [cell if row < 2 else cell[:0] for row, cell in enumerate(cells)]
+    pd.testing.assert_frame_equal(scorer.score(requests, batch_size=2), scorer.score(requests.head(2)))
+
+
 def with_cell(name, row, change):
     def spoil(frame):
         cells = list(frame[name])
@@ -131,8 +140,10 @@ def with_cell(name, row, change):
         (lambda frame: frame.drop(columns="history_action"), "lack the column 'history_action'"),
         (lambda frame: frame.drop(columns="hour"), "lack the column 'hour'"),
         (lambda frame: frame.head(0), "there are no requests to score"),
-        (lambda frame: frame.assign(user_id=frame["user_id"].astype(str)), "'user_id' has .* but needs int64"),
-        (lambda frame: frame.assign(user_id=frame["user_id"] + 0.5), "'user_id' has float64 values, but needs int64"),
+        (lambda frame: frame.assign(user_id=frame["user_id"].astype(str)), "row 0: user_id holds a miss.* no number"),
+        (lambda frame: frame.assign(user_id=frame["user_id"] + 0.5), "row 0: user_id holds a missing value or a fract"),
+        (lambda frame: frame.assign(user_id=frame["user_id"].astype(float)), "'user_id' has float64 .* needs int64"),
+        (with_cell("history_item_id", 4, lambda cell: [*cell[:-1], None]), "row 4: history_item_id holds a missing"),
         (lambda frame: frame.assign(history_item_id=3), "row 0: history_item_id is no list"),
         (with_cell("position", 2, lambda cell: cell[:-1]), r"row 2: position has \d values, \w+ has \d"),
         (with_cell("history_action", 0, lambda cell: [*cell, 1]), "row 0: history_action has"),
@@ -154,7 +165,7 @@ def with_cell(name, row, change):
         ),
         (with_cell("candidate_item_id", 1, lambda cell: [2**64 - 1] * len(cell)), r"row 1: .* above 2\*\*63 - 1; ids"),
         (with_cell("history_action", 1, lambda cell: ["click"] * len(cell)), "row 1: history_action mixes names and"),
-        (lambda frame: frame.assign(hour=frame["hour"].where(frame.index != 2)), "'hour' has float64 .* needs int64"),
+        (lambda frame: frame.assign(hour=frame["hour"].where(frame.index != 2)), "row 2: hour holds a missing value"),
         (with_cell("history_item_id", 0, lambda cell: "1234"), "row 0: history_item_id is no list"),
         (with_cell("history_item_id", 0, lambda cell: [[1]] * len(cell)), "row 0: history_item_id must be a list of v"),
         (lambda frame: pd.concat([frame, frame[["hour"]]], axis=1), "two columns called 'hour'"),

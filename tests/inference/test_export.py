@@ -5,6 +5,8 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet as pq
 import pytest
 import runs
 import torch
@@ -140,6 +142,40 @@ def test_export_and_score_on_the_command_line(finetuned, tmp_path, requests, cap
     expected = load(exported).score(requests)
     pd.testing.assert_frame_equal(pd.read_parquet(out), expected, rtol=0, atol=1e-6)
     assert f"{len(expected)} candidates of {len(requests)} requests" in capsys.readouterr().out
+
+
+def test_requests_that_cannot_be_read_are_named(finetuned, tmp_path):
+    run = shutil.copytree(finetuned, tmp_path / "run")
+    (run / "requests.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"requests\.parquet can't be read; `pinfm finetune --resume` writes it again"):
+        export(run, tmp_path / "model")
+
+
+def test_columns_that_scoring_does_not_ask_for_are_not_read(exported, requests, finetuned, tmp_path):
+    table = pq.read_table(finetuned / "requests.parquet")
+    clock = pyarrow.array([1] * len(table), pyarrow.time64("ns"))  # pandas has no such type
+    pq.write_table(table.append_column("clock", clock), tmp_path / "requests.parquet")
+    out = tmp_path / "scores.parquet"
+    assert main(["score", str(exported), str(tmp_path / "requests.parquet"), "--out", str(out)]) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(out), load(exported).score(requests), rtol=0, atol=1e-6)
+
+
+def test_a_damaged_file_of_requests_is_named(exported, finetuned, tmp_path, capsys):
+    damaged = tmp_path / "requests.parquet"
+    pq.write_table(pq.read_table(finetuned / "requests.parquet"), damaged, compression="none")
+    content = bytearray(damaged.read_bytes())
+    data = slice(4, len(content) // 4)
+    content[data] = bytes(byte ^ 255 for byte in content[data])
+    damaged.write_bytes(content)
+    assert main(["score", str(exported), str(damaged), "--out", str(tmp_path / "scores.parquet")]) == 2
+    assert "requests.parquet is damaged" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["requests.parquet"]
+
+
+def test_scores_are_not_written_over_the_model(exported, finetuned, capsys):
+    out = exported / "scoring.pt"
+    assert main(["score", str(exported), str(finetuned / "requests.parquet"), "--out", str(out)]) == 2
+    assert "is in the model's folder; give a file elsewhere" in capsys.readouterr().err
 
 
 def test_a_pretraining_run_is_refused(pretrained, tmp_path):

@@ -20,6 +20,7 @@ from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.feeds import request_feed
 from pinfm.train.planning.uses import finetune_uses
 from pinfm.train.run_folder import checkpoint
+from pinfm.train.run_folder.inputs import require_same_inputs
 
 
 def evaluate(
@@ -41,7 +42,7 @@ def evaluate(
         UserError: run and dataset do not fit together, or the split is empty.
     """
     run, dataset = RunFolder.open(path), PreparedDataset.open(data)
-    _require_same_inputs(run, dataset, data)
+    require_same_inputs(run, dataset)
     if run.kind == "pretrain":
         retrieval = retrieval_metrics(SequenceTower.from_run(path), dataset, split, config.max_history)
         if not retrieval["queries"]:
@@ -76,24 +77,3 @@ def _ranking(
         "model": predictions.metrics(tasks, popularity.item_id),
         "popularity": popularity.predictions(predictions).metrics(tasks, popularity.item_id),
     }
-
-
-def _require_same_inputs(run: RunFolder, dataset: PreparedDataset, data: Path) -> None:
-    """Codes and feature columns mean something else in another dataset, so they must be equal."""
-    for name in ("actions", "surfaces", "tasks"):
-        ours, theirs = getattr(run.schema, name), getattr(dataset.info.schema, name)
-        if ours != theirs:
-            raise UserError(
-                f"{data} has {name} {list(theirs)}, the run was trained with {list(ours)}; "
-                "prepare the data with the run's vocabulary."
-            )
-    if run.schema.content_dim != dataset.info.schema.content_dim:
-        raise UserError(
-            f"{data} has content vectors of {dataset.info.schema.content_dim} values, the run was trained with "
-            f"{run.schema.content_dim}; prepare the data with the run's content vectors."
-        )
-    ours, theirs = (
-        [(f.name, f.kind, f.scope) for f in schema.features] for schema in (run.schema, dataset.info.schema)
-    )
-    if ours != theirs:
-        raise UserError(f"{data} has other features than the run was trained with; prepare it from the same source.")

@@ -49,7 +49,9 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: I
         if max_over_ranks(NUM_REQUESTS - requests) <= 0:
             break
     if is_first_rank() and frames:
-        pd.concat(frames, ignore_index=True).head(NUM_REQUESTS).to_parquet(run / REQUESTS)
+        unfinished = run / f".{REQUESTS}.unfinished"
+        pd.concat(frames, ignore_index=True).head(NUM_REQUESTS).to_parquet(unfinished)
+        unfinished.replace(run / REQUESTS)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from pinfm.model.run_folder import RunFolder
 from pinfm.model.schema import InputSchema
 
 # Under other settings the tower's weights would mean something else, or a part of them would be left behind.
-OF_THE_TOWER = ("num_layers", "num_heads", "mlp", "attention_gate", "positions", "time")
+OF_THE_TOWER = ("num_layers", "num_heads", "mlp", "attention_gate", "positions", "time", "request_time")
 # The rows would mean other items under another hash, another map or another size.
 OF_THE_TABLE = ("num_hashes", "rows", "dim", "seed", "ids")
 # The tower knows them by code alone, so another order of names would fit and mean nothing.
@@ -26,6 +26,8 @@ def require_compatible(pretrained: RunFolder, tower: TowerConfig, table: IdTable
     Raises:
         UserError: names the first difference.
     """
+    if pretrained.kind != "pretrain":
+        raise UserError(f"{pretrained.path} is a {pretrained.kind} run; give a run of `pinfm pretrain`.")
     for name in CODES:
         theirs, ours = getattr(pretrained.schema, name), getattr(schema, name)
         if theirs != ours:

@@ -1,6 +1,7 @@
 """What a prepared dataset holds, and how it is opened."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,28 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_one_stands_in_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with new_folder(Path(".")) as folder:
+        (folder / "new").write_text("x")
+    assert (tmp_path / "here" / "new").read_text() == "x"
+
+
+def test_a_link_to_an_empty_folder_is_filled(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    with new_folder(tmp_path / "link") as folder:
+        (folder / "new").write_text("x")
+    assert (tmp_path / "empty" / "new").read_text() == "x"
+
+
+def test_a_folder_that_appeared_meanwhile_is_named(tmp_path: Path):
+    (tmp_path / "other" / "something").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"cannot create .*out \(.*\); choose another"), new_folder(tmp_path / "out"):
+        shutil.copytree(tmp_path / "other", tmp_path / "out")
 
 
 def test_an_existing_folder_is_kept(tmp_path: Path):

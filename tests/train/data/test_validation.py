@@ -189,6 +189,8 @@ def test_a_bad_vector_is_an_error(logs, content):
         ({"impressions": None}, "tasks and features are columns of impressions"),
         ({"items": None}, "item_attributes are columns of items"),
         ({"actions": [], "positive_actions": None}, "actions is empty"),
+        ({"actions": ["click", "save", "click"]}, "actions names 'click' twice; name each action once"),
+        ({"positive_actions": ["save", "save"]}, "positive_actions names 'save' twice"),
         ({"dense_features": ["click"]}, "the column click is named for two purposes"),
         ({"validation_start": "1970-31-12"}, "validation_start .* is no date"),
         ({"validation_start": "1969-12-01"}, "the splits are out of order"),

@@ -71,15 +71,39 @@ def test_a_run_that_goes_on_says_so(finetuned, pretrained, dataset, tmp_path):
     began, now = (json.loads((path / "manifest.json").read_text()) for path in (finetuned, run))
     assert "resumed" not in began
     change = {"from": runs.CONFIG.finetune.epochs, "to": longer.finetune.epochs}
-    assert [resumed["changed"] for resumed in now["resumed"]] == [{"finetune.epochs": change}, {}]
-    first, last = (
-        int(RunFolder.open(path).latest_checkpoint().name.removeprefix("step-")) for path in (finetuned, run)
-    )
-    assert [resumed["step"] for resumed in now["resumed"]] == [first, last]
+    # The second time nothing was left to train.
+    assert [resumed["changed"] for resumed in now["resumed"]] == [{"finetune.epochs": change}]
+    assert f"step-{now['resumed'][0]['step']:08d}" == RunFolder.open(finetuned).latest_checkpoint().name
     assert now["resumed"][0]["processes"] == 1
     assert now["resumed"][0]["versions"] == began["versions"]
     assert now["config"]["finetune"]["epochs"] == longer.finetune.epochs
     assert yaml.safe_load((run / "config.yaml").read_text())["finetune"]["epochs"] == longer.finetune.epochs
+
+
+def test_a_run_is_not_made_shorter(finetuned, pretrained, dataset, tmp_path):
+    run = shutil.copytree(finetuned, tmp_path / "run")
+    longer = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, epochs=runs.CONFIG.finetune.epochs + 1))
+    place = Place(data=dataset, out=run, pretrained=pretrained, resume=True)
+    finetune(longer, place)
+    written = (run / "config.yaml").read_text()
+    with pytest.raises(UserError, match=r"was trained for \d+ steps, and 1 epoch\(s\) are \d+; .* at least 2 epochs"):
+        finetune(runs.CONFIG, place)
+    assert (run / "config.yaml").read_text() == written
+
+
+@pytest.mark.parametrize("name", ["actions", "tasks", "features"])
+def test_a_run_is_resumed_on_data_that_means_the_same(finetuned, pretrained, dataset, tmp_path, name):
+    other = shutil.copytree(dataset, tmp_path / "other")
+    values = json.loads((other / "dataset.json").read_text())
+    values["schema"][name].reverse()
+    (other / "dataset.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=rf"(has|with) .*{name}"):
+        finetune(runs.CONFIG, Place(data=other, out=finetuned, pretrained=pretrained, resume=True))
+
+
+def test_a_fine_tuned_run_is_not_what_fine_tuning_starts_from(finetuned, dataset, tmp_path):
+    with pytest.raises(UserError, match=r"is a finetune run; give a run of `pinfm pretrain`"):
+        finetune(runs.CONFIG, Place(data=dataset, out=tmp_path / "run", pretrained=finetuned))
 
 
 def test_a_run_that_goes_on_answers_for_no_older_model(finetuned, pretrained, dataset, tmp_path, monkeypatch):

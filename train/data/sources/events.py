@@ -76,6 +76,10 @@ class Events:
         _need_subset("request_features", self.request_features, "dense_features or categorical_features", known)
         if self.positive_actions == []:
             raise UserError("positive_actions is empty; name the actions that count as interest, or leave it out")
+        for field_name, names in (("actions", self.actions), ("positive_actions", self.positive_actions or [])):
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise UserError(f"{field_name} names {twice[0]!r} twice; name each action once")
         if not self.actions:
             raise UserError("actions is empty; name every action of the log, as in --actions '[click, save]'")
         if self.impressions is not None and not self.tasks:
