@@ -122,9 +122,6 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             checkpoint.load_pretrained(model, ids, pretrained, config.finetune.pretrained_sums_scale)
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)
-        if is_first_rank():
-            # Those of a run that goes on would answer for an older model.
-            (place.out / REQUESTS).unlink(missing_ok=True)
         metrics = run_loop(state, feed, place.out, device, config, config.finetune, dataset)
         write_parity_requests(model, held_out_feed(config, dataset, ids), schema, place.out)
         return metrics
@@ -197,6 +194,8 @@ def run_loop(
         )
     if 0 < state.step < total_steps and is_first_rank():
         note_resume(RunFolder.open(out), config, state.step, dist.get_world_size())
+        # They would answer for an older model.
+        (out / REQUESTS).unlink(missing_ok=True)
     loop = LoopConfig(
         total_steps=total_steps,
         examples_per_step=phase.batch_size,

@@ -89,6 +89,7 @@ def test_a_run_is_not_made_shorter(finetuned, pretrained, dataset, tmp_path):
     with pytest.raises(UserError, match=r"was trained for \d+ steps, and 1 epoch\(s\) are \d+; .* at least 2 epochs"):
         finetune(runs.CONFIG, place)
     assert (run / "config.yaml").read_text() == written
+    assert (run / "requests.parquet").is_file()
 
 
 @pytest.mark.parametrize("name", ["actions", "tasks", "features"])
@@ -112,9 +113,10 @@ def test_a_run_that_goes_on_answers_for_no_older_model(finetuned, pretrained, da
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(phases, "run_loop", killed)
+    monkeypatch.setattr(phases, "train", killed)
+    longer = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, epochs=runs.CONFIG.finetune.epochs + 1))
     with pytest.raises(KeyboardInterrupt):
-        finetune(runs.CONFIG, Place(data=dataset, out=run, pretrained=pretrained, resume=True))
+        finetune(longer, Place(data=dataset, out=run, pretrained=pretrained, resume=True))
     with pytest.raises(UserError, match=r"has no requests\.parquet to check against; let the run finish"):
         export(run, tmp_path / "model")
 
