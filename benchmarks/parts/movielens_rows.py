@@ -36,6 +36,7 @@ PUBLISHED = (
 )
 
 SHORT = ("--pretrain.epochs", "6")
+GATE = ("--tower.attention_gate", "true")
 WIDE = ("--tower.dim", "256", "--tower.num_heads", "8", "--tower.dropout", "0.4")
 
 
@@ -45,6 +46,7 @@ def _rows() -> tuple[Row, ...]:
 
     return (
         Row(name="base", told="the recipe ml1m"),
+        Row(name="gate", told="the recipe, attention gated as in HSTU", flags=GATE),
         Row(
             name="with_validation",
             told="the recipe, trained on the validation items too; the last checkpoint",
@@ -55,7 +57,7 @@ def _rows() -> tuple[Row, ...]:
         short("no_positions", "no rotary positions", "--tower.positions", "none"),
         short("no_request_time", "never told the target's time", "--tower.request_time", "false", request_time=False),
         short("gelu", "GPT-2's pointwise half", "--tower.mlp", "gelu"),
-        short("attention_gate", "attention gated as in HSTU", "--tower.attention_gate", "true"),
+        short("attention_gate", "attention gated as in HSTU", *GATE),
         short("wide", "twice the width, dropout 0.4", *WIDE),
         Row(
             name="long",
