@@ -2,7 +2,7 @@ r"""How much faster is DCAT than self-attention over [history, candidate], and h
 
     uv run --extra cpu python -m benchmarks.dcat --quick --report dcat.json
 
-The three forms of `benchmarks/parts/dcat_forms.py` run on the same weights, inputs and threads, taking turns; a figure
+The forms of `benchmarks/parts/dcat_forms.py` run on the same weights, inputs and threads, taking turns; a figure
 is the median over the repeats. The two slow forms score a sample of the candidates, because their time is proportional
 to it.
 """
@@ -21,16 +21,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.parts.dcat_forms import FORMS, Rows, needed_flops
+from benchmarks.parts.dcat_forms import Form, Rows, form_of, needed_flops
 from benchmarks.parts.performance import add_output_flags, give_back_memory, put_out
 from pinfm.model.config import TowerConfig
-from pinfm.model.dcat import DCAT
 from pinfm.model.encoder import build_dcat
 
 TOWER = TowerConfig(num_layers=6, dim=256, num_heads=8, dropout=0.0)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Candidates that a form scores at a time: more would cost minutes or gigabytes and change nothing per candidate.
-SAMPLE = {"self_attention": 16, "copied": 64, "grouped": None}
+SAMPLE = {"self_attention": 16, "copied": 64, "grouped": None, "exported": None}
+IMPLS = {"inference": list(SAMPLE), "training": ["self_attention", "copied", "grouped"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +67,14 @@ class Measured:
     """What was seen of one form at one precision.
 
     Args:
+        form: what runs.
         rows: its input.
         seconds: of each repeat.
         output: (N, D) of the first repeat.
         peak_mib: memory above what was held before, of the first repeat.
     """
 
+    form: Form
     rows: Rows
     seconds: list[float] = field(default_factory=list)
     output: Tensor | None = None
@@ -116,16 +118,18 @@ def measure(shape: Shape, precisions: Sequence[str], repeats: int) -> list[dict[
     torch.manual_seed(0)
     weights = build_dcat(TOWER).eval()
     dcats = {dtype: copy.deepcopy(weights).to(DTYPES[dtype]) for dtype in precisions}
-    rows = random_rows(shape)
-    seen = {
-        (dtype, impl): Measured(sample(rows, SAMPLE[impl], DTYPES[dtype])) for dtype in precisions for impl in FORMS
-    }
+    all_rows = random_rows(shape)
+    seen = {}
+    for dtype, impl in product(precisions, IMPLS[shape.mode]):
+        rows = sample(all_rows, SAMPLE[impl], DTYPES[dtype])
+        seen[dtype, impl] = Measured(form_of(impl, dcats[dtype], rows), rows)
     peak: dict[str, list[float]] = {dtype: [] for dtype in precisions}
     for _ in range(repeats):
         for dtype in precisions:
             peak[dtype].append(product_flops(DTYPES[dtype]))
-        for (dtype, impl), measured in seen.items():
-            run_once(dcats[dtype], impl, shape.mode, measured)
+        for (dtype, _), measured in seen.items():
+            run_once(measured, shape.mode)
+            dcats[dtype].zero_grad()
     rates = {key: len(m.rows.candidates) / statistics.median(m.seconds) for key, m in seen.items()}
     report = []
     for (dtype, impl), measured in seen.items():
@@ -141,7 +145,7 @@ def measure(shape: Shape, precisions: Sequence[str], repeats: int) -> list[dict[
                 "tokens_per_s": (len(measured.rows.events) + len(measured.rows.candidates)) / seconds,
                 "ratio_to_self_attention": rates[dtype, impl] / rates["fp32", "self_attention"],
                 # The slow forms compute far more than is needed.
-                "share_of_peak": needed / seconds / statistics.median(peak[dtype]) if impl == "grouped" else None,
+                "share_of_peak": needed / seconds / statistics.median(peak[dtype]) if SAMPLE[impl] is None else None,
                 "peak_mib": measured.peak_mib,
                 "max_rel_diff": largest_difference(measured, seen["fp32", "self_attention"]),
             }
@@ -169,7 +173,7 @@ def sample(rows: Rows, most: int | None, dtype: torch.dtype) -> Rows:
     return Rows(events[: lengths_U.sum()].to(dtype), lengths_U, candidates[: counts_U.sum()].to(dtype), counts_U)
 
 
-def run_once(dcat: DCAT, impl: str, mode: str, measured: Measured) -> None:
+def run_once(measured: Measured, mode: str) -> None:
     """One turn of one form, timed."""
     rows = measured.rows
     if mode == "training":
@@ -177,13 +181,12 @@ def run_once(dcat: DCAT, impl: str, mode: str, measured: Measured) -> None:
     with torch.set_grad_enabled(mode == "training"):
         held = _reset_peak()
         start = time.perf_counter()
-        output = FORMS[impl](dcat, rows)
+        output = measured.form(rows)
         if mode == "training":
             output.float().square().mean().backward()
         measured.seconds.append(time.perf_counter() - start)
     if measured.output is None:
         measured.output, measured.peak_mib = output.detach().float(), _peak_mib() - held
-    dcat.zero_grad()
 
 
 def product_flops(dtype: torch.dtype) -> float:

@@ -1,17 +1,19 @@
-"""Three ways to score candidates with one transformer, on the same weights, and what each has to compute.
+"""Four ways to score candidates with one transformer, on the same weights, and what each has to compute.
 
 Each takes the events and candidates of U users as jagged rows and gives one row per candidate:
 
     self_attention   the causal transformer over [history, candidate], once for every candidate
     copied           the history once, its keys and values copied for every candidate
-    grouped          DCAT as it is served: the candidates of a user meet one copy of the keys and values
+    grouped          DCAT: the candidates of a user meet one copy of the keys and values
+    exported         the same as frozen TorchScript, which is what an artefact runs; it has no backward pass
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pinfm.model.dcat import DCAT, Context
 from pinfm.model.layers.jagged import positions, starts
@@ -33,7 +35,7 @@ class Rows(NamedTuple):
     candidate_lengths: Tensor
 
 
-Form = Callable[[DCAT, Rows], Tensor]
+Form = Callable[[Rows], Tensor]
 
 
 def self_attention(dcat: DCAT, rows: Rows) -> Tensor:
@@ -60,16 +62,49 @@ def copied(dcat: DCAT, rows: Rows) -> Tensor:
     return dcat.cross(own, rows.candidates, torch.ones_like(user_N))
 
 
-def grouped(dcat: DCAT, rows: Rows) -> Tensor:
-    """(N, D): as served."""
-    return dcat.cross(dcat.encode_context(rows.events, rows.event_lengths), rows.candidates, rows.candidate_lengths)
+class Grouped(nn.Module):
+    """DCAT, in a form that TorchScript takes.
+
+    Args:
+        dcat: the transformer.
+    """
+
+    def __init__(self, dcat: DCAT) -> None:
+        super().__init__()
+        self.dcat = dcat
+
+    def forward(self, rows: Rows) -> Tensor:
+        """(N, D): the context, and the candidates against it."""
+        context = self.dcat.encode_context(rows.events, rows.event_lengths)
+        return self.dcat.cross(context, rows.candidates, rows.candidate_lengths)
 
 
-FORMS: dict[str, Form] = {"self_attention": self_attention, "copied": copied, "grouped": grouped}
+def exported(dcat: DCAT, rows: Rows) -> Form:
+    """The frozen form after two calls on these rows, in which TorchScript optimises."""
+    form: Form = torch.jit.freeze(torch.jit.script(Grouped(dcat).eval()))
+    with torch.no_grad():
+        for _ in range(2):
+            form(rows)
+    return form
+
+
+def form_of(impl: str, dcat: DCAT, rows: Rows) -> Form:
+    """One of the forms, ready to run.
+
+    Args:
+        impl: its name.
+        dcat: the transformer.
+        rows: what it will be timed on.
+    """
+    if impl == "exported":
+        return exported(dcat, rows)
+    if impl == "grouped":
+        return Grouped(dcat)
+    return partial({"self_attention": self_attention, "copied": copied}[impl], dcat)
 
 
 def needed_flops(rows: Rows, dim: int, num_layers: int) -> float:
-    """Floating-point operations of `grouped` on real tokens: 24 D^2 a row and layer, 4 D a pair that attends.
+    """Floating-point operations of DCAT on real tokens: 24 D^2 a row and layer, 4 D a pair that attends.
 
     The last layer computes keys and values of the events alone, 4 D^2 a row.
     """

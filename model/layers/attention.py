@@ -67,7 +67,7 @@ def attend_history_and_self(
     Returns:
         (N, H, d).
     """
-    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+    if torch.jit.is_scripting() or not torch.is_grad_enabled():  # type: ignore[attr-defined]
         return _attend(query_NHd, key_NHd, value_NHd, keys_THd, values_THd, sees)[0]
     result: Tensor = _Attend.apply(query_NHd, key_NHd, value_NHd, keys_THd, values_THd, sees)  # type: ignore[no-untyped-call]
     return result
