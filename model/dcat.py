@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.jagged import positions
 from pinfm.model.layers.transformer import Block
-from pinfm.model.layers.visibility import Histories, crossing, histories
+from pinfm.model.layers.visibility import Crossing, Histories, crossing, histories
 
 
 class Context(NamedTuple):
@@ -56,7 +56,17 @@ class DCAT(nn.Module):
             lengths_S: events of each history, int64; zero is legal.
         """
         among = histories(lengths_S, x_TD.size(1))
-        angles_T = self._angles(lengths_S, among)
+        return self.context_layers(x_TD, lengths_S, self._angles(lengths_S, among), among)
+
+    def context_layers(self, x_TD: Tensor, lengths_S: Tensor, angles_T: Tensor, among: Histories) -> Context:
+        """`encode_context` where it is known already who attends to what.
+
+        Args:
+            x_TD: event tokens.
+            lengths_S: events of each history, int64.
+            angles_T: of the events' positions, (T, 2, d / 2).
+            among: which events each event sees.
+        """
         keys: list[Tensor] = []
         values: list[Tensor] = []
         last = len(self.blocks) - 1
@@ -108,6 +118,26 @@ class DCAT(nn.Module):
         angles_N: Optional[Tensor] = None  # noqa: UP045
         if bool(unseen_U.any()):
             angles_N = self.positions(-torch.repeat_interleave(unseen_U, candidates_U))
+        return self.crossing_layers(context, x_ND, angles_N, sees)
+
+    def crossing_layers(
+        self,
+        context: Context,
+        x_ND: Tensor,
+        angles_N: Optional[Tensor],  # noqa: UP045
+        sees: Crossing,
+    ) -> Tensor:
+        """`cross` where it is known already who sees what.
+
+        Args:
+            context: from `encode_context`.
+            x_ND: candidate tokens, grouped by request.
+            angles_N: (N, 2, d / 2) of the candidates' positions; None where that is 0 for all.
+            sees: which events each candidate sees.
+
+        Returns:
+            (N, D).
+        """
         for i, block in enumerate(self.blocks):
             x_ND = block.cross(x_ND, angles_N, context.keys[i], context.values[i], sees)  # type: ignore[operator]
         output_ND: Tensor = self.final_norm(x_ND)

@@ -1,4 +1,4 @@
-"""Four ways to score candidates with one transformer, on the same weights, and what each has to compute.
+"""Five ways to score candidates with one transformer, on the same weights, and what each has to compute.
 
 Each takes the events and candidates of U users as jagged rows and gives one row per candidate:
 
@@ -6,6 +6,7 @@ Each takes the events and candidates of U users as jagged rows and gives one row
     copied           the history once, its keys and values copied for every candidate
     grouped          DCAT: the candidates of a user meet one copy of the keys and values
     exported         the same as frozen TorchScript, which is what an artefact runs; it has no backward pass
+    graphed          the same as one CUDA graph, where all requests are of one length; it has no backward pass
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pinfm.model.dcat import DCAT, Context
+from pinfm.model.graphed import FixedShape, GraphedDCAT
 from pinfm.model.layers.jagged import positions, starts
 
 
@@ -88,6 +90,18 @@ def exported(dcat: DCAT, rows: Rows) -> Form:
     return form
 
 
+def graphed(dcat: DCAT, rows: Rows) -> Form:
+    """The CUDA graph of these rows' shape."""
+    users = len(rows.event_lengths)
+    graph = GraphedDCAT(dcat, FixedShape(users, len(rows.events) // users, len(rows.candidates) // users))
+
+    def form(rows: Rows) -> Tensor:
+        events, candidates = (x.view(users, -1, x.size(1)) for x in (rows.events, rows.candidates))
+        return graph(events, rows.event_lengths, candidates).flatten(0, 1)
+
+    return form
+
+
 def form_of(impl: str, dcat: DCAT, rows: Rows) -> Form:
     """One of the forms, ready to run.
 
@@ -98,6 +112,8 @@ def form_of(impl: str, dcat: DCAT, rows: Rows) -> Form:
     """
     if impl == "exported":
         return exported(dcat, rows)
+    if impl == "graphed":
+        return graphed(dcat, rows)
     if impl == "grouped":
         return Grouped(dcat)
     return partial({"self_attention": self_attention, "copied": copied}[impl], dcat)

@@ -94,10 +94,14 @@ def padded_crossing(candidates_U: Tensor, reads: Reads, lengths_S: Tensor) -> Pa
     visible_N = torch.repeat_interleave(reads.visible, candidates_U)
     visible_SC = pad(visible_N[:, None], candidates)[:, :, 0]
     length = (events.max_length + 7) // 8 * 8  # CUDA wants rows that start at multiples of 16 bytes
-    hidden_SCL = torch.arange(length, device=lengths_S.device) >= visible_SC[:, :, None]
+    return PaddedCrossing(candidates, events, hidden_bias(visible_SC, length))
+
+
+def hidden_bias(visible_SC: Tensor, length: int) -> Tensor:
+    """(S, C, length): 0 on the events that a candidate sees, the first of its history, -1e9 on all others."""
+    hidden_SCL = torch.arange(length, device=visible_SC.device) >= visible_SC[:, :, None]
     # Finite, so that an empty history has a denominator; beside it the candidate itself has all the weight.
-    bias_SCL = torch.zeros(hidden_SCL.shape, device=lengths_S.device).masked_fill_(hidden_SCL, -1e9)
-    return PaddedCrossing(candidates, events, bias_SCL)
+    return torch.zeros(hidden_SCL.shape, device=visible_SC.device).masked_fill_(hidden_SCL, -1e9)
 
 
 def by_history(candidates_U: Tensor, reads: Reads, lengths_S: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from benchmarks import dcat
-from benchmarks.dcat import IMPLS, Shape, random_rows, sample
+from benchmarks.parts import dcat_measure
 from benchmarks.parts.dcat_forms import Rows, form_of, needed_flops
+from benchmarks.parts.dcat_measure import Shape, impls, random_rows, sample
 from pinfm.model.config import TowerConfig
 from pinfm.model.encoder import build_dcat
 
@@ -38,11 +39,11 @@ def test_flops_are_counted_by_tokens_and_pairs():
 
 def test_a_sample_is_the_first_candidates_of_the_first_users():
     rows = rows_of([5, 4, 9], [2, 3, 1])
-    part = sample(rows, 3, torch.float32)
+    part = sample(rows, 3)
     assert (part.event_lengths.tolist(), part.candidate_lengths.tolist()) == ([5, 4], [2, 1])
     assert torch.equal(part.events, rows.events[:9])
     assert torch.equal(part.candidates, rows.candidates[:3])
-    assert len(sample(rows, None, torch.float32).candidates) == 6
+    assert len(sample(rows, None).candidates) == 6
 
 
 def test_ragged_lengths_stay_below_the_shape():
@@ -51,22 +52,30 @@ def test_ragged_lengths_stay_below_the_shape():
         assert 1 <= lengths.min() < lengths.median() < lengths.max() == most
 
 
-@pytest.mark.parametrize(("mode", "impls"), IMPLS.items())
-def test_the_report_has_a_row_a_form_and_precision(mode, impls, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(dcat, "TOWER", replace(dcat.TOWER, num_layers=1, dim=DIM, num_heads=2))
+def test_forms_without_a_gradient_or_of_one_length_are_left_out():
+    assert impls(Shape(), "cpu") == ["self_attention", "copied", "grouped", "exported"]
+    assert impls(Shape(), "cuda") == [*impls(Shape(), "cpu"), "graphed"]
+    assert impls(Shape(lengths="ragged"), "cuda") == impls(Shape(), "cpu")
+    assert impls(Shape(mode="training"), "cuda") == ["self_attention", "copied", "grouped"]
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_the_report_has_a_row_a_form_and_precision(mode, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(dcat_measure, "TOWER", replace(dcat_measure.TOWER, num_layers=1, dim=DIM, num_heads=2))
+    forms = impls(Shape(mode=mode), "cpu")
     shape = Shape(mode=mode, users=2, history=8, candidates=4)
-    monkeypatch.setattr(dcat, "QUICK", (shape,))
+    monkeypatch.setitem(dcat.QUICK_ON, "cpu", (shape,))
     monkeypatch.setattr(dcat, "HEADLINE", shape)
     report = tmp_path / "report.json"
     monkeypatch.setattr("sys.argv", ["dcat", "--quick", "--repeats", "2", "--report", str(report)])
     dcat.main()
     rows = json.loads(report.read_text())["rows"]
-    assert [(row["dtype"], row["impl"]) for row in rows] == [(d, f) for d in ("fp32", "bf16") for f in impls]
+    assert [(row["dtype"], row["impl"]) for row in rows] == [(d, f) for d in ("fp32", "bf16") for f in forms]
     shape = ["mode", "dtype", "lengths", "history", "candidates", "users", "impl"]
     rates = ["candidates_per_s", "tokens_per_s", "ratio_to_self_attention", "share_of_peak"]
     assert all(list(row) == [*shape, *rates, "peak_mib", "max_rel_diff"] for row in rows)
     assert rows[0]["ratio_to_self_attention"] == 1.0
     assert rows[0]["max_rel_diff"] == 0.0
-    assert max(row["max_rel_diff"] for row in rows[: len(impls)]) < 1e-5
-    assert 0 < min(row["max_rel_diff"] for row in rows[len(impls) :]) < 0.1
-    assert capsys.readouterr().out.count(f"| {mode} |") == 2 * len(impls)
+    assert max(row["max_rel_diff"] for row in rows[: len(forms)]) < 1e-5
+    assert 0 < min(row["max_rel_diff"] for row in rows[len(forms) :]) < 0.1
+    assert capsys.readouterr().out.count(f"| {mode} |") == 2 * len(forms)

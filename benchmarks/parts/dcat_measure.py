@@ -1,0 +1,178 @@
+"""Times the forms of DCAT at one shape, taking turns, and compares what they give."""
+
+import copy
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.parts.dcat_forms import Form, Rows, form_of, needed_flops
+from benchmarks.parts.meter import Meter
+from pinfm.model.config import TowerConfig
+from pinfm.model.encoder import build_dcat
+
+TOWER = TowerConfig(num_layers=6, dim=256, num_heads=8, dropout=0.0)
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# Candidates that a form scores at a time: more would cost minutes or gigabytes and change nothing per candidate.
+SAMPLE: dict[str, dict[str, int | None]] = {
+    "cpu": {"self_attention": 16, "copied": 64, "grouped": None, "exported": None},
+    "cuda": {"self_attention": 2048, "copied": 4096, "grouped": None, "exported": None, "graphed": None},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One setting of the sweep.
+
+    Args:
+        mode: `inference`, or `training` for forward and backward.
+        lengths: `full`, or `ragged` for histories and candidate counts with a long tail below the maximum.
+        history: most events of a user.
+        candidates: most candidates of a user.
+        users: in the batch.
+    """
+
+    mode: str = "inference"
+    lengths: str = "full"
+    history: int = 256
+    candidates: int = 1000
+    users: int = 1
+
+
+@dataclass
+class Measured:
+    """What was seen of one form at one precision.
+
+    Args:
+        form: what runs.
+        rows: its input.
+        seconds: of each repeat.
+        output: (N, D) of the first turn.
+        peak_mib: memory above what was held before, of the first turn.
+    """
+
+    form: Form
+    rows: Rows
+    seconds: list[float] = field(default_factory=list)
+    output: Tensor | None = None
+    peak_mib: float = 0.0
+
+
+def measure(shape: Shape, precisions: Sequence[str], repeats: int, meter: Meter) -> list[dict[str, Any]]:
+    """The report's rows of one shape: every form at these precisions.
+
+    Args:
+        shape: what to run.
+        precisions: keys of `DTYPES`; the ratios are to self-attention in the first, which is fp32.
+        repeats: turns that each form has.
+        meter: of the device to run on.
+    """
+    torch.manual_seed(0)
+    weights = build_dcat(TOWER).eval()
+    dcats = {dtype: copy.deepcopy(weights).to(meter.device, DTYPES[dtype]) for dtype in precisions}
+    all_rows, samples = random_rows(shape), SAMPLE[meter.device]
+    seen: dict[tuple[str, str], Measured] = {}
+    for dtype, impl in product(precisions, impls(shape, meter.device)):
+        rows = moved(sample(all_rows, samples[impl]), meter.device, DTYPES[dtype])
+        seen[dtype, impl] = Measured(form_of(impl, dcats[dtype], rows), rows)
+        first_turn(seen[dtype, impl], shape.mode, meter)
+    peak: dict[str, list[float]] = {dtype: [] for dtype in precisions}
+    for _ in range(repeats):
+        for dtype in precisions:
+            peak[dtype].append(meter.product_flops(DTYPES[dtype]))
+        for (dtype, _), measured in seen.items():
+            dcats[dtype].zero_grad()
+            start = meter.now()
+            run_once(measured, shape.mode)
+            measured.seconds.append(meter.now() - start)
+    rates = {key: len(m.rows.candidates) / statistics.median(m.seconds) for key, m in seen.items()}
+    report = []
+    for (dtype, impl), measured in seen.items():
+        seconds = statistics.median(measured.seconds)
+        needed = needed_flops(measured.rows, TOWER.dim, TOWER.num_layers) * (3 if shape.mode == "training" else 1)
+        report.append(
+            {
+                "mode": shape.mode,
+                "dtype": dtype,
+                **{name: value for name, value in asdict(shape).items() if name != "mode"},
+                "impl": impl,
+                "candidates_per_s": rates[dtype, impl],
+                "tokens_per_s": (len(measured.rows.events) + len(measured.rows.candidates)) / seconds,
+                "ratio_to_self_attention": rates[dtype, impl] / rates["fp32", "self_attention"],
+                # The slow forms compute far more than is needed.
+                "share_of_peak": needed / seconds / statistics.median(peak[dtype]) if samples[impl] is None else None,
+                "peak_mib": measured.peak_mib,
+                "max_rel_diff": largest_difference(measured, seen["fp32", "self_attention"]),
+            }
+        )
+    return report
+
+
+def impls(shape: Shape, device: str) -> list[str]:
+    """The forms that can run a shape: TorchScript and graphs have no backward pass, graphs hold one length."""
+    forms = list(SAMPLE[device])
+    if shape.mode == "training":
+        return [form for form in forms if form not in ("exported", "graphed")]
+    return [form for form in forms if form != "graphed" or shape.lengths == "full"]
+
+
+def random_rows(shape: Shape) -> Rows:
+    """Random tokens; ragged lengths are a log-normal share of the shape's, with a median of a quarter, at most all."""
+    share = torch.ones(2, shape.users)
+    if shape.lengths == "ragged":
+        share = (torch.randn(2, shape.users) - 1.4).exp().clamp(max=1.0)
+    lengths_U, counts_U = ((part * most).ceil().long() for part, most in zip(share, _most(shape), strict=True))
+    events, candidates = (torch.randn(int(n.sum()), TOWER.dim) for n in (lengths_U, counts_U))
+    return Rows(events, lengths_U, candidates, counts_U)
+
+
+def sample(rows: Rows, most: int | None) -> Rows:
+    """The first candidates of the first users, as many as a form scores at a time."""
+    events, lengths_U, candidates, counts_U = rows
+    if most is not None:
+        before_U = counts_U.cumsum(0) - counts_U
+        counts_U = (most - before_U).clamp(min=0).minimum(counts_U)
+        lengths_U, counts_U = lengths_U[counts_U > 0], counts_U[counts_U > 0]
+    return Rows(events[: lengths_U.sum()], lengths_U, candidates[: counts_U.sum()], counts_U)
+
+
+def first_turn(measured: Measured, mode: str, meter: Meter) -> None:
+    """Output and peak memory of one form, in a turn that is not timed: it begins with the allocator emptied."""
+    held = meter.reset_peak()
+    output = run_once(measured, mode)
+    measured.output, measured.peak_mib = output.detach().float(), meter.peak_mib() - held
+
+
+def moved(rows: Rows, device: str, dtype: torch.dtype) -> Rows:
+    """The rows on a device, their tokens in a precision."""
+    events, lengths_U, candidates, counts_U = rows
+    return Rows(events.to(device, dtype), lengths_U.to(device), candidates.to(device, dtype), counts_U.to(device))
+
+
+def run_once(measured: Measured, mode: str) -> Tensor:
+    """One turn of one form, its backward pass included where it has one."""
+    rows = measured.rows
+    if mode == "training":
+        rows = rows._replace(events=rows.events.requires_grad_(), candidates=rows.candidates.requires_grad_())
+    with torch.set_grad_enabled(mode == "training"):
+        output = measured.form(rows)
+        if mode == "training":
+            output.float().square().mean().backward()
+    return output
+
+
+def largest_difference(measured: Measured, reference: Measured) -> float:
+    """The largest difference on the candidates that both scored, relative to the largest value."""
+    assert measured.output is not None
+    assert reference.output is not None
+    n = min(len(measured.output), len(reference.output))
+    difference = (measured.output[:n] - reference.output[:n]).abs().max()
+    return float(difference / reference.output[:n].abs().max())
+
+
+def _most(shape: Shape) -> Iterable[int]:
+    return shape.history, shape.candidates
