@@ -16,7 +16,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.parts.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
+from benchmarks.parts.kept import Results, results_of, with_kept
+from benchmarks.parts.rankers import Plan, Row, add_flags, evaluated, train_rankers
 from benchmarks.parts.runs import Runs, mean_and_spread, prepared, table, write_results
 from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.train.data.dataset import PreparedDataset
@@ -85,14 +86,17 @@ def main() -> None:
     train_rankers(runs, dataset, rows, plan)
     results = evaluated(runs, dataset, ROWS, plan)
     for group, section in (("", "cold start"), ("arrivals", "cold start arrivals")):
-        of_group = {row.name: results[row.name] for row in ROWS if row.group == group and row.name in results}
-        if of_group:
-            markdown, docs = as_tables(of_group), Path("docs")
-            print(markdown)
-            if args.write:
-                report = docs / "results" / f"{section.replace(' ', '_')}_{args.dataset}.json"
-                values = {"split": args.split, "rows": of_group}
-                write_results(report, docs / "results.md", f"{section} {args.dataset}", markdown, values)
+        flags = {row.name: row.flags for row in ROWS if row.group == group}
+        of_group = {name: results[name] for name in flags if name in results}
+        if not of_group:
+            continue
+        print(as_tables(of_group))
+        if args.write:
+            docs = Path("docs")
+            report = docs / "results" / f"{section.replace(' ', '_')}_{args.dataset}.json"
+            kept = with_kept(report, of_group, flags, runs.revision)
+            values = {"split": args.split, "rows": kept}
+            write_results(report, docs / "results.md", f"{section} {args.dataset}", as_tables(results_of(kept)), values)
 
 
 def source(data: Path | None) -> Source:

@@ -11,7 +11,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.parts.rankers import Plan, Results, Row, add_flags, evaluated, train_rankers
+from benchmarks.parts.kept import Results, results_of, with_kept
+from benchmarks.parts.rankers import Plan, Row, add_flags, evaluated, train_rankers
 from benchmarks.parts.runs import Runs, mean_and_spread, prepared, table, write_results
 from pinfm.train.data.sources.kuairand import KuaiRand
 from pinfm.train.data.sources.movielens import MovieLens
@@ -86,12 +87,13 @@ def main() -> None:
     )
     train_rankers(runs, dataset, [row for row in rows if row.name in args.rows], plan)
     results = evaluated(runs, dataset, rows, plan)
-    markdown = as_tables(results)
-    print(markdown)
+    print(as_tables(results))
     if args.write:
-        section, docs = f"fusion {args.dataset}", Path("docs")
+        docs, flags = Path("docs"), {row.name: row.flags for row in rows}
         report = docs / "results" / f"fusion_{args.dataset}.json"
-        write_results(report, docs / "results.md", section, markdown, {"split": args.split, "rows": results})
+        kept = with_kept(report, results, flags, runs.revision)
+        values = {"split": args.split, "rows": kept}
+        write_results(report, docs / "results.md", f"fusion {args.dataset}", as_tables(results_of(kept)), values)
 
 
 def rows_of(dataset: str) -> list[Row]:

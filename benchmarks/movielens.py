@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts.kept import Results, add_write_flag, results_of, with_kept
 from benchmarks.parts.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
 from benchmarks.parts.movielens_rows import PUBLISHED, ROWS, Row
 from benchmarks.parts.runs import Runs, in_parallel, mean_and_spread, prepared, table, write_results
@@ -27,7 +28,6 @@ LEAST_RATINGS = 5
 METRICS = ("hr@10", "ndcg@10")
 PLACES = {"validation": VALIDATION, "test": TEST}
 TOLD = " + time"  # of the lines and figures where the tower is told the target's time
-Results = dict[str, dict[int, dict[str, Any]]]
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="to run; default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="to run")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--write", action="store_true", help="write docs/results/movielens.json and docs/results.md")
+    add_write_flag(parser)
     args = parser.parse_args()
     everything = PreparedDataset.open(prepared(MovieLens(path=args.data), args.out / "prepared"))
     catalogue = kept_items(everything, LEAST_RATINGS)
@@ -61,12 +61,13 @@ def main() -> None:
             figures = Figures(runs.folder(f"{row.name}-{seed}"), everything, catalogue, row.max_history)
             for name, told in told_or_not(row).items():
                 results.setdefault(name, {})[seed] = chosen(figures, told, row.trains_on_validation)
-    markdown = as_table(results)
-    print(markdown)
+    print(as_table(results))
     if args.write:
-        rows = {name: {"flags": list(row_of(name).flags), "seeds": seeds} for name, seeds in results.items()}
         docs = Path("docs")
-        write_results(docs / "results" / "movielens.json", docs / "results.md", "movielens", markdown, {"rows": rows})
+        report = docs / "results" / "movielens.json"
+        flags = {line: row.flags for row in ROWS.values() for line in told_or_not(row)}
+        kept = with_kept(report, results, flags, lambda line, seed: runs.revision(row_of(line).name, seed))
+        write_results(report, docs / "results.md", "movielens", as_table(results_of(kept)), {"rows": kept})
 
 
 class Figures:

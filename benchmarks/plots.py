@@ -43,7 +43,7 @@ def main() -> None:
 
 def lift_by_item_age(axes: Axes, report: Report) -> None:
     """HIT@3 of each cold-start recipe relative to the ranker without the tower, by item age."""
-    rows = report["rows"]
+    rows = {name: row["seeds"] for name, row in report["rows"].items()}
     task = next(iter(_metrics(rows["no_tower"])))
     ages = [None, *_metrics(rows["no_tower"])[task]["by_age"]]
     recipes = [name for name in rows if name != "no_tower"]
@@ -61,7 +61,7 @@ def lift_by_item_age(axes: Axes, report: Report) -> None:
 
 def what_each_part_adds(axes: Axes, report: Report) -> None:
     """AUC of every row of the fusion benchmark, for its first task."""
-    rows = report["rows"]
+    rows = {name: row["seeds"] for name, row in report["rows"].items()}
     task = next(iter(_metrics(rows["no_tower"])))
     names = list(rows)
     for i, name in enumerate(names):

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts.kept import Results, add_write_flag
 from benchmarks.parts.runs import Runs, in_parallel
-
-# Row -> seed -> task -> metrics.
-Results = dict[str, dict[int, dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +37,7 @@ def add_flags(parser: argparse.ArgumentParser, rows: Sequence[Row], out: Path) -
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="to run")
     parser.add_argument("--split", choices=["validation", "test"], default="test", help="choose on validation")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--write", action="store_true", help="write docs/results/ and docs/results.md")
+    add_write_flag(parser)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +96,7 @@ def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) ->
 
 
 def evaluated(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> Results:
-    """What was ever evaluated below `runs` of some rows, under whatever seeds; a row without a figure is left out."""
+    """The metrics by task of what was ever evaluated below `runs`; a row without a figure is left out."""
     results: Results = {}
     for row in rows:
         for seed in runs.seeds(row.name, f"{plan.split}.json"):

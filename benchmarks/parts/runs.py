@@ -66,6 +66,10 @@ class Runs:
         """The seeds of a row whose run, named ROW-SEED, holds a file."""
         return sorted(int(path.parent.name.removeprefix(f"{row}-")) for path in self.out.glob(f"runs/{row}-*/{file}"))
 
+    def revision(self, row: str, seed: int) -> Any:
+        """What the manifest of the run ROW-SEED says of the source tree that made it."""
+        return json.loads((self.folder(f"{row}-{seed}") / "manifest.json").read_text())["git"]
+
     def _pinfm(self, name: str, words: Iterable[object]) -> None:
         log = self.out / "logs" / f"{name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -10,14 +10,15 @@ def rankers(names):
     """Rows of two seeds, with the metrics that the figures read."""
     metrics = {"auc": 0.7, "hit3": 0.5, "by_age": {"<7d": {"hit3": 0.4}, "unseen": {"hit3": 0.2}}}
     seeds = {"0": {"save": metrics}, "1": {"save": {**metrics, "auc": 0.71}}}
-    return {"rows": {name: copy.deepcopy(seeds) for name in names}}
+    return {"rows": {name: {"seeds": copy.deepcopy(seeds)} for name in names}}
 
 
 def test_figures_are_drawn_of_what_was_measured(tmp_path, monkeypatch, capsys):
     curve = {"curve": {"00000010": 0.1, "00000020": 0.2}}
     uneven = rankers(["no_tower", "none", "full"])
-    uneven["rows"]["full"]["2"] = uneven["rows"]["full"].pop("0")
-    uneven["rows"]["none"]["0"]["save"]["by_age"]["unseen"]["hit3"] = None
+    full = uneven["rows"]["full"]["seeds"]
+    full["2"] = full.pop("0")
+    uneven["rows"]["none"]["seeds"]["0"]["save"]["by_age"]["unseen"]["hit3"] = None
     reports = {
         "cold_start_simulate": uneven,
         "fusion_kuairand": rankers(["no_tower", "fine_tuned"]),

@@ -1,0 +1,54 @@
+"""Figures outlive the runs that they come from: a report's rows are those measured now and those that it has already.
+
+Each is `{"flags": [...], "seeds": {seed: figures}, "revisions": {seed: what the run's manifest says of git}}`.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# Row -> seed -> figures.
+Results = dict[str, dict[int, dict[str, Any]]]
+
+
+def add_write_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag that has the table written down."""
+    told = "write docs/results/ and docs/results.md; figures that stand there of runs that are not below --out stay"
+    parser.add_argument("--write", action="store_true", help=told)
+
+
+def with_kept(
+    report: Path, results: Results, flags: Mapping[str, Sequence[str]], revision: Callable[[str, int], Any]
+) -> dict[str, Any]:
+    """The rows to write: `results`, and what the report holds of other rows and seeds under the same flags.
+
+    Args:
+        report: the JSON file; need not exist.
+        results: measured now.
+        flags: of every row of the benchmark, in the order of its table.
+        revision: row and seed -> what made that run.
+    """
+    before = json.loads(report.read_text())["rows"] if report.exists() else {}
+    rows = {}
+    for name, words in flags.items():
+        kept = before.get(name, {})
+        if kept.get("flags") != list(words):
+            kept = {"seeds": {}, "revisions": {}}
+        found = results.get(name, {})
+        seeds = kept["seeds"] | {str(seed): figures for seed, figures in found.items()}
+        revisions = kept["revisions"] | {str(seed): revision(name, seed) for seed in found}
+        if seeds:
+            in_order = sorted(seeds, key=int)
+            rows[name] = {
+                "flags": list(words),
+                "seeds": {seed: seeds[seed] for seed in in_order},
+                "revisions": {seed: revisions[seed] for seed in in_order},
+            }
+    return rows
+
+
+def results_of(rows: Mapping[str, Any]) -> Results:
+    """The figures of a report's rows."""
+    return {name: {int(seed): figures for seed, figures in row["seeds"].items()} for name, row in rows.items()}
