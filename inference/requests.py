@@ -6,6 +6,7 @@ One row per request. Columns are the artefact's inputs: scalars per request, lis
     7        1651800000         [31, 5, 8]       ["click", ...]   ...  [4, 9]             [165..., 165...]      [1, 1]
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from numbers import Number
@@ -32,7 +33,8 @@ class Column:
         name: of the column and of the input.
         dtype: `int64` or `float32`.
         scope: `request` (one value), `history` or `candidate` (a list).
-        vocabulary: names that stand for the codes 1, 2, ...; None where values are numbers already.
+        vocabulary: names that stand for the codes 1, 2, ...; None where values are numbers already. Where a name is a
+            whole number, numbers are names too, not codes.
         width: length of each entry's vector; None where an entry is one value.
     """
 
@@ -230,6 +232,9 @@ def _convert(values: npt.NDArray[Any], column: Column, rows: npt.NDArray[np.int6
         raise UserError(f"column {column.name!r} has {values.dtype} values, but needs {column.dtype}.")
     values = _signed(values, column, rows)
     if column.vocabulary is not None:
+        names = _whole_numbers(column.vocabulary)
+        if names:
+            return np.fromiter((names.get(int(value), 0) for value in values), dtype=np.int64, count=len(values))
         most = len(column.vocabulary)
         _refuse((values < 0) | (values > most), rows, column, f"has a code outside 0..{most}; see signature.json")
     with np.errstate(over="ignore"):
@@ -238,3 +243,9 @@ def _convert(values: npt.NDArray[Any], column: Column, rows: npt.NDArray[np.int6
         infinite = ~np.isfinite(converted).all(axis=tuple(range(1, converted.ndim)))
         _refuse(infinite, rows, column, "holds a value that is no finite float32; correct it")
     return converted
+
+
+def _whole_numbers(vocabulary: Sequence[str]) -> dict[int, int]:
+    """The codes of names that are whole numbers: logs that number their surfaces number them in requests too."""
+    names = enumerate(vocabulary, start=1)
+    return {int(name): code for code, name in names if re.fullmatch("0|-?[1-9][0-9]*", name)}

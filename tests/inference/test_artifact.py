@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -95,13 +96,23 @@ def test_a_candidates_id_and_history_matter(scorer, requests):
 
 
 def test_names_of_actions_are_codes_and_unknown_ones_are_zero(scorer, requests):
-    names = np.array(["never heard of", "click", "save", "hide"])
-    named = requests.assign(history_action=[names[cell].tolist() for cell in requests["history_action"]])
-    pd.testing.assert_frame_equal(scorer.score(named), scorer.score(requests))
+    codes = {"click": 1, "save": 2, "hide": 3}
+    coded = requests.assign(history_action=[[codes[name] for name in cell] for cell in requests["history_action"]])
+    pd.testing.assert_frame_equal(scorer.score(coded), scorer.score(requests))
     unknown = requests.assign(history_action=[["never heard of"] * len(cell) for cell in requests["history_action"]])
     zeros = requests.assign(history_action=[np.zeros(len(cell), np.int64) for cell in requests["history_action"]])
     pd.testing.assert_frame_equal(scorer.score(unknown), scorer.score(zeros))
     assert to_inputs(unknown, scorer.columns)["history_action"].unique().tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("surface", "code"), [(4, 1), (-2, 3), (7, 0), (1, 0), ("4", 1), ("07", 4), ("home", 2), (None, 0)]
+)
+def test_where_names_are_whole_numbers_a_number_is_a_name(scorer, requests, surface, code):
+    numbered = {"history_surface": ("4", "home", "-2", "07")}
+    columns = [replace(c, vocabulary=numbered.get(c.name, c.vocabulary)) for c in scorer.columns]
+    given = requests.assign(history_surface=[[surface] * len(cell) for cell in requests["history_surface"]])
+    assert to_inputs(given, columns)["history_surface"].unique().tolist() == [code]
 
 
 def test_empty_histories_and_requests_without_candidates_are_scored(scorer, requests):
@@ -134,6 +145,11 @@ def with_cell(name, row, change):
     return spoil
 
 
+def with_codes(name, row, code):
+    """All cells as codes, one row's as this one."""
+    return lambda frame: frame.assign(**{name: [[code if i == row else 1] * len(c) for i, c in enumerate(frame[name])]})
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -147,14 +163,8 @@ def with_cell(name, row, change):
         (lambda frame: frame.assign(history_item_id=3), "row 0: history_item_id is no list"),
         (with_cell("position", 2, lambda cell: cell[:-1]), r"row 2: position has \d values, \w+ has \d"),
         (with_cell("history_action", 0, lambda cell: [*cell, 1]), "row 0: history_action has"),
-        (
-            with_cell("history_action", 1, lambda cell: [4] * len(cell)),
-            r"row 1: history_action has a code outside 0",
-        ),
-        (
-            with_cell("history_surface", 1, lambda cell: [-1] * len(cell)),
-            r"row 1: history_surface has a code outs",
-        ),
+        (with_codes("history_action", 1, 4), r"row 1: history_action has a code outside 0"),
+        (with_codes("history_surface", 1, -1), r"row 1: history_surface has a code outs"),
         (
             with_cell("candidate_content", 2, lambda cell: [v[:2] for v in cell]),
             "row 2: candidate_content must be a list of vectors of 4 values",
@@ -164,7 +174,7 @@ def with_cell(name, row, change):
             "row 3: candidate_content .* finite float32",
         ),
         (with_cell("candidate_item_id", 1, lambda cell: [2**64 - 1] * len(cell)), r"row 1: .* above 2\*\*63 - 1; ids"),
-        (with_cell("history_action", 1, lambda cell: ["click"] * len(cell)), "row 1: history_action mixes names and"),
+        (with_cell("history_action", 1, lambda cell: [1] * len(cell)), "row 1: history_action mixes names and"),
         (lambda frame: frame.assign(hour=frame["hour"].where(frame.index != 2)), "row 2: hour holds a missing value"),
         (with_cell("history_item_id", 0, lambda cell: "1234"), "row 0: history_item_id is no list"),
         (with_cell("history_item_id", 0, lambda cell: [[1]] * len(cell)), "row 0: history_item_id must be a list of v"),

@@ -4,6 +4,7 @@ RUN/requests.parquet has one row per request, in the columns that `pinfm score` 
 `label_{task}` beside.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +75,27 @@ def requests_frame(arrays: RequestArrays, schema: InputSchema) -> pd.DataFrame:
         "user_id": arrays.user_id,
         "request_timestamp": arrays.request_timestamp,
     }
-    for name in ("item_id", "action", "surface", "timestamp"):
-        columns[f"history_{name}"] = split_rows(getattr(history, name)[seen], arrays.visible)
+    events = {
+        "item_id": history.item_id,
+        "action": _names(history.action, schema.actions),
+        "surface": _names(history.surface, schema.surfaces),
+        "timestamp": history.timestamp,
+    }
+    for name, values in events.items():
+        columns[f"history_{name}"] = split_rows(values[seen], arrays.visible)
     columns["candidate_item_id"] = split_rows(arrays.item_id, lengths)
     columns["candidate_created_at"] = split_rows(arrays.created_at, lengths)
     if schema.content_dim:
         columns["candidate_content"] = [list(rows) for rows in split_rows(arrays.content, lengths)]
     for feature in schema.features:
-        values = _feature(arrays, schema, feature.name)
-        columns[feature.name] = values if feature.scope == "request" else split_rows(values, lengths)
+        of_feature = _feature(arrays, schema, feature.name)
+        columns[feature.name] = of_feature if feature.scope == "request" else split_rows(of_feature, lengths)
     return pd.DataFrame(columns)
+
+
+def _names(codes: npt.NDArray[np.int64], vocabulary: Sequence[str]) -> npt.NDArray[Any]:
+    """The name of each code; None for 0, which is unknown."""
+    return np.array([None, *vocabulary], dtype=object)[codes]
 
 
 def split_rows(values: npt.NDArray[Any], lengths: npt.NDArray[np.int64]) -> list[npt.NDArray[Any]]:
