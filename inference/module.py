@@ -32,6 +32,8 @@ class ScoringModule(nn.Module):
     candidate_names: list[str]
     request_dense: list[str]
     candidate_dense: list[str]
+    # What `place` is to be given, field by field as `TableFile` has it: for hosts that read no manifest.
+    table_files: list[tuple[str, str, int, int, str, int]]
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class ScoringModule(nn.Module):
         self.dense_dtype = dense_dtype
         for parameter in model.parameters():  # not the buffers: dense features are normalised in float32
             parameter.data = parameter.data.to(dense_dtype)
-        self.tasks = list(schema.tasks)
+        self.tasks, self.table_files = list(schema.tasks), []
         self.has_content = schema.content_dim > 0
         request = ["user_id"] + [f.name for f in schema.of("categorical", "request")]
         candidate = [f.name for f in schema.of("categorical", "candidate")]

@@ -1,0 +1,116 @@
+#include "predictor.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <torch/csrc/jit/runtime/jit_exception.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace pinfm {
+namespace {
+
+namespace fs = std::filesystem;
+
+// One of the module's `table_files`.
+struct TableFile {
+  std::string name, file;
+  int64_t rows, columns;
+  at::ScalarType dtype;
+  int64_t crc32;
+};
+
+at::ScalarType dtype_of(const std::string& name) {
+  if (name == "float32") return at::kFloat;
+  if (name == "float16") return at::kHalf;
+  if (name == "uint8") return at::kByte;
+  if (name == "int64") return at::kLong;
+  throw Error("a table has values of type " + name + ", which this predictor does not know; build the newest one.");
+}
+
+std::vector<TableFile> table_files(const torch::jit::Module& module) {
+  if (!module.hasattr("table_files"))
+    throw Error("the model was exported by an older pinfm, which did not list its tables; export the run again.");
+  std::vector<TableFile> files;
+  for (const c10::IValue& value : module.attr("table_files").toListRef()) {
+    const std::vector<c10::IValue> parts = value.toTupleRef().elements().vec();
+    files.push_back({parts[0].toStringRef(), parts[1].toStringRef(), parts[2].toInt(), parts[3].toInt(),
+                     dtype_of(parts[4].toStringRef()), parts[5].toInt()});
+  }
+  return files;
+}
+
+uint32_t crc32_of(const void* data, size_t size) {
+  constexpr size_t most = 1 << 30;  // zlib counts in 32 bits
+  uLong sum = ::crc32(0, nullptr, 0);
+  for (size_t first = 0; first < size; first += most)
+    sum = ::crc32(sum, static_cast<const Bytef*>(data) + first, static_cast<uInt>(std::min(most, size - first)));
+  return static_cast<uint32_t>(sum);
+}
+
+// The file's values, read where they are looked up; unmapped with the tensor's last owner.
+at::Tensor mapped(const fs::path& path, const TableFile& table) {
+  if (!fs::is_regular_file(path))
+    throw Error(path.string() + " is missing; copy the whole model folder, or export the run again.");
+  const size_t size = fs::file_size(path);
+  const size_t wanted = static_cast<size_t>(table.rows * table.columns) * c10::elementSize(table.dtype);
+  if (size != wanted)
+    throw Error(path.string() + " has " + std::to_string(size) + " bytes, not " + std::to_string(wanted) +
+                "; copy the whole model folder, or export the run again.");
+  if (size == 0) return at::empty({table.rows, table.columns}, table.dtype);
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw Error(path.string() + " can't be opened; let this user read it.");
+  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
+  ::close(descriptor);
+  if (memory == MAP_FAILED) throw Error(path.string() + " can't be mapped; let the process have more address space.");
+  const auto rows = torch::from_blob(
+      memory, {table.rows, table.columns}, [size](void* data) { ::munmap(data, size); }, table.dtype);
+  if (crc32_of(memory, size) != table.crc32)
+    throw Error(path.string() + " was changed after its export (CRC-32 differs); copy the model folder again.");
+  return rows;
+}
+
+torch::jit::Module loaded(const fs::path& file) {
+  if (!fs::is_regular_file(file))
+    throw Error(file.string() + " is missing; give a folder that `pinfm export` wrote.");
+  try {
+    return torch::jit::load(file.string());
+  } catch (const c10::Error& error) {
+    throw Error(file.string() + " can't be loaded (" + error.what_without_backtrace() + "); export the run again.");
+  }
+}
+
+// Of TorchScript's many lines the last one names the error.
+std::string last_line(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
+}  // namespace
+
+Predictor::Predictor(const fs::path& model) : module_(loaded(model / "scoring.pt")) {
+  module_.eval();
+  const auto place = module_.get_method("place");
+  for (const TableFile& table : table_files(module_)) place({table.name, mapped(model / table.file, table)});
+}
+
+Tensors Predictor::score(const Tensors& inputs) const {
+  c10::Dict<std::string, at::Tensor> given;
+  for (const auto& [name, tensor] : inputs) given.insert(name, tensor);
+  const c10::InferenceMode no_gradients;
+  Tensors probabilities;
+  try {
+    for (const auto& entry : module_.forward({given}).toGenericDict())
+      probabilities.emplace(entry.key().toStringRef(), entry.value().toTensor());
+  } catch (const torch::jit::JITException& error) {
+    throw Error("the inputs do not fit the model's signature.json (" + last_line(error.what()) + ").");
+  } catch (const c10::Error& error) {
+    throw Error("the inputs do not fit the model's signature.json (" + last_line(error.what_without_backtrace()) + ").");
+  }
+  return probabilities;
+}
+
+}  // namespace pinfm

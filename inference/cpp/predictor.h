@@ -1,0 +1,36 @@
+// Scores requests with a model folder that `pinfm export` wrote. It needs libtorch and zlib: no Python, no fbgemm.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <stdexcept>
+#include <string>
+
+#include <torch/script.h>
+
+namespace pinfm {
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+// What the caller can mend, in one sentence.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// A loaded model. Calls of `score` may overlap; tables that stand apart are mapped, so that processes share their pages.
+class Predictor {
+ public:
+  // Loads MODEL/scoring.pt and places the files of MODEL/tables. Throws Error where one is missing or was changed.
+  explicit Predictor(const std::filesystem::path& model);
+
+  // A probability (N,) float32 a task, for inputs as MODEL/signature.json lists them: jagged over U requests, histories
+  // oldest first and no longer than its `max_history`, ids as raw int64, actions and surfaces as codes (0 = unknown).
+  // Throws Error where they do not fit it.
+  Tensors score(const Tensors& inputs) const;
+
+ private:
+  mutable torch::jit::Module module_;  // `forward` is no const method, though it changes nothing
+};
+
+}  // namespace pinfm
