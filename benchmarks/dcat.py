@@ -21,6 +21,7 @@ from benchmarks.parts.performance import add_output_flags, put_out
 HEADLINE = Shape()
 QUICK = (
     HEADLINE,
+    Shape(attention_gate=True),
     Shape(users=8, candidates=100),
     Shape(mode="training", users=64, candidates=16),
     Shape(users=16, candidates=100),

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pinfm.model.config import TowerConfig
 from pinfm.model.dcat import DCAT, Context
 from pinfm.model.graphed import FixedShape, GraphedDCAT
 from pinfm.model.layers.jagged import positions, starts
@@ -119,14 +120,16 @@ def form_of(impl: str, dcat: DCAT, rows: Rows) -> Form:
     return partial({"self_attention": self_attention, "copied": copied}[impl], dcat)
 
 
-def needed_flops(rows: Rows, dim: int, num_layers: int) -> float:
+def needed_flops(rows: Rows, tower: TowerConfig) -> float:
     """Floating-point operations of DCAT on real tokens: 24 D^2 a row and layer, 4 D a pair that attends.
 
-    The last layer computes keys and values of the events alone, 4 D^2 a row.
+    A gate on attention is 2 D^2 more a row. The last layer computes keys and values of the events alone, 4 D^2 a row.
     """
     lengths_U, counts_U = rows.event_lengths.double(), rows.candidate_lengths.double()
     history_pairs = float((lengths_U * (lengths_U + 1) / 2).sum())
     candidate_pairs = float((counts_U * (lengths_U + 1)).sum())
-    of_events = (num_layers - 1) * (24.0 * dim**2 * len(rows.events) + 4.0 * dim * history_pairs)
-    of_candidates = num_layers * (24.0 * dim**2 * len(rows.candidates) + 4.0 * dim * candidate_pairs)
+    num_layers, dim = tower.num_layers, tower.dim
+    of_row = (26.0 if tower.attention_gate else 24.0) * dim**2
+    of_events = (num_layers - 1) * (of_row * len(rows.events) + 4.0 * dim * history_pairs)
+    of_candidates = num_layers * (of_row * len(rows.candidates) + 4.0 * dim * candidate_pairs)
     return of_events + 4.0 * dim**2 * len(rows.events) + of_candidates

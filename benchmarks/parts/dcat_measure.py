@@ -3,7 +3,7 @@
 import copy
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -34,6 +34,7 @@ class Shape:
         history: most events of a user.
         candidates: most candidates of a user.
         users: in the batch.
+        attention_gate: whether the blocks gate what attention returns.
     """
 
     mode: str = "inference"
@@ -41,6 +42,7 @@ class Shape:
     history: int = 256
     candidates: int = 1000
     users: int = 1
+    attention_gate: bool = False
 
 
 @dataclass
@@ -72,7 +74,8 @@ def measure(shape: Shape, precisions: Sequence[str], repeats: int, meter: Meter)
         meter: of the device to run on.
     """
     torch.manual_seed(0)
-    weights = build_dcat(TOWER).eval()
+    tower = replace(TOWER, attention_gate=shape.attention_gate)
+    weights = build_dcat(tower).eval()
     dcats = {dtype: copy.deepcopy(weights).to(meter.device, DTYPES[dtype]) for dtype in precisions}
     all_rows, samples = random_rows(shape), SAMPLE[meter.device]
     seen: dict[tuple[str, str], Measured] = {}
@@ -93,7 +96,7 @@ def measure(shape: Shape, precisions: Sequence[str], repeats: int, meter: Meter)
     report = []
     for (dtype, impl), measured in seen.items():
         seconds = statistics.median(measured.seconds)
-        needed = needed_flops(measured.rows, TOWER.dim, TOWER.num_layers) * (3 if shape.mode == "training" else 1)
+        needed = needed_flops(measured.rows, tower) * (3 if shape.mode == "training" else 1)
         report.append(
             {
                 "mode": shape.mode,

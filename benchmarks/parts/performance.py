@@ -52,7 +52,7 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(list(rows[0]), [[_shown(value) for value in row.values()] for row in rows])
 
 
-def _shown(value: float | str | None) -> str:
-    if value is None:
-        return ""
+def _shown(value: float | str | bool | None) -> str:
+    if value is None or isinstance(value, bool):
+        return "yes" if value else ""
     return value if isinstance(value, str) else f"{value:.4g}"

@@ -34,7 +34,10 @@ def test_flops_are_counted_by_tokens_and_pairs():
     # 3 events and 2 candidates: 6 + 2 x 4 pairs. The last of the 2 layers makes keys and values of the events alone.
     whole_layer = 24 * DIM**2 * 5 + 4 * DIM * 14
     last_layer = 4 * DIM**2 * 3 + 24 * DIM**2 * 2 + 4 * DIM * 8
-    assert needed_flops(rows_of([3], [2]), dim=DIM, num_layers=2) == whole_layer + last_layer
+    tower = TowerConfig(num_layers=2, dim=DIM, num_heads=2)
+    assert needed_flops(rows_of([3], [2]), tower) == whole_layer + last_layer
+    gates = 2 * DIM**2 * (5 + 2)
+    assert needed_flops(rows_of([3], [2]), replace(tower, attention_gate=True)) == whole_layer + last_layer + gates
 
 
 def test_a_sample_is_the_first_candidates_of_the_first_users():
@@ -71,7 +74,7 @@ def test_the_report_has_a_row_a_form_and_precision(mode, tmp_path, monkeypatch, 
     dcat.main()
     rows = json.loads(report.read_text())["rows"]
     assert [(row["dtype"], row["impl"]) for row in rows] == [(d, f) for d in ("fp32", "bf16") for f in forms]
-    shape = ["mode", "dtype", "lengths", "history", "candidates", "users", "impl"]
+    shape = ["mode", "dtype", "lengths", "history", "candidates", "users", "attention_gate", "impl"]
     rates = ["candidates_per_s", "tokens_per_s", "ratio_to_self_attention", "share_of_peak"]
     assert all(list(row) == [*shape, *rates, "peak_mib", "max_rel_diff"] for row in rows)
     assert rows[0]["ratio_to_self_attention"] == 1.0
