@@ -14,6 +14,10 @@ NewItems = Literal["content", "age", "init"]
 Sharding = Literal["auto", "row_wise", "column_wise", "table_wise"]
 
 
+# Of a sub-table: beyond it sizes in bytes soon leave 64 bits.
+MOST_VALUES = 1 << 50
+
+
 @dataclass(frozen=True, kw_only=True)
 class ManagedIdsConfig:
     """Rows of their own for ids of which there is no end: who has one, and who loses it.
@@ -71,6 +75,11 @@ class ItemTableConfig:
 
     def __post_init__(self) -> None:
         require_at_least("item_table", 1, num_hashes=self.num_hashes, rows=self.rows, dim=self.dim)
+        if self.rows * self.dim > MOST_VALUES:
+            raise UserError(
+                f"item_table.rows ({self.rows}) by item_table.dim ({self.dim}) is more than {MOST_VALUES} values, "
+                "4 PiB in fp32, for one sub-table; take fewer."
+            )
         if self.ids == "managed" and self.rows < 2:
             raise UserError("item_table.rows must be at least 2 for managed ids: those without a row share the last.")
         if self.sharding == "column_wise" and self.optimizer == "rowwise_adagrad":

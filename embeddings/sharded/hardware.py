@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 import torch.distributed as dist
 
-from pinfm.embeddings.errors import require_at_least, require_positive
+from pinfm.embeddings.errors import UserError, require_at_least, require_positive
 
 GIB = 1 << 30
+MOST_RANKS = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Hardware:
 
     def __post_init__(self) -> None:
         require_at_least("", 1, world_size=self.world_size, ranks_per_node=self.ranks_per_node)
+        if self.world_size > MOST_RANKS:
+            raise UserError(f"world_size ({self.world_size}) must be at most {MOST_RANKS}: plans go rank by rank.")
         require_at_least("", 0, host_gib=self.host_gib)
         require_positive("", intra_node_gb_s=self.intra_node_gb_s, inter_node_gb_s=self.inter_node_gb_s)
         if self.device == "cuda":

@@ -31,6 +31,11 @@ def test_item_tables_need_positive_sizes(field):
         ItemTableConfig(**{field: 0})
 
 
+def test_item_tables_have_a_size_that_bytes_can_count():
+    with pytest.raises(UserError, match=r"^item_table\.rows \(10{15}\) by item_table\.dim \(8\) is .* take fewer\.$"):
+        ItemTableConfig(rows=10**15)
+
+
 @pytest.mark.parametrize("field", ["num_hashes", "dim", "max_rows"])
 def test_feature_tables_need_positive_sizes(field):
     with pytest.raises(UserError, match=rf"^feature_tables\.{field} \(-2\) must be at least 1\.$"):

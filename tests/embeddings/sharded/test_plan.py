@@ -121,6 +121,7 @@ def test_this_machine_has_memory(group):
     ("fields", "sentence"),
     [
         ({"world_size": 0}, "world_size"),
+        ({"world_size": 10**6}, r"world_size \(1000000\) must be at most 16384: plans go rank by rank"),
         ({"hbm_gib": 0.0}, "hbm_gib"),
         ({"host_gib": -1.0}, "host_gib"),
         ({"device": "cpu"}, "host_gib"),
