@@ -16,9 +16,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.parts.kept import Results, results_of, with_kept
-from benchmarks.parts.rankers import Plan, Row, add_flags, evaluated, train_rankers
-from benchmarks.parts.runs import Runs, mean_and_spread, prepared, table, write_results
+from benchmarks.parts.pages import mean_and_spread, table, write_results
+from benchmarks.parts.quality.kept import Results, results_of, with_kept
+from benchmarks.parts.quality.rankers import Plan, Row, add_flags, evaluated, settings_of, train_rankers
+from benchmarks.parts.quality.runs import Runs, prepared
 from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.sources.movietweetings import MovieTweetings
@@ -86,15 +87,15 @@ def main() -> None:
     train_rankers(runs, dataset, rows, plan)
     results = evaluated(runs, dataset, ROWS, plan)
     for group, section in (("", "cold start"), ("arrivals", "cold start arrivals")):
-        flags = {row.name: row.flags for row in ROWS if row.group == group}
-        of_group = {name: results[name] for name in flags if name in results}
+        settings = {row.name: settings_of(row, plan, PRETRAINED) for row in ROWS if row.group == group}
+        of_group = {name: results[name] for name in settings if name in results}
         if not of_group:
             continue
         print(as_tables(of_group))
         if args.write:
             docs = Path("docs")
             report = docs / "results" / f"{section.replace(' ', '_')}_{args.dataset}.json"
-            kept = with_kept(report, of_group, flags, runs.revision)
+            kept = with_kept(report, of_group, settings, runs.revision)
             values = {"split": args.split, "rows": kept}
             write_results(report, docs / "results.md", f"{section} {args.dataset}", as_tables(results_of(kept)), values)
 

@@ -2,7 +2,7 @@ r"""How much faster is DCAT than self-attention over [history, candidate], and h
 
     uv run --extra cpu python -m benchmarks.dcat --quick --report dcat.json
 
-The forms of `benchmarks/parts/dcat_forms.py` run on the same weights, inputs and threads, taking turns; a figure
+The forms of `benchmarks/parts/speed/dcat_forms.py` run on the same weights, inputs and threads, taking turns; a figure
 is the median over the repeats. The two slow forms score a sample of the candidates, because their time is proportional
 to it.
 """
@@ -14,9 +14,9 @@ from itertools import product
 import torch
 from tqdm import tqdm
 
-from benchmarks.parts.dcat_measure import DTYPES, SAMPLE, Shape, measure
-from benchmarks.parts.meter import Meter
-from benchmarks.parts.performance import add_output_flags, put_out
+from benchmarks.parts.speed.dcat_measure import DTYPES, SAMPLE, Shape, measure
+from benchmarks.parts.speed.meter import Meter
+from benchmarks.parts.speed.performance import add_output_flags, put_out
 
 HEADLINE = Shape()
 QUICK = (

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
-from benchmarks.parts.performance import add_output_flags, put_out
+from benchmarks.parts.speed.performance import add_output_flags, put_out
 from benchmarks.serving import CONFIG, FEATURE_DIM, SCHEMA, random_request
 from pinfm.embeddings.one_device.lookup import init_range
 from pinfm.embeddings.one_device.served import ServedTable
@@ -56,7 +56,13 @@ def main() -> None:
     if not (folder / MANIFEST).exists():
         build(folder, args.rows)
     torch.save(random_request(EVENTS, CANDIDATES), args.out / "request.pt")
-    command = [sys.executable, "-m", "benchmarks.parts.embedding_server", str(folder), str(args.out / "request.pt")]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.parts.speed.embedding_server",
+        str(folder),
+        str(args.out / "request.pt"),
+    ]
     command += ["--lookups", str(args.lookups), "--threads", str(args.threads)]
     with Server(command) as first:
         told = first.answer()

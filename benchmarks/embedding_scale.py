@@ -20,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.loader import prepared
-from benchmarks.parts.performance import add_output_flags, put_out
+from benchmarks.parts.speed.performance import add_output_flags, put_out
 from pinfm.train.data.sources.simulate import Simulate
 
 PAGE = Path("docs/scale.md")
@@ -53,7 +53,7 @@ def run_worker(data: Path, rows: int, ranks: int, steps: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     command += [
         "-m",
-        "benchmarks.parts.embedding_worker",
+        "benchmarks.parts.speed.embedding_worker",
         "--data",
         str(data),
         "--rows",

@@ -11,9 +11,10 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.parts.kept import Results, results_of, with_kept
-from benchmarks.parts.rankers import Plan, Row, add_flags, evaluated, train_rankers
-from benchmarks.parts.runs import Runs, mean_and_spread, prepared, table, write_results
+from benchmarks.parts.pages import mean_and_spread, table, write_results
+from benchmarks.parts.quality.kept import Results, results_of, with_kept
+from benchmarks.parts.quality.rankers import Plan, Row, add_flags, evaluated, settings_of, train_rankers
+from benchmarks.parts.quality.runs import Runs, prepared
 from pinfm.train.data.sources.kuairand import KuaiRand
 from pinfm.train.data.sources.movielens import MovieLens
 from pinfm.train.data.tables import Source
@@ -89,9 +90,9 @@ def main() -> None:
     results = evaluated(runs, dataset, rows, plan)
     print(as_tables(results))
     if args.write:
-        docs, flags = Path("docs"), {row.name: row.flags for row in rows}
+        docs, settings = Path("docs"), {row.name: settings_of(row, plan, PRETRAINED) for row in rows}
         report = docs / "results" / f"fusion_{args.dataset}.json"
-        kept = with_kept(report, results, flags, runs.revision)
+        kept = with_kept(report, results, settings, runs.revision)
         values = {"split": args.split, "rows": kept}
         write_results(report, docs / "results.md", f"fusion {args.dataset}", as_tables(results_of(kept)), values)
 

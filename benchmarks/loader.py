@@ -23,8 +23,8 @@ import yaml
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from tqdm import tqdm, trange
 
-from benchmarks.parts.performance import add_output_flags, put_out
-from benchmarks.parts.runs import prepared
+from benchmarks.parts.quality.runs import prepared
+from benchmarks.parts.speed.performance import add_output_flags, put_out
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.cli.run_flags import config_from_manifest

@@ -3,9 +3,9 @@ r"""The tower against the published sequence models: next item on MovieLens-1M, 
     uv run --extra cpu python -m benchmarks.movielens --data ../shared/data/ml-1m --out runs/movielens \
         --rows base --seeds 0 1 2 --write
 
-Each row is `pinfm pretrain --config ml1m` with the flags of `benchmarks/parts/movielens_rows.py`, in a process of its
-own with its log in OUT/logs. A run that was interrupted goes on from its checkpoint; one that is finished is not run
-again. The checkpoint is chosen on validation (NDCG@10), and its test figures are told.
+Each row is `pinfm pretrain --config ml1m` with the flags of `benchmarks/parts/quality/movielens_rows.py`, in a process
+of its own with its log in OUT/logs. A run that was interrupted goes on from its checkpoint; one that is finished is not
+run again. The checkpoint is chosen on validation (NDCG@10), and its test figures are told.
 """
 
 import argparse
@@ -13,10 +13,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.kept import Results, add_write_flag, results_of, with_kept
-from benchmarks.parts.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
-from benchmarks.parts.movielens_rows import PUBLISHED, ROWS, Row
-from benchmarks.parts.runs import Runs, in_parallel, mean_and_spread, prepared, table, write_results
+from benchmarks.parts.pages import mean_and_spread, table, write_results
+from benchmarks.parts.quality.kept import Results, add_write_flag, results_of, with_kept
+from benchmarks.parts.quality.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
+from benchmarks.parts.quality.movielens_rows import PUBLISHED, ROWS, Row
+from benchmarks.parts.quality.runs import Runs, in_parallel, prepared
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.data.dataset import PreparedDataset
@@ -65,8 +66,8 @@ def main() -> None:
     if args.write:
         docs = Path("docs")
         report = docs / "results" / "movielens.json"
-        flags = {line: row.flags for row in ROWS.values() for line in told_or_not(row)}
-        kept = with_kept(report, results, flags, lambda line, seed: runs.revision(row_of(line).name, seed))
+        settings = {line: row.settings() for row in ROWS.values() for line in told_or_not(row)}
+        kept = with_kept(report, results, settings, lambda line, seed: runs.revision(row_of(line).name, seed))
         write_results(report, docs / "results.md", "movielens", as_table(results_of(kept)), {"rows": kept})
 
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.runs import mean_and_spread, table, write_results
+from benchmarks.parts.pages import mean_and_spread, table, write_results
 
 METRICS = ("auc", "gauc", "ne", "hit3")
 RANKERS = ("fused", "no_tower", "popularity")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from tqdm import trange
 
-from benchmarks.parts.performance import add_output_flags, put_out
+from benchmarks.parts.speed.performance import add_output_flags, put_out
 from pinfm.embeddings.one_device.lookup import init_range
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.specs import IdTable

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from benchmarks import dcat
-from benchmarks.parts import dcat_measure
-from benchmarks.parts.dcat_forms import Rows, form_of, needed_flops
-from benchmarks.parts.dcat_measure import Shape, impls, random_rows, sample
+from benchmarks.parts.speed import dcat_measure
+from benchmarks.parts.speed.dcat_forms import Rows, form_of, needed_flops
+from benchmarks.parts.speed.dcat_measure import Shape, impls, random_rows, sample
 from pinfm.model.config import TowerConfig
 from pinfm.model.encoder import build_dcat
 

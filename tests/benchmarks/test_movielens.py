@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.movielens import TOLD, as_table, chosen, row_of, told_or_not
-from benchmarks.parts.movielens_rows import PUBLISHED, ROWS
+from benchmarks.parts.quality.movielens_rows import PUBLISHED, ROWS
 
 
 class Evaluated:

@@ -1,6 +1,6 @@
 """Figures outlive the runs that they come from: a report's rows are those measured now and those that it has already.
 
-Each is `{"flags": [...], "seeds": {seed: figures}, "revisions": {seed: what the run's manifest says of git}}`.
+Each is `{"settings": [...], "seeds": {seed: figures}, "revisions": {seed: what the run's manifest says of git}}`.
 """
 
 import argparse
@@ -20,29 +20,32 @@ def add_write_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def with_kept(
-    report: Path, results: Results, flags: Mapping[str, Sequence[str]], revision: Callable[[str, int], Any]
+    report: Path, results: Results, settings: Mapping[str, Sequence[str]], revision: Callable[[str, int], Any]
 ) -> dict[str, Any]:
-    """The rows to write: `results`, and what the report holds of other rows and seeds under the same flags.
+    """The rows to write: `results`, and what the report holds of other rows and seeds under the same settings.
+
+    What it holds under others is told and left behind.
 
     Args:
         report: the JSON file; need not exist.
         results: measured now.
-        flags: of every row of the benchmark, in the order of its table.
+        settings: of every row of the benchmark, in the order of its table.
         revision: row and seed -> what made that run.
     """
     before = json.loads(report.read_text())["rows"] if report.exists() else {}
+    same = {name: row for name, row in before.items() if name in settings and row["settings"] == list(settings[name])}
+    if len(same) < len(before):
+        print(f"made under other settings, so not kept: {', '.join(before.keys() - same.keys())} of {report}")
     rows = {}
-    for name, words in flags.items():
-        kept = before.get(name, {})
-        if kept.get("flags") != list(words):
-            kept = {"seeds": {}, "revisions": {}}
+    for name, words in settings.items():
+        kept = same.get(name, {"seeds": {}, "revisions": {}})
         found = results.get(name, {})
         seeds = kept["seeds"] | {str(seed): figures for seed, figures in found.items()}
         revisions = kept["revisions"] | {str(seed): revision(name, seed) for seed in found}
         if seeds:
             in_order = sorted(seeds, key=int)
             rows[name] = {
-                "flags": list(words),
+                "settings": list(words),
                 "seeds": {seed: seeds[seed] for seed in in_order},
                 "revisions": {seed: revisions[seed] for seed in in_order},
             }

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.parts.runs import table, write_report, write_results
+from benchmarks.parts.pages import table, write_report, write_results
 
 PAGE = Path("docs/performance.md")
 

@@ -23,6 +23,10 @@ class Row:
     request_time: bool = True
     max_history: int = 200
 
+    def settings(self) -> list[str]:
+        """What its figures depend on, beside the recipe and the data."""
+        return [*self.flags, *(["--trains_on_validation"] if self.trains_on_validation else [])]
+
 
 # Leave-one-out on the same 3,416 films with at least five ratings, full catalogue, seen items removed.
 PUBLISHED = (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.parts.performance import give_back_memory
+from benchmarks.parts.speed.performance import give_back_memory
 
 # Large enough to be the practical peak, small enough to take a moment.
 PRODUCT = {"cpu": 2048, "cuda": 8192}

@@ -6,8 +6,8 @@ import pytest
 import runs as tiny
 
 from benchmarks import cold_start, fusion
-from benchmarks.parts.rankers import Plan, evaluated, train_rankers
-from benchmarks.parts.runs import Runs, prepared
+from benchmarks.parts.quality.rankers import Plan, evaluated, train_rankers
+from benchmarks.parts.quality.runs import Runs, prepared
 from pinfm.train.cli.main import main
 
 
@@ -64,7 +64,7 @@ def test_every_row_has_flags_that_the_verbs_take():
     """A setting that was renamed would be found out hours into a benchmark."""
     from jsonargparse import ArgumentParser
 
-    from benchmarks.parts.movielens_rows import ROWS
+    from benchmarks.parts.quality.movielens_rows import ROWS
     from pinfm.train.cli.run_flags import add_run_flags, run_config
     from pinfm.train.config import RunConfig
 

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
-from benchmarks.parts.performance import give_back_memory
+from benchmarks.parts.speed.performance import give_back_memory
 from pinfm.embeddings.sharded.collections import RowFinder
 from pinfm.embeddings.sharded.hardware import GIB, Hardware
 from pinfm.embeddings.specs import ItemTableConfig

@@ -1,18 +1,16 @@
-"""What the benchmarks share: runs of `pinfm` verbs that are made once, and how their figures are written down."""
+"""Runs of `pinfm` verbs that are made once, however often a benchmark is called."""
 
 import json
 import os
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.tables import Source
-from pinfm.train.run_folder.manifest import git_revision, hardware, versions
 
 T = TypeVar("T")
 
@@ -93,44 +91,3 @@ def in_parallel(jobs: int, work: Callable[[T], object], items: Sequence[T]) -> N
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def mean_and_spread(values: Sequence[float]) -> str:
-    """`0.7491 ± 0.0008`: mean and sample standard deviation; the mean alone of a single value."""
-    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4f}{spread}"
-
-
-def table(heading: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    rows = [heading, ["---"] * len(heading), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def write_report(report: Path, values: Mapping[str, Any]) -> None:
-    """Writes a benchmark's JSON, with what it was made with."""
-    report.parent.mkdir(parents=True, exist_ok=True)
-    made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions()}
-    report.write_text(json.dumps({**made_with, **values}, indent=2) + "\n")
-
-
-def write_results(report: Path, page: Path, section: str, markdown: str, values: Mapping[str, Any]) -> None:
-    """Writes a benchmark's JSON, with what it was made with, and its section of the results page.
-
-    Args:
-        report: the JSON file.
-        page: the Markdown page; holds `<!-- section -->` and, after it, `<!-- end of section -->`.
-        section: the benchmark's name.
-        markdown: what stands between the two.
-        values: the figures.
-
-    Raises:
-        ValueError: the page has no such section.
-    """
-    write_report(report, values)
-    begin, end = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
-    text = page.read_text()
-    if begin not in text or end not in text:
-        raise ValueError(f"{page} has no section between {begin.strip()} and {end}; add the two lines")
-    head, rest = text.split(begin)
-    page.write_text(head + begin + markdown.strip() + "\n" + end + rest.split(end, 1)[1])

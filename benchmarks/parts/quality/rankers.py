@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.kept import Results, add_write_flag
-from benchmarks.parts.runs import Runs, in_parallel
+from benchmarks.parts.quality.kept import Results, add_write_flag
+from benchmarks.parts.quality.runs import Runs, in_parallel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,18 @@ class Plan:
     jobs: int
     finetune: tuple[str, ...] = ()
     by_age: bool = False
+
+
+def settings_of(row: Row, plan: Plan, pretrained: Mapping[str, Sequence[str]]) -> list[str]:
+    """What a row's figures depend on, beside the recipe and the data.
+
+    Args:
+        row: which one.
+        plan: how it is run.
+        pretrained: flags of the pretraining runs, without paths.
+    """
+    start = [] if row.pretrained is None else ["--pretrained", row.pretrained, *pretrained[row.pretrained]]
+    return [*plan.finetune, *row.flags, *start, "--split", plan.split]
 
 
 def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> None:

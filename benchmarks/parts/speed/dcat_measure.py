@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.parts.dcat_forms import Form, Rows, form_of, needed_flops
-from benchmarks.parts.meter import Meter
+from benchmarks.parts.speed.dcat_forms import Form, Rows, form_of, needed_flops
+from benchmarks.parts.speed.meter import Meter
 from pinfm.model.config import TowerConfig
 from pinfm.model.encoder import build_dcat
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.parts.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
+from benchmarks.parts.quality.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.evaluation.retrieval import bucket_events
 

@@ -1,0 +1,50 @@
+"""How a benchmark's figures are written down: Markdown tables, sections of a page of docs/, and JSON."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pinfm.train.run_folder.manifest import git_revision, hardware, versions
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """`0.7491 ± 0.0008`: mean and sample standard deviation; the mean alone of a single value."""
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{spread}"
+
+
+def table(heading: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    rows = [heading, ["---"] * len(heading), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def write_report(report: Path, values: Mapping[str, Any]) -> None:
+    """Writes a benchmark's JSON, with what it was made with."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    made_with = {"git": git_revision(), "hardware": hardware(), "versions": versions()}
+    report.write_text(json.dumps({**made_with, **values}, indent=2) + "\n")
+
+
+def write_results(report: Path, page: Path, section: str, markdown: str, values: Mapping[str, Any]) -> None:
+    """Writes a benchmark's JSON, with what it was made with, and its section of the results page.
+
+    Args:
+        report: the JSON file.
+        page: the Markdown page; holds `<!-- section -->` and, after it, `<!-- end of section -->`.
+        section: the benchmark's name.
+        markdown: what stands between the two.
+        values: the figures.
+
+    Raises:
+        ValueError: the page has no such section.
+    """
+    write_report(report, values)
+    begin, end = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
+    text = page.read_text()
+    if begin not in text or end not in text:
+        raise ValueError(f"{page} has no section between {begin.strip()} and {end}; add the two lines")
+    head, rest = text.split(begin)
+    page.write_text(head + begin + markdown.strip() + "\n" + end + rest.split(end, 1)[1])
