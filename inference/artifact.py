@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.requests import Column, to_inputs
@@ -34,6 +35,18 @@ class Scorer:
     tasks: Sequence[str]
     max_history: int
 
+    def inputs(self, requests: pd.DataFrame, first_row: int = 0) -> dict[str, Tensor]:
+        """What the module takes: for hosts without Python, or for a module of your own.
+
+        Args:
+            requests: one row per request; of longer histories the newest events are taken.
+            first_row: number of the frame's first row, where the frame is a piece of a file.
+
+        Raises:
+            UserError: the frame does not fit the signature.
+        """
+        return to_inputs(requests, self.columns, first_row, self.max_history)
+
     @torch.no_grad()
     def score(self, requests: pd.DataFrame, batch_size: int = 256, first_row: int = 0) -> pd.DataFrame:
         """Scores every candidate of every request.
@@ -56,7 +69,7 @@ class Scorer:
         parts = []
         for start in range(0, len(requests), batch_size):
             part = requests.iloc[start : start + batch_size]
-            inputs = to_inputs(part, self.columns, first_row + start, self.max_history)
+            inputs = self.inputs(part, first_row + start)
             outputs = self.module(inputs)
             rows = first_row + np.repeat(np.arange(start, start + len(part)), inputs["candidate_lengths"].numpy())
             scores = {task: outputs[task].numpy() for task in self.tasks}

@@ -22,6 +22,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import InputSchema
 
 HISTORY = ("item_id", "action", "surface", "timestamp")
+WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]*")
 MIXED = "mixes names and codes; give one kind"
 
 
@@ -33,8 +34,8 @@ class Column:
         name: of the column and of the input.
         dtype: `int64` or `float32`.
         scope: `request` (one value), `history` or `candidate` (a list).
-        vocabulary: names that stand for the codes 1, 2, ...; None where values are numbers already. Where a name is a
-            whole number, numbers are names too, not codes.
+        vocabulary: names that stand for the codes 1, 2, ...; None where values are numbers already. Where all names
+            are whole numbers, as of surfaces that a log numbers, numbers are names too, not codes.
         width: length of each entry's vector; None where an entry is one value.
     """
 
@@ -219,10 +220,10 @@ def _convert(values: npt.NDArray[Any], column: Column, rows: npt.NDArray[np.int6
         rows: the row of each value, for messages.
     """
     if column.vocabulary is not None and _holds_names(values):
-        codes = {name: code for code, name in enumerate(column.vocabulary, start=1)}
+        code_of = {name: code for code, name in enumerate(column.vocabulary, start=1)}
         named = np.array([value is None or isinstance(value, str) for value in values], dtype=np.bool_)
         _refuse(~named, rows, column, MIXED)
-        return np.fromiter((codes.get(value, 0) for value in values), dtype=np.int64, count=len(values))
+        return np.fromiter((code_of.get(value, 0) for value in values), dtype=np.int64, count=len(values))
     if values.dtype.kind == "O":
         numbers = np.array([isinstance(value, Number) for value in values], dtype=np.bool_)
         _refuse(~numbers, rows, column, "holds a missing value or something that is no number")
@@ -232,9 +233,9 @@ def _convert(values: npt.NDArray[Any], column: Column, rows: npt.NDArray[np.int6
         raise UserError(f"column {column.name!r} has {values.dtype} values, but needs {column.dtype}.")
     values = _signed(values, column, rows)
     if column.vocabulary is not None:
-        names = _whole_numbers(column.vocabulary)
-        if names:
-            return np.fromiter((names.get(int(value), 0) for value in values), dtype=np.int64, count=len(values))
+        if all(WHOLE_NUMBER.fullmatch(name) for name in column.vocabulary):
+            codes = {int(name): code for code, name in enumerate(column.vocabulary, start=1)}
+            return np.fromiter((codes.get(int(value), 0) for value in values), dtype=np.int64, count=len(values))
         most = len(column.vocabulary)
         _refuse((values < 0) | (values > most), rows, column, f"has a code outside 0..{most}; see signature.json")
     with np.errstate(over="ignore"):
@@ -243,9 +244,3 @@ def _convert(values: npt.NDArray[Any], column: Column, rows: npt.NDArray[np.int6
         infinite = ~np.isfinite(converted).all(axis=tuple(range(1, converted.ndim)))
         _refuse(infinite, rows, column, "holds a value that is no finite float32; correct it")
     return converted
-
-
-def _whole_numbers(vocabulary: Sequence[str]) -> dict[int, int]:
-    """The codes of names that are whole numbers: logs that number their surfaces number them in requests too."""
-    names = enumerate(vocabulary, start=1)
-    return {int(name): code for code, name in names if re.fullmatch("0|-?[1-9][0-9]*", name)}

@@ -21,9 +21,9 @@ class FixedShape(NamedTuple):
     """What a batch is padded to.
 
     Args:
-        requests: U.
+        requests: U, at least 1.
         events: L, a multiple of 8, as CUDA's attention wants it.
-        candidates: C.
+        candidates: C, at least 1.
     """
 
     requests: int
@@ -39,11 +39,14 @@ class FixedDCAT(nn.Module):
         shape: of the batch.
 
     Raises:
-        ValueError: events that are no multiple of 8.
+        ValueError: a size below 1, or events that are no multiple of 8.
     """
 
     def __init__(self, dcat: DCAT, shape: FixedShape) -> None:
         super().__init__()
+        for name, size in shape._asdict().items():
+            if size < 1:
+                raise ValueError(f"{name} ({size}) must be at least 1.")
         if shape.events % 8:
             raise ValueError(f"events ({shape.events}) must be a multiple of 8; pad to {-(-shape.events // 8) * 8}.")
         self.dcat, self.shape = dcat, shape
@@ -58,12 +61,14 @@ class FixedDCAT(nn.Module):
 
         Returns:
             (U, C, D): `DCAT.cross` of each candidate.
+
+        Raises:
+            ValueError: tensors of another shape.
         """
+        self.require_shape(events_ULD, lengths_U, candidates_UCD)
         requests, events, candidates = self.shape
-        of_events, of_candidates = (
-            full_layout(requests, events, lengths_U),
-            full_layout(requests, candidates, lengths_U),
-        )
+        of_events = full_layout(requests, events, lengths_U)
+        of_candidates = full_layout(requests, candidates, lengths_U)
         places_T = torch.arange(events, device=lengths_U.device).repeat(requests)
         angles_T = self.dcat.positions(places_T - lengths_U[of_events.owners])
         context = self.dcat.context_layers(events_ULD.flatten(0, 1), lengths_U, angles_T, Histories([], of_events))
@@ -71,46 +76,62 @@ class FixedDCAT(nn.Module):
         sees = Crossing([], PaddedCrossing(of_candidates, of_events, bias_UCL))
         return self.dcat.crossing_layers(context, candidates_UCD.flatten(0, 1), None, sees).view_as(candidates_UCD)
 
+    def require_shape(self, events_ULD: Tensor, lengths_U: Tensor, candidates_UCD: Tensor) -> None:
+        """Raises ValueError where a tensor has another shape; see `forward`."""
+        requests, events, candidates = self.shape
+        dim = self.dcat.final_norm.weight.numel()
+        wanted = {"events": (requests, events, dim), "lengths": (requests,), "candidates": (requests, candidates, dim)}
+        for (name, size), given in zip(wanted.items(), (events_ULD, lengths_U, candidates_UCD), strict=True):
+            if given.shape != size:
+                raise ValueError(f"{name} are {tuple(given.shape)}, the shape asks for {size}; pad them to it.")
+
 
 class GraphedDCAT:
     """`FixedDCAT` as one CUDA graph; it computes no gradient.
 
     The weights are those of the module, so a change of them in place is seen. One call at a time: inputs and output
-    live in the graph's memory.
+    live in the graph's memory. Make it before other threads use the device: what they allocate would break the capture.
 
     Args:
         dcat: the transformer, on a CUDA device, in evaluation mode.
         shape: of the batch.
+
+    Raises:
+        ValueError: a module in training mode or on another device, or a shape that `FixedDCAT` refuses.
     """
 
+    @torch.no_grad()
     def __init__(self, dcat: DCAT, shape: FixedShape) -> None:
         weight = dcat.final_norm.weight
+        if dcat.training or not weight.is_cuda:
+            raise ValueError("a CUDA graph holds a module on a CUDA device, without dropout; call cuda() and eval().")
         requests, events, candidates = shape
+        self._fixed = FixedDCAT(dcat, shape)  # the graph knows addresses alone: somebody has to keep the weights
         self._inputs = (
-            torch.zeros(requests, events, weight.numel(), dtype=weight.dtype, device=weight.device),
-            torch.zeros(requests, dtype=torch.int64, device=weight.device),
-            torch.zeros(requests, candidates, weight.numel(), dtype=weight.dtype, device=weight.device),
+            weight.new_zeros(requests, events, weight.numel()),
+            weight.new_zeros(requests, dtype=torch.int64),
+            weight.new_zeros(requests, candidates, weight.numel()),
         )
-        fixed = FixedDCAT(dcat, shape)
         self._graph = torch.cuda.CUDAGraph()
-        self._output: Tensor
-        with torch.no_grad():
-            # Libraries allocate at their first calls, which a capture must not see.
-            side = torch.cuda.Stream(weight.device)  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream(weight.device))
-            with torch.cuda.stream(side):
-                for _ in range(3):
-                    fixed(*self._inputs)
-            torch.cuda.current_stream(weight.device).wait_stream(side)
-            with torch.cuda.graph(self._graph):
-                self._output = fixed(*self._inputs)
+        # A stream of its own, on the module's device; libraries allocate at their first calls, before the capture.
+        side = torch.cuda.Stream(weight.device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(weight.device))
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self._fixed(*self._inputs)
+        torch.cuda.current_stream(weight.device).wait_stream(side)
+        with torch.cuda.graph(self._graph, stream=side):
+            self._output = self._fixed(*self._inputs)
 
+    @torch.no_grad()
     def __call__(self, events_ULD: Tensor, lengths_U: Tensor, candidates_UCD: Tensor) -> Tensor:
         """See `FixedDCAT.forward`; the returned (U, C, D) is overwritten by the next call."""
+        self._fixed.require_shape(events_ULD, lengths_U, candidates_UCD)
         for held, given in zip(self._inputs, (events_ULD, lengths_U, candidates_UCD), strict=True):
             held.copy_(given, non_blocking=True)
         self._graph.replay()
-        return self._output
+        output_UCD: Tensor = self._output
+        return output_UCD
 
 
 def full_layout(sequences: int, length: int, like: Tensor) -> Layout:

@@ -2,12 +2,13 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <torch/csrc/jit/runtime/jit_exception.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace pinfm {
@@ -53,7 +54,7 @@ uint32_t crc32_of(const void* data, size_t size) {
 
 // The file's values, read where they are looked up; unmapped with the tensor's last owner.
 at::Tensor mapped(const fs::path& path, const TableFile& table) {
-  if (!fs::is_regular_file(path))
+  if (std::error_code none; !fs::is_regular_file(path, none))
     throw Error(path.string() + " is missing; copy the whole model folder, or export the run again.");
   const size_t size = fs::file_size(path);
   const size_t wanted = static_cast<size_t>(table.rows * table.columns) * c10::elementSize(table.dtype);
@@ -62,10 +63,10 @@ at::Tensor mapped(const fs::path& path, const TableFile& table) {
                 "; copy the whole model folder, or export the run again.");
   if (size == 0) return at::empty({table.rows, table.columns}, table.dtype);
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw Error(path.string() + " can't be opened; let this user read it.");
+  if (descriptor < 0) throw Error(path.string() + " can't be opened: " + std::strerror(errno) + ".");
   void* memory = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
   ::close(descriptor);
-  if (memory == MAP_FAILED) throw Error(path.string() + " can't be mapped; let the process have more address space.");
+  if (memory == MAP_FAILED) throw Error(path.string() + " can't be mapped: " + std::strerror(errno) + ".");
   const auto rows = torch::from_blob(
       memory, {table.rows, table.columns}, [size](void* data) { ::munmap(data, size); }, table.dtype);
   if (crc32_of(memory, size) != table.crc32)
@@ -73,28 +74,30 @@ at::Tensor mapped(const fs::path& path, const TableFile& table) {
   return rows;
 }
 
+// One line of what libtorch says: the last one, which names the error where TorchScript tells the way to it.
+std::string told(const std::exception& error) {
+  const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
+  std::string text = of_torch ? of_torch->what_without_backtrace() : error.what();
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
 torch::jit::Module loaded(const fs::path& file) {
-  if (!fs::is_regular_file(file))
+  if (std::error_code none; !fs::is_regular_file(file, none))
     throw Error(file.string() + " is missing; give a folder that `pinfm export` wrote.");
   try {
     return torch::jit::load(file.string());
-  } catch (const c10::Error& error) {
-    throw Error(file.string() + " can't be loaded (" + error.what_without_backtrace() + "); export the run again.");
+  } catch (const std::exception& error) {
+    throw Error(file.string() + " can't be loaded (" + told(error) + "); export the run again.");
   }
-}
-
-// Of TorchScript's many lines the last one names the error.
-std::string last_line(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text.substr(text.rfind('\n') + 1);
 }
 
 }  // namespace
 
 Predictor::Predictor(const fs::path& model) : module_(loaded(model / "scoring.pt")) {
-  module_.eval();
-  const auto place = module_.get_method("place");
-  for (const TableFile& table : table_files(module_)) place({table.name, mapped(model / table.file, table)});
+  const std::vector<TableFile> files = table_files(module_);
+  const torch::jit::Method place = module_.get_method("place");
+  for (const TableFile& table : files) place({table.name, mapped(model / table.file, table)});
 }
 
 Tensors Predictor::score(const Tensors& inputs) const {
@@ -103,12 +106,10 @@ Tensors Predictor::score(const Tensors& inputs) const {
   const c10::InferenceMode no_gradients;
   Tensors probabilities;
   try {
-    for (const auto& entry : module_.forward({given}).toGenericDict())
+    for (const auto& entry : module_.get_method("forward")({given}).toGenericDict())
       probabilities.emplace(entry.key().toStringRef(), entry.value().toTensor());
-  } catch (const torch::jit::JITException& error) {
-    throw Error("the inputs do not fit the model's signature.json (" + last_line(error.what()) + ").");
-  } catch (const c10::Error& error) {
-    throw Error("the inputs do not fit the model's signature.json (" + last_line(error.what_without_backtrace()) + ").");
+  } catch (const std::exception& error) {  // TorchScript throws what its operations throw, of several types
+    throw Error("the inputs do not fit the model's signature.json (" + told(error) + ").");
   }
   return probabilities;
 }

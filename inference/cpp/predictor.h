@@ -21,16 +21,17 @@ class Error : public std::runtime_error {
 // A loaded model. Calls of `score` may overlap; tables that stand apart are mapped, so that processes share their pages.
 class Predictor {
  public:
-  // Loads MODEL/scoring.pt and places the files of MODEL/tables. Throws Error where one is missing or was changed.
+  // Loads MODEL/scoring.pt and places the files of MODEL/tables. Throws Error where a file is missing or can't be read, or
+  // one of the tables was changed; that scoring.pt is the one that was written, its SHA-256 in manifest.json says.
   explicit Predictor(const std::filesystem::path& model);
 
   // A probability (N,) float32 a task, for inputs as MODEL/signature.json lists them: jagged over U requests, histories
   // oldest first and no longer than its `max_history`, ids as raw int64, actions and surfaces as codes (0 = unknown).
-  // Throws Error where they do not fit it.
+  // Throws Error where an input is missing or a code is none; the order of events is not checked.
   Tensors score(const Tensors& inputs) const;
 
  private:
-  mutable torch::jit::Module module_;  // `forward` is no const method, though it changes nothing
+  torch::jit::Module module_;
 };
 
 }  // namespace pinfm

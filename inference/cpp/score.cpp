@@ -1,12 +1,14 @@
 // pinfm_score MODEL INPUTS.pt SCORES.csv: scores a batch that Python kept, one line a candidate.
 //
-//     torch.save(to_inputs(requests, load("model").columns), "inputs.pt")
+//     torch.save(pinfm.inference.load("model").inputs(requests), "inputs.pt")
 
 #include <fstream>
 #include <iomanip>
 #include <iostream>
 #include <iterator>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "predictor.h"
 
@@ -14,13 +16,14 @@ namespace {
 
 pinfm::Tensors read(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw pinfm::Error(path + " can't be read; give a file that torch.save wrote.");
+  if (!file || std::filesystem::is_directory(path))
+    throw pinfm::Error(path + " can't be read; give a file that torch.save wrote.");
   const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
   pinfm::Tensors tensors;
   try {
     for (const auto& entry : torch::jit::pickle_load(bytes).toGenericDict())
       tensors.emplace(entry.key().toStringRef(), entry.value().toTensor());
-  } catch (const c10::Error&) {
+  } catch (const std::exception&) {
     throw pinfm::Error(path + " holds no dictionary of tensors; write it with torch.save.");
   }
   return tensors;
@@ -31,8 +34,8 @@ void write(const std::string& path, const at::Tensor& item_ids, const pinfm::Ten
   file << "item_id" << std::setprecision(std::numeric_limits<float>::max_digits10);
   for (const auto& [task, scores] : probabilities) file << ',' << task;
   for (int64_t row = 0; row < item_ids.numel(); ++row) {
-    file << '\n' << item_ids[row].item<int64_t>();
-    for (const auto& [task, scores] : probabilities) file << ',' << scores[row].item<float>();
+    file << '\n' << item_ids.const_data_ptr<int64_t>()[row];
+    for (const auto& [task, scores] : probabilities) file << ',' << scores.accessor<const float, 1>()[row];
   }
   file << '\n';
   if (!file.flush()) throw pinfm::Error(path + " can't be written; give another path.");
@@ -47,11 +50,15 @@ int main(int count, char** words) {
   }
   try {
     const pinfm::Predictor predictor(words[1]);
-    const pinfm::Tensors inputs = read(words[2]), probabilities = predictor.score(inputs);
+    const pinfm::Tensors inputs = read(words[2]);
+    const pinfm::Tensors probabilities = predictor.score(inputs);
     write(words[3], inputs.at("candidate_item_id"), probabilities);
   } catch (const pinfm::Error& error) {
     std::cerr << error.what() << '\n';
     return 2;
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << '\n';
+    return 1;
   }
   return 0;
 }

@@ -106,11 +106,14 @@ def test_names_of_actions_are_codes_and_unknown_ones_are_zero(scorer, requests):
 
 
 @pytest.mark.parametrize(
-    ("surface", "code"), [(4, 1), (-2, 3), (7, 0), (1, 0), ("4", 1), ("07", 4), ("home", 2), (None, 0)]
+    ("vocabulary", "surface", "code"),
+    [
+        *((("4", "0", "-2"), surface, code) for surface, code in ((4, 1), (-2, 3), (0, 2), (7, 0), (1, 0), ("4", 1))),
+        *((("4", "home"), surface, code) for surface, code in ((2, 2), (1, 1), ("4", 1), ("home", 2), (None, 0))),
+    ],
 )
-def test_where_names_are_whole_numbers_a_number_is_a_name(scorer, requests, surface, code):
-    numbered = {"history_surface": ("4", "home", "-2", "07")}
-    columns = [replace(c, vocabulary=numbered.get(c.name, c.vocabulary)) for c in scorer.columns]
+def test_where_all_names_are_whole_numbers_a_number_is_a_name(scorer, requests, vocabulary, surface, code):
+    columns = [replace(c, vocabulary=vocabulary) if c.name == "history_surface" else c for c in scorer.columns]
     given = requests.assign(history_surface=[[surface] * len(cell) for cell in requests["history_surface"]])
     assert to_inputs(given, columns)["history_surface"].unique().tolist() == [code]
 

@@ -45,7 +45,7 @@ def test_padded_requests_score_as_jagged_ones(lengths, variant, seed):
 
 @torch.no_grad()
 def test_no_step_waits_for_a_number():
-    # Without a device there is no graph to capture, but what a graph can't hold a fake tensor can't compute either.
+    # Without a device there is no graph to capture; but a tensor without values shows where a value is read.
     with FakeTensorMode(), torch.device("cuda"):
         dcat, batch = make_dcat(), random_batch(device="cuda")
         assert FixedDCAT(dcat, SHAPE)(*batch).shape == batch[2].shape
@@ -53,9 +53,31 @@ def test_no_step_waits_for_a_number():
             dcat.encode_context(batch[0].flatten(0, 1), batch[1])
 
 
-def test_events_are_padded_as_the_kernels_want_them():
-    with pytest.raises(ValueError, match=r"events \(250\) must be a multiple of 8; pad to 256"):
-        FixedDCAT(make_dcat(), FixedShape(1, 250, 4))
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((1, 250, 4), r"events \(250\) must be a multiple of 8; pad to 256"),
+        ((0, 8, 4), r"requests \(0\) must be at least 1"),
+        ((3, 0, 4), r"events \(0\) must be at least 1"),
+        ((1, 8, 0), r"candidates \(0\) must be at least 1"),
+    ],
+)
+def test_shapes_that_kernels_do_not_take_are_refused(shape, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        FixedDCAT(make_dcat(), FixedShape(*shape))
+
+
+@pytest.mark.parametrize(("place", "name"), [(0, "events"), (1, "lengths"), (2, "candidates")])
+def test_a_batch_of_another_shape_is_refused(place, name):
+    batch = list(random_batch())
+    batch[place] = batch[place][:1]
+    with pytest.raises(ValueError, match=rf"{name} are \(1, ?.*\), the shape asks for \(3, ?.*\); pad them to it"):
+        FixedDCAT(make_dcat(), SHAPE)(*batch)
+
+
+def test_a_graph_wants_a_module_on_a_gpu():
+    with pytest.raises(ValueError, match=r"on a CUDA device, without dropout; call cuda\(\) and eval\(\)"):
+        GraphedDCAT(make_dcat(), SHAPE)
 
 
 @pytest.mark.gpu

@@ -2,7 +2,7 @@
 
 import copy
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -53,8 +53,8 @@ class Measured:
         form: what runs.
         rows: its input.
         seconds: of each repeat.
-        output: (N, D) of the first turn.
-        peak_mib: memory above what was held before, of the first turn.
+        output: (N, D) of a first turn that is not timed.
+        peak_mib: memory of making the form and of that turn, above what was held before.
     """
 
     form: Form
@@ -81,8 +81,12 @@ def measure(shape: Shape, precisions: Sequence[str], repeats: int, meter: Meter)
     seen: dict[tuple[str, str], Measured] = {}
     for dtype, impl in product(precisions, impls(shape, meter.device)):
         rows = moved(sample(all_rows, samples[impl]), meter.device, DTYPES[dtype])
-        seen[dtype, impl] = Measured(form_of(impl, dcats[dtype], rows), rows)
-        first_turn(seen[dtype, impl], shape.mode, meter)
+        dcats[dtype].zero_grad()
+        held = meter.reset_peak()
+        measured = Measured(form_of(impl, dcats[dtype], rows), rows)
+        measured.output = run_once(measured, shape.mode).detach().float()
+        measured.peak_mib = meter.peak_mib() - held
+        seen[dtype, impl] = measured
     peak: dict[str, list[float]] = {dtype: [] for dtype in precisions}
     for _ in range(repeats):
         for dtype in precisions:
@@ -128,7 +132,8 @@ def random_rows(shape: Shape) -> Rows:
     share = torch.ones(2, shape.users)
     if shape.lengths == "ragged":
         share = (torch.randn(2, shape.users) - 1.4).exp().clamp(max=1.0)
-    lengths_U, counts_U = ((part * most).ceil().long() for part, most in zip(share, _most(shape), strict=True))
+    most = (shape.history, shape.candidates)
+    lengths_U, counts_U = ((part * size).ceil().long() for part, size in zip(share, most, strict=True))
     events, candidates = (torch.randn(int(n.sum()), TOWER.dim) for n in (lengths_U, counts_U))
     return Rows(events, lengths_U, candidates, counts_U)
 
@@ -143,13 +148,6 @@ def sample(rows: Rows, most: int | None) -> Rows:
     return Rows(events[: lengths_U.sum()], lengths_U, candidates[: counts_U.sum()], counts_U)
 
 
-def first_turn(measured: Measured, mode: str, meter: Meter) -> None:
-    """Output and peak memory of one form, in a turn that is not timed: it begins with the allocator emptied."""
-    held = meter.reset_peak()
-    output = run_once(measured, mode)
-    measured.output, measured.peak_mib = output.detach().float(), meter.peak_mib() - held
-
-
 def moved(rows: Rows, device: str, dtype: torch.dtype) -> Rows:
     """The rows on a device, their tokens in a precision."""
     events, lengths_U, candidates, counts_U = rows
@@ -160,7 +158,8 @@ def run_once(measured: Measured, mode: str) -> Tensor:
     """One turn of one form, its backward pass included where it has one."""
     rows = measured.rows
     if mode == "training":
-        rows = rows._replace(events=rows.events.requires_grad_(), candidates=rows.candidates.requires_grad_())
+        events, candidates = (x.detach().requires_grad_() for x in (rows.events, rows.candidates))
+        rows = rows._replace(events=events, candidates=candidates)
     with torch.set_grad_enabled(mode == "training"):
         output = measured.form(rows)
         if mode == "training":
@@ -175,7 +174,3 @@ def largest_difference(measured: Measured, reference: Measured) -> float:
     n = min(len(measured.output), len(reference.output))
     difference = (measured.output[:n] - reference.output[:n]).abs().max()
     return float(difference / reference.output[:n].abs().max())
-
-
-def _most(shape: Shape) -> Iterable[int]:
-    return shape.history, shape.candidates
