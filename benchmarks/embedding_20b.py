@@ -56,13 +56,8 @@ def main() -> None:
     if not (folder / MANIFEST).exists():
         build(folder, args.rows)
     torch.save(random_request(EVENTS, CANDIDATES), args.out / "request.pt")
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.parts.speed.embedding_server",
-        str(folder),
-        str(args.out / "request.pt"),
-    ]
+    command = [sys.executable, "-m", "benchmarks.parts.speed.embedding_server"]
+    command += [str(folder), str(args.out / "request.pt")]
     command += ["--lookups", str(args.lookups), "--threads", str(args.threads)]
     with Server(command) as first:
         told = first.answer()

@@ -85,22 +85,11 @@ class Block(nn.Module):
         Returns:
             (T, D).
         """
-        # A call of its own, so that the queries are freed before the wide layers ask for memory.
-        return self._feed_forward(self._self_attention(x_TD, normed_TD, angles_T, keys_THd, values_THd, among))
-
-    def _self_attention(
-        self,
-        x_TD: Tensor,
-        normed_TD: Tensor,
-        angles_T: Tensor,
-        keys_THd: Tensor,
-        values_THd: Tensor,
-        among: Histories,
-    ) -> Tensor:
         dim = x_TD.size(1)
         projected = F.linear(normed_TD, self.query_key_value.weight[:dim], self.query_key_value.bias[:dim])
         query_THd = rotate(self._heads(projected)[0], angles_T)
-        return self._with_attended(x_TD, normed_TD, attend_causally(query_THd, keys_THd, values_THd, among))
+        attended_THd = attend_causally(query_THd, keys_THd, values_THd, among)
+        return self._feed_forward(self._with_attended(x_TD, normed_TD, attended_THd))
 
     def cross(
         self,
@@ -122,6 +111,7 @@ class Block(nn.Module):
         Returns:
             (N, D).
         """
+        # A call of its own, so that queries, keys and values are freed before the wide layers ask for memory.
         return self._feed_forward(self._cross_attention(x_ND, angles_N, keys_THd, values_THd, sees))
 
     def _cross_attention(
