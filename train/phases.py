@@ -53,6 +53,14 @@ class Place:
     resume: bool = False
     pretrained: Path | None = None
 
+    def has_run(self) -> bool:
+        """Whether `out` holds a run, begun or finished."""
+        return (self.out / MANIFEST).exists()
+
+    def has_checkpoint(self) -> bool:
+        """Whether that run has a checkpoint to go on from."""
+        return self.has_run() and RunFolder.open(self.out).has_checkpoint()
+
 
 def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
     """Self-supervised pretraining of item tables and tower.
@@ -116,7 +124,8 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             finetune_uses(config, tables, dist.get_world_size(), dataset.info),
             device,
         )
-        if place.pretrained is not None:
+        # What goes on has everything in its own checkpoints, even where the pretraining run is gone.
+        if place.pretrained is not None and not place.has_checkpoint():
             pretrained = RunFolder.open(place.pretrained)
             require_compatible(pretrained, config.tower, tables.item, schema)
             checkpoint.load_pretrained(model, ids, pretrained, config.finetune.pretrained_sums_scale)
@@ -130,7 +139,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
 @contextmanager
 def started(config: RunConfig, place: Place) -> Iterator[torch.device]:
     """Checks the run folder, joins the process group and seeds this rank."""
-    if (place.out / MANIFEST).exists() and not place.resume:
+    if place.has_run() and not place.resume:
         raise UserError(f"{place.out} holds a run already; continue it with --resume, or give another --out.")
     device = choose_device(config.device)
     with process_group(device):
@@ -154,7 +163,7 @@ def begin(
         "pretrained": None if place.pretrained is None else str(place.pretrained),
         "processes": dist.get_world_size(),
     }
-    if place.resume and (place.out / MANIFEST).exists():
+    if place.has_run():
         run = RunFolder.open(place.out)
         require_same_run(run, kind, config, origin)
         require_same_inputs(run, dataset)

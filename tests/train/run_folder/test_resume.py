@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import runs
@@ -44,6 +45,14 @@ def test_a_resumed_pretraining_run_equals_the_uninterrupted_one(pretrained, data
     run = runs.interrupted(pretrained, tmp_path / "run", 4)
     pretrain(runs.CONFIG, Place(data=dataset, out=run, resume=True))
     assert_same_run(run, pretrained)
+
+
+def test_a_finetuning_run_goes_on_without_what_it_was_pretrained_from(finetuned, dataset, tmp_path):
+    run = runs.interrupted(finetuned, tmp_path / "run", 8)
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "pretrained": "gone"}))
+    finetune(runs.CONFIG, Place(data=dataset, out=run, pretrained=Path("gone"), resume=True))
+    assert_same_run(run, finetuned)
 
 
 def test_a_run_is_resumed_with_its_own_settings(pretrained, dataset):
