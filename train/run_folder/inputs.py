@@ -3,15 +3,19 @@
 from pinfm.embeddings.errors import UserError
 from pinfm.model.run_folder import RunFolder
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.run_folder.pretrained import CODES
 
 
 def require_same_inputs(run: RunFolder, dataset: PreparedDataset) -> None:
     """Codes and feature columns mean something else in another dataset, so they must be equal.
 
+    A pretraining run has learnt from events alone: what a dataset says of impressions is nothing to it.
+
     Raises:
         UserError: names what differs.
     """
-    for name in ("actions", "surfaces", "tasks"):
+    reads_impressions = run.kind == "finetune"
+    for name in (*CODES, "tasks") if reads_impressions else CODES:
         ours, theirs = getattr(run.schema, name), getattr(dataset.info.schema, name)
         if ours != theirs:
             raise UserError(
@@ -26,7 +30,7 @@ def require_same_inputs(run: RunFolder, dataset: PreparedDataset) -> None:
     ours, theirs = (
         [(f.name, f.kind, f.scope) for f in schema.features] for schema in (run.schema, dataset.info.schema)
     )
-    if ours != theirs:
+    if reads_impressions and ours != theirs:
         raise UserError(
             f"{dataset.path} has other features than the run was trained with; prepare it from the same source."
         )

@@ -21,6 +21,7 @@ from pinfm.embeddings.sharded.plan import DoesNotFitError
 from pinfm.inference import load
 from pinfm.model.inputs import History
 from pinfm.model.layers.tokens import gaps_to_next
+from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.cli.main import main
 from pinfm.train.data.dataset import PreparedDataset
@@ -28,6 +29,7 @@ from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.evaluation import evaluate as module_under_test
 from pinfm.train.evaluation.evaluate import evaluate
 from pinfm.train.evaluation.popularity import PRIOR_IMPRESSIONS
+from pinfm.train.run_folder.inputs import require_same_inputs
 
 TASKS = ["click", "save", "hide"]
 
@@ -196,3 +198,14 @@ def test_a_device_that_is_not_there_is_refused(finetuned, dataset):
         pytest.skip("this machine has one")
     with pytest.raises(UserError, match="torch sees no CUDA device"):
         evaluate(finetuned, runs.CONFIG, dataset, "test", "cuda")
+
+
+def test_retrieval_asks_for_nothing_of_impressions(pretrained, finetuned, dataset, tmp_path):
+    other = shutil.copytree(dataset, tmp_path / "other")
+    info = json.loads((other / "dataset.json").read_text())
+    info["schema"]["tasks"] = info["schema"]["tasks"][:1]
+    (other / "dataset.json").write_text(json.dumps(info))
+    expected = report_of(tmp_path, pretrained, "--data", dataset)["retrieval"]
+    assert report_of(tmp_path, pretrained, "--data", other)["retrieval"] == expected
+    with pytest.raises(UserError, match="has tasks"):
+        require_same_inputs(RunFolder.open(finetuned), PreparedDataset.open(other))
