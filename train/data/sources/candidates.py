@@ -11,26 +11,32 @@ IntArray = npt.NDArray[np.int64]
 WINDOW_SECONDS = 30 * 86_400
 
 
-def draw_candidates(connection: duckdb.DuckDBPyConnection, per_rating: int, seed: int = 0) -> None:
+def draw_candidates(connection: duckdb.DuckDBPyConnection, per_rating: int, seed: int = 0) -> int:
     """Creates `ratings_drawn`: a request for each rating, with the item that was rated and items that were not.
 
     The others are items of ratings of the 30 days before, each rating as likely as the next: what was popular then is
     drawn more often, so that popularity alone does not tell the one that was rated. Items that the user had rated
-    before are left out, and so are repeats.
+    before are left out, and so are repeats. A rating of an item that could not have been drawn, because nobody rated
+    it in those days, makes no request: that an item has no past would tell that it is the one.
 
     Args:
         connection: the database, with the table `ratings`.
         per_rating: draws for each rating; fewer candidates remain.
         seed: of the draws.
+
+    Returns:
+        The number of ratings that make no request.
     """
     rows = connection.sql(
         f"SELECT user_id, item_id, timestamp, rating, {FILE}, {ROW} FROM ratings ORDER BY timestamp, {POSITION}"
     ).to_arrow_table()
     user_N, item_N, time_N = (rows[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id", "timestamp"))
-    request_K, item_K = _draw(user_N, item_N, time_N, per_rating, seed)
-    request_M = np.concatenate([np.arange(len(user_N)), request_K])
-    item_M = np.concatenate([item_N, item_K])
-    rated_M = np.arange(len(request_M)) < len(user_N)
+    first_N = np.searchsorted(time_N, time_N - WINDOW_SECONDS)
+    request_R = np.flatnonzero(_before(item_N) >= first_N)
+    request_K, item_K = _draw(user_N, item_N, first_N, request_R, per_rating, seed)
+    request_M = np.concatenate([request_R, request_K])
+    item_M = np.concatenate([item_N[request_R], item_K])
+    rated_M = np.arange(len(request_M)) < len(request_R)
     # By item id within a request: the place of a candidate says nothing.
     order = np.lexsort((item_M, request_M))
     drawn = rows.take(request_M[order])
@@ -44,19 +50,37 @@ def draw_candidates(connection: duckdb.DuckDBPyConnection, per_rating: int, seed
     connection.register("drawn", drawn)
     connection.execute("CREATE TABLE ratings_drawn AS SELECT * FROM drawn")
     connection.unregister("drawn")
+    return len(user_N) - len(request_R)
+
+
+def _before(item_N: IntArray) -> IntArray:
+    """Where each row's item stood last before it; -1 for its first row."""
+    before_N = np.full(len(item_N), -1)
+    by_item = np.argsort(item_N, kind="stable")
+    again = item_N[by_item[1:]] == item_N[by_item[:-1]]
+    before_N[by_item[1:][again]] = by_item[:-1][again]
+    return before_N
 
 
 def _draw(
-    user_N: IntArray, item_N: IntArray, time_N: IntArray, per_rating: int, seed: int
+    user_N: IntArray, item_N: IntArray, first_N: IntArray, request_R: IntArray, per_rating: int, seed: int
 ) -> tuple[IntArray, IntArray]:
-    """(request, item) of the candidates that were not rated; rows are in the order of time."""
+    """(request, item) of the candidates that were not rated.
+
+    Args:
+        user_N: of all ratings, in the order of time.
+        item_N: of all ratings.
+        first_N: the first rating that each may draw from; it draws from those up to itself.
+        request_R: the ratings that are requests.
+        per_rating: draws for each.
+        seed: of the draws.
+    """
     count = len(user_N)
-    first_N = np.searchsorted(time_N, time_N - WINDOW_SECONDS)
-    width_N = np.arange(count) - first_N
-    share = np.random.default_rng(seed).random((count, per_rating))
-    places = first_N[:, None] + (share * width_N[:, None]).astype(np.int64)
-    request_K = np.repeat(np.arange(count), per_rating)[np.repeat(width_N > 0, per_rating)]
-    item_K = item_N[places[width_N > 0].ravel()]
+    width_R = request_R - first_N[request_R]
+    share = np.random.default_rng(seed).random((len(request_R), per_rating))
+    places = first_N[request_R, None] + (share * width_R[:, None]).astype(np.int64)
+    request_K = np.repeat(request_R, per_rating)
+    item_K = item_N[places.ravel()]
     items, place_K = np.unique(np.concatenate([item_N, item_K]), return_inverse=True)
     own_N, place_K = place_K[:count], place_K[count:]
     request_K, place_K = np.unique(np.stack([request_K, place_K]), axis=1)

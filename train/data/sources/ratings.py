@@ -48,7 +48,7 @@ class Ratings:
             f"CREATE VIEW rating_events AS SELECT user_id, timestamp, CASE WHEN {liked} THEN 'like' ELSE 'rate' END "
             f"AS action, NULL::VARCHAR AS surface, item_id, {FILE}, {ROW}, {POSITION} FROM ratings{tags}"
         )
-        tasks = self._create_impressions(connection, liked)
+        tasks, without_request = self._create_impressions(connection, liked)
         _movie_items(connection)
         tag = ("tag",) if self.has_tags else ()
         return RawTables(
@@ -63,13 +63,16 @@ class Ratings:
             has_content=True,
             splits=self.splits,
             notes=self.notes,
-            counts=_counts(connection, ("ratings", "movies", *(("tags",) if self.has_tags else ()))),
+            counts=_counts(connection, ("ratings", "movies", *(("tags",) if self.has_tags else ()))) | without_request,
         )
 
-    def _create_impressions(self, connection: duckdb.DuckDBPyConnection, liked: str) -> tuple[str, ...]:
-        """Creates `rating_impressions` and returns its tasks."""
+    def _create_impressions(
+        self, connection: duckdb.DuckDBPyConnection, liked: str
+    ) -> tuple[tuple[str, ...], dict[str, int]]:
+        """Creates `rating_impressions`; its tasks, and how many ratings are in no request where some may be."""
+        without_request = {}
         if self.sampled_candidates:
-            draw_candidates(connection, self.sampled_candidates)
+            without_request["ratings_without_request"] = draw_candidates(connection, self.sampled_candidates)
             table, labels = "ratings_drawn", {"rate": "rated", "like": f"rated AND {liked}"}
         else:
             number_requests(connection, "ratings", self.request_gap_minutes * 60)
@@ -82,7 +85,7 @@ class Ratings:
             "CREATE VIEW rating_impressions AS SELECT request_id, user_id, r.timestamp, NULL::VARCHAR AS surface, "
             f"item_id, {', '.join(columns)} FROM {table} AS r{join}"
         )
-        return tuple(labels)
+        return tuple(labels), without_request
 
 
 def _movie_items(connection: duckdb.DuckDBPyConnection) -> None:
