@@ -121,12 +121,15 @@ def row_of(name: str) -> Row:
 
 
 def chosen(figures: Figures, told: str, trains_on_validation: bool) -> dict[str, Any]:
-    """The checkpoint that validation chooses, the last one where validation was trained on, and the way there.
+    """The checkpoint that validation chooses, and the way there; the last one where validation was trained on.
 
     The test items are looked at for this checkpoint alone.
     """
+    if trains_on_validation:
+        name = max(figures.checkpoints)
+        return {"checkpoint": name, "test": figures.of(name, "test", told), "curve": {}}
     curve = {name: figures.of(name, "validation", told)["ndcg@10"] for name in figures.checkpoints}
-    name = max(curve) if trains_on_validation else max(curve, key=lambda step: curve[step])
+    name = max(curve, key=lambda step: curve[step])
     found = {split: figures.of(name, split, told) for split in PLACES}
     return {"checkpoint": name, **found, "curve": {step.removeprefix("step-"): v for step, v in curve.items()}}
 
@@ -137,7 +140,7 @@ def as_table(results: Results) -> str:
     lines = [[name, f"{hr:.4f}", f"{ndcg:.4f}", "", "", "", told] for name, hr, ndcg, told in PUBLISHED]
     for name, seeds in results.items():
         columns = [
-            mean_and_spread([run[split][metric] for run in seeds.values()])
+            mean_and_spread([run[split][metric] for run in seeds.values() if split in run])
             for split in ("test", "validation")
             for metric in METRICS
         ]

@@ -74,11 +74,12 @@ def what_each_part_adds(axes: Axes, report: Report) -> None:
 
 def quality_over_pretraining(axes: Axes, report: Report) -> None:
     """Validation NDCG@10 after each checkpoint of the leave-one-out benchmark's long rows."""
-    for name, row in report["rows"].items():
+    rows = {name: row for name, row in report["rows"].items() if any(run["curve"] for run in row["seeds"].values())}
+    for name, row in rows.items():
         for seed, run in row["seeds"].items():
             steps = sorted(run["curve"], key=int)
             label = name if seed == next(iter(row["seeds"])) else None
-            color = f"C{list(report['rows']).index(name) % 10}"
+            color = f"C{list(rows).index(name) % 10}"
             axes.plot([int(step) for step in steps], [run["curve"][step] for step in steps], color=color, label=label)
     axes.set_xlabel("steps of pretraining")
     axes.set_ylabel("validation NDCG@10")

@@ -1,6 +1,7 @@
 """Scoring from file to file, a batch in memory at a time."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow
@@ -41,17 +42,17 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
     writer = None
     try:
         # disable=None: no bar where stderr is no terminal.
-        with tqdm(total=total, unit="request", unit_scale=True, disable=None) as bar:
+        with ExitStack() as opened, tqdm(total=total, unit="request", unit_scale=True, disable=None) as bar:
             for batch in _batches(source, requests, batch_size, {column.name for column in scorer.columns}):
                 scores = pyarrow.Table.from_pandas(
                     scorer.score(batch.to_pandas(), batch_size, done), preserve_index=False
                 )
-                writer = writer or pyarrow.parquet.ParquetWriter(unfinished, scores.schema, compression="zstd")
+                if writer is None:
+                    writer = pyarrow.parquet.ParquetWriter(unfinished, scores.schema, compression="zstd")
+                    opened.enter_context(writer)
                 writer.write_table(scores)
                 done, candidates = done + len(batch), candidates + len(scores)
                 bar.update(len(batch))
-        if writer is not None:
-            writer.close()
         unfinished.replace(out)
     finally:
         unfinished.unlink(missing_ok=True)

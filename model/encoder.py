@@ -29,6 +29,12 @@ from pinfm.model.schema import InputSchema
 FINETUNED_ONLY = ("content.", "fusion.token")
 
 
+def is_pretrained(name: str) -> bool:
+    """Whether a weight is one of a tower's that pretraining trains; `name` may be of a larger module."""
+    _, encoder, part = name.partition("encoder.")
+    return bool(encoder) and not part.startswith(FINETUNED_ONLY)
+
+
 class SequenceEncoder(nn.Module):
     """Everything of the tower but its id tables.
 

@@ -25,7 +25,7 @@ class StoredTable:
         name: of the tensor.
 
     Raises:
-        UserError: the checkpoint has no such matrix, or can't be read.
+        UserError: the checkpoint has no such matrix or a part of it alone, or can't be read.
     """
 
     def __init__(self, checkpoint: Path, name: str) -> None:
@@ -44,6 +44,8 @@ class StoredTable:
             for chunk in tensor.chunks
             if index.offset is not None and tuple(chunk.offsets) == tuple(index.offset)
         ]
+        if sum(shard.rows * shard.columns for shard in self._shards) != self.rows * self.columns:
+            raise UserError(f"{checkpoint} lacks a part of the table {name}; take another checkpoint, or train again.")
 
     def blocks(self, rows_per_block: int) -> Iterator[Tensor]:
         """The rows in order, so many at a time, as they were stored.

@@ -21,7 +21,7 @@ from pinfm.embeddings.sharded.hardware import this_hardware
 from pinfm.embeddings.sharded.init import fill_uniform
 from pinfm.embeddings.sharded.plan import TableUse, sharding_plan
 from pinfm.embeddings.specs import IdTable, TableOptimizer, feature_table, item_table, user_table
-from pinfm.model.encoder import FINETUNED_ONLY, SequenceEncoder, build_encoder
+from pinfm.model.encoder import build_encoder, is_pretrained
 from pinfm.model.ranking.joint import FusedRanker, build_model
 from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.model.schema import InputSchema
@@ -122,7 +122,7 @@ def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, devic
     objective: RankingObjective | JointObjective
     if isinstance(model, FusedRanker):
         if config.finetune.freeze_tower:
-            freeze_pretrained(model.encoder)
+            freeze_pretrained(model)
         if not config.finetune.next_token_weight:
             # Data-parallel training waits for the gradient of every weight that asks for one; these get none.
             model.encoder.psi.requires_grad_(False)
@@ -140,13 +140,13 @@ def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, devic
     )
 
 
-def freeze_pretrained(encoder: SequenceEncoder) -> None:
+def freeze_pretrained(model: FusedRanker) -> None:
     """Stops what pretraining has trained; what only candidates use (content, learnable token) still has to learn.
 
     The action that marks a candidate is a row of a pretrained table, so it stays as it was initialised.
     """
-    for name, parameter in encoder.named_parameters():
-        if not name.startswith(FINETUNED_ONLY):
+    for name, parameter in model.named_parameters():
+        if is_pretrained(name):
             parameter.requires_grad_(False)
 
 
@@ -211,7 +211,7 @@ def shard(
 
 
 def build_optimizer(model: DistributedModelParallel, config: OptimizerConfig) -> CombinedOptimizer:
-    """AdamW for the dense weights, the tower at its own rate, and the tables' fused optimizers beside it.
+    """AdamW for the dense weights, the pretrained ones at their own rate, and the tables' fused optimizers beside it.
 
     Args:
         model: the sharded module.
@@ -222,16 +222,16 @@ def build_optimizer(model: DistributedModelParallel, config: OptimizerConfig) ->
         for name, parameter in in_backward_optimizer_filter(model.named_parameters())
         if parameter.requires_grad
     }
-    tower = {id(parameter) for name, parameter in dense.items() if ".encoder." in name}
+    pretrained = {id(parameter) for name, parameter in dense.items() if is_pretrained(name)}
 
     def adamw(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
         parameters = list(parameters)
         groups = [
             {
-                "params": [p for p in parameters if id(p) in tower],
+                "params": [p for p in parameters if id(p) in pretrained],
                 "lr": config.dense_lr * config.pretrained_lr_scale,
             },
-            {"params": [p for p in parameters if id(p) not in tower], "lr": config.dense_lr},
+            {"params": [p for p in parameters if id(p) not in pretrained], "lr": config.dense_lr},
         ]
         return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=config.weight_decay)
 

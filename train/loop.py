@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -37,6 +38,7 @@ class LoopConfig:
         log_steps: steps between lines of metrics.jsonl.
         checkpoint_steps: steps between checkpoints.
         precision: `fp32` or `bf16`, of the dense part.
+        seed: of dropout, with step and rank.
         optimizer: warm-up and decay.
     """
 
@@ -45,6 +47,7 @@ class LoopConfig:
     log_steps: int
     checkpoint_steps: int
     precision: str
+    seed: int
     optimizer: OptimizerConfig
 
 
@@ -82,6 +85,7 @@ def train(
     state.model.train()
     with MetricsLog(run, config, state.step) as log, _autocast(device, config.precision):
         while state.step < config.total_steps:
+            seed_step(config.seed, state.step)
             parts = pipeline.progress(batches)
             schedule.step()
             state.step += 1
@@ -91,6 +95,17 @@ def train(
     # The pipeline has put its own forward into the sharded tables; evaluation wants theirs back.
     pipeline.detach()
     return log.last
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seeds what this rank draws in a step, so that a run that goes on draws what it would have drawn.
+
+    Args:
+        seed: of the run.
+        step: the steps done before.
+    """
+    (own,) = np.random.SeedSequence([seed, step, dist.get_rank()]).generate_state(1)
+    torch.manual_seed(int(own))
 
 
 def learning_rate_factor(rates: OptimizerConfig, total_steps: int) -> Callable[[int], float]:

@@ -211,6 +211,7 @@ def run_loop(
         log_steps=config.log_steps,
         checkpoint_steps=config.checkpoint_steps,
         precision=config.precision,
+        seed=config.seed,
         optimizer=phase.optimizer,
     )
     reset = RowReset(state.model, state.ids, config.seed, item_starts(config, dataset))

@@ -10,7 +10,9 @@ from pinfm.train.run_folder.manifest import git_revision, hardware, versions
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
-    """`0.7491 ± 0.0008`: mean and sample standard deviation; the mean alone of a single value."""
+    """`0.7491 ± 0.0008`: mean and sample standard deviation; the mean alone of a single value, nothing of none."""
+    if not values:
+        return ""
     spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.4f}{spread}"
 

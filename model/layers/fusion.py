@@ -69,9 +69,12 @@ class EarlyFusionWithToken(nn.Module):
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D): each candidate's token after it has seen its whole history and the learnable token.
 
-        The token stands after the newest event, so requests can't share a history here.
+        Raises:
+            ValueError: a request sees a part of a history; the token stands after its newest event.
         """
-        return self.dcat.cross(context, tokens_ND, lengths_U)
+        if bool((reads.visible + 1 != context.lengths[reads.history]).any()):
+            raise ValueError("a request sees a part of a history; with the learnable token it must see the whole.")
+        return self.dcat.cross(context, tokens_ND, lengths_U, Reads(reads.history, reads.visible + 1))
 
 
 class LateFusion(nn.Module):

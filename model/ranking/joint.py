@@ -4,7 +4,7 @@ Both take already looked-up vectors and return the same outputs, so that trainin
 tables) run one dense module.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from torch import Tensor, nn
 
@@ -13,7 +13,6 @@ from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.layers.mlp import MLP
-from pinfm.model.layers.tokens import gaps_to_next
 from pinfm.model.ranking.history_counts import HistoryCounts, NoHistoryCounts
 from pinfm.model.ranking.ranker import Ranker, RankerFeatures, add_request_dense, build_ranker
 from pinfm.model.schema import InputSchema
@@ -45,12 +44,12 @@ class RankingOutput(NamedTuple):
     Args:
         logits: (N, K), one column a task.
         tower_logits: (N, K), predictions from the tower's output alone; (N, 0) without a tower.
-        states: (T, O), the tower's state after each event; (T, 0) without a tower.
+        context: the encoded histories; None without a tower.
     """
 
     logits: Tensor
     tower_logits: Tensor
-    states: Tensor
+    context: Optional[Context]  # noqa: UP045
 
 
 class FusedRanker(nn.Module):
@@ -76,8 +75,7 @@ class FusedRanker(nn.Module):
         """Scores candidates, with what training reads beside the scores."""
         context = self.encoder.encode_context(inputs.history, inputs.item_TE)
         logits_NK, tower_NO = self._against(context, inputs)
-        states_TO = self.encoder.states(context, gaps_to_next(inputs.history))
-        return RankingOutput(logits_NK, self.tower_heads(tower_NO), states_TO)
+        return RankingOutput(logits_NK, self.tower_heads(tower_NO), context)
 
     def score(self, inputs: RankingInputs) -> Tensor:
         """(N, K) logits, without what only training reads."""
@@ -107,7 +105,7 @@ class PlainRanker(nn.Module):
     def forward(self, inputs: RankingInputs) -> RankingOutput:
         """Scores candidates; of the history nothing is read but what can be counted."""
         logits_NK = self.score(inputs)
-        return RankingOutput(logits_NK, logits_NK[:, :0], inputs.item_TE[:, :0])
+        return RankingOutput(logits_NK, logits_NK[:, :0], None)
 
     def score(self, inputs: RankingInputs) -> Tensor:
         """(N, K) logits."""

@@ -1,5 +1,7 @@
 """Tables read out of checkpoints: the values that were saved, whatever the blocks, the shards and the type."""
 
+import pickle
+
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
@@ -36,6 +38,15 @@ def test_blocks_are_what_was_saved(saved, name, rows):
 def test_what_is_no_table_is_refused(saved, name):
     with pytest.raises(UserError, match=rf"has no table {name}"):
         StoredTable(saved[0], name)
+
+
+def test_a_table_without_one_of_its_shards_is_refused(saved):
+    checkpoint, _ = saved
+    metadata = dcp.FileSystemReader(checkpoint).read_metadata()
+    metadata.storage_data = {i: info for i, info in metadata.storage_data.items() if i.fqn != "model.wide"}
+    (checkpoint / ".metadata").write_bytes(pickle.dumps(metadata))
+    with pytest.raises(UserError, match=r"lacks a part of the table model\.wide"):
+        StoredTable(checkpoint, "model.wide")
 
 
 def test_a_torn_checkpoint_is_refused(saved, tmp_path):

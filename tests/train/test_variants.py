@@ -124,16 +124,19 @@ def fused_groups(model):
         yield from ((f"{owner}.{name}", {"lr": rate}) for name in fused.params)
 
 
-def test_the_tower_learns_at_a_share_of_the_rankers_rate(group, data):
-    schema, tables = data.info.schema, finetune_tables(runs.CONFIG, data.info.schema, 60)
-    config = replace(runs.CONFIG.finetune.optimizer, dense_lr=0.01, table_lr=0.5, pretrained_lr_scale=0.1)
-    model = shard(build_finetune(runs.CONFIG, schema, tables, CPU), runs.CONFIG, config, {}, CPU)
+def test_what_is_pretrained_learns_at_a_share_of_the_rankers_rate(group, data):
+    run = changed(cold_start={"content_fusion": True, "learnable_token": True})
+    schema, tables = data.info.schema, finetune_tables(run, data.info.schema, 60)
+    config = replace(run.finetune.optimizer, dense_lr=0.01, table_lr=0.5, pretrained_lr_scale=0.1)
+    model = shard(build_finetune(run, schema, tables, CPU), run, config, {}, CPU)
     rates = rates_of(model, build_optimizer(model, config))
-    parts = {"item_tables": 0.05, "feature_tables": 0.5, "encoder": 0.001, "ranker": 0.01, "tower_heads": 0.01}
-    for part, rate in parts.items():
-        own = {name: found for name, found in rates.items() if part in name}
-        assert own, part
-        assert all(found == pytest.approx(rate) for found in own.values()), own
+    # Content and token are new to fine-tuning, although they are the encoder's.
+    expected = {"encoder.content": 0.01, "encoder.fusion.token": 0.01, "encoder": 0.001}
+    expected |= {"item_tables": 0.05, "feature_tables": 0.5, "ranker": 0.01, "tower_heads": 0.01}
+    parts = {name: next(part for part in expected if part in name) for name in rates}
+    assert set(parts.values()) == expected.keys()
+    for name, rate in rates.items():
+        assert rate == pytest.approx(expected[parts[name]]), name
     assert len(rates) == sum(parameter.requires_grad for parameter in model.parameters())
 
 

@@ -56,6 +56,8 @@ def request_feed(
     randomization = config.cold_start.candidate_id_randomization if training and config.use_tower else 0.0
     # Without a tower there is no encoding to share, so the shuffle can mix all requests.
     group_size = config.finetune.requests_per_user if config.use_tower else 1
+    # The learnable token ends a history, so it belongs to one request.
+    shares_histories = training and group_size > 1 and not config.cold_start.learnable_token
     begin, end = dataset.info.splits[split]
     observed: tuple[str, ...] = ("item", "user_id") if training else ()
     if config.use_tower and config.finetune.freeze_tower:
@@ -67,11 +69,10 @@ def request_feed(
             split,
             max_history=max_history if config.use_tower or config.ranker.history_counts else 0,
             group_size=group_size,
-            window_step=max(1, max_history // 4) if training and group_size > 1 else 1,
+            window_step=max(1, max_history // 4) if shares_histories else 1,
             since=max(begin, end - config.finetune.newest_days * SECONDS_PER_DAY) if split == "train" else begin,
         ),
         stream_plan(config, config.finetune.batch_size, training),
-        # The learnable token ends a history, so it belongs to one request.
         RequestReader(schema, dataset.item_attributes, randomization, not config.cold_start.learnable_token),
         RequestCollator(ids, schema, observed),
     )

@@ -14,6 +14,9 @@ import numpy as np
 
 from pinfm.train.data.ragged import IntArray
 
+# What random numbers are for; each purpose has streams of its own.
+BUCKETS, ROWS, DRAWS = range(3)
+
 
 class Bucket(Protocol):
     """The examples of one file."""
@@ -96,7 +99,7 @@ def read_stream(
         epoch: each has a shuffle of its own.
         skip_steps: steps to leave out at the start, without reading what only they need.
     """
-    order_rng = np.random.default_rng([plan.seed, epoch, stream])
+    order_rng = np.random.default_rng([plan.seed, epoch, BUCKETS, stream])
     buckets = _buckets(source, plan, stream)
     if plan.shuffle:
         buckets = [buckets[i] for i in order_rng.permutation(len(buckets))]
@@ -110,12 +113,12 @@ def read_stream(
             for start in range(0, size, plan.per_stream):
                 at = step + start // plan.per_stream
                 if at >= skip_steps:
-                    rng = np.random.default_rng([plan.seed, epoch, stream, at])
+                    rng = np.random.default_rng([plan.seed, epoch, DRAWS, stream, at])
                     yield Draw(bucket=bucket, rows=rows[start : start + plan.per_stream], rng=rng)
         step = last_step
     spare = source.read(stream % source.num_buckets)
     for at in itertools.count(max(step, skip_steps)):
-        rng = np.random.default_rng([plan.seed, epoch, stream, at])
+        rng = np.random.default_rng([plan.seed, epoch, DRAWS, stream, at])
         yield Draw(bucket=spare, rows=np.zeros(0, dtype=np.int64), rng=rng)
 
 
@@ -123,7 +126,7 @@ def _order(groups_R: IntArray, plan: StreamPlan, epoch: int, bucket: int) -> Int
     """The rows of a bucket, group after group in shuffled order."""
     if not plan.shuffle or not len(groups_R):
         return np.arange(len(groups_R))
-    place_of_group = np.random.default_rng([plan.seed, epoch, bucket]).permutation(groups_R[-1] + 1)
+    place_of_group = np.random.default_rng([plan.seed, epoch, ROWS, bucket]).permutation(groups_R[-1] + 1)
     return np.argsort(place_of_group[groups_R], kind="stable")
 
 

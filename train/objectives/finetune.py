@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from pinfm.embeddings.sharded.collections import concatenate_sub_tables
 from pinfm.embeddings.specs import IdTable
+from pinfm.model.dcat import Context
+from pinfm.model.layers.tokens import gaps_to_next
 from pinfm.model.losses import Sequences, in_batch_counts, log_weights, next_token_pairs
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
 from pinfm.model.ranking.ranker import RankerFeatures
@@ -93,8 +95,8 @@ class JointObjective(nn.Module):
             "ranking_loss": ranking_loss(output.logits, batch.labels),
             "tower_ranking_loss": ranking_loss(output.tower_logits, batch.labels),
             "agreement_loss": agreement_loss(output.tower_logits, output.logits),
-            "next_token_loss": self._next_token_loss(batch, output.states, item_VE),
-            "alignment_loss": self._alignment_loss(inputs.item_NE, batch.candidates.content),
+            "next_token_loss": self._next_token_loss(batch, output.context, item_VE),
+            "alignment_loss": self._alignment_loss(batch, inputs.item_NE),
         }
         total = (
             losses["ranking_loss"]
@@ -105,14 +107,18 @@ class JointObjective(nn.Module):
         )
         return total, {"loss": total, **losses, "logits": output.logits}
 
-    def _alignment_loss(self, item_NE: Tensor, content_NK: Tensor) -> Tensor:
+    def _alignment_loss(self, batch: RequestBatch, item_NE: Tensor) -> Tensor:
+        # A candidate that was given a random id stands beside another item's vector.
+        own_N = batch.item_ids[batch.candidate_item] == batch.candidates.item_id
+        content_NK = batch.candidates.content * own_N[:, None]
         count = (content_NK.abs().sum(1) > 0).sum()
         mean: Tensor = self.model.encoder.content.alignment_loss(item_NE, content_NK)  # type: ignore[operator]
         return mean_over_ranks(mean * count, count)
 
-    def _next_token_loss(self, batch: RequestBatch, states_TO: Tensor, item_VE: Tensor) -> Tensor:
-        if self.config.freeze_tower or not self.config.next_token_weight:
-            return states_TO.new_zeros(())
+    def _next_token_loss(self, batch: RequestBatch, context: Context | None, item_VE: Tensor) -> Tensor:
+        if context is None or self.config.freeze_tower or not self.config.next_token_weight:
+            return item_VE.new_zeros(())
+        states_TO = self.model.encoder.states(context, gaps_to_next(batch.history))
         sequences = Sequences(batch.history.lengths, batch.user, batch.event_item, batch.positive)
         pairs = next_token_pairs(sequences, self.config.next_token_newest)
         z_VO = self.model.encoder.psi(item_VE)

@@ -11,7 +11,7 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import CombinedOptimizer
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.encoder import FINETUNED_ONLY
+from pinfm.model.encoder import is_pretrained
 from pinfm.model.run_folder import CHECKPOINTS, ITEM_TABLES, RunFolder, readable
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.ids.maps import Ids
@@ -99,7 +99,7 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
     """
     state = model.state_dict()
     wanted = {
-        name: tensor for name, tensor in state.items() if name.startswith(f"{ITEM_TABLES}.") or _is_pretrained(name)
+        name: tensor for name, tensor in state.items() if name.startswith(f"{ITEM_TABLES}.") or is_pretrained(name)
     }
     fused = model.fused_optimizer.state_dict()
     sums = {f"tables.{name}": part for name, part in fused["state"].items() if name.startswith(f"{ITEM_TABLES}.")}
@@ -129,11 +129,6 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
 def _maps(ids: Ids) -> dict[str, Any]:
     """The part of a checkpoint that holds maps; torch.distributed.checkpoint can't read an empty one."""
     return {"ids": ids.state_dict()} if ids.managed else {}
-
-
-def _is_pretrained(name: str) -> bool:
-    _, encoder, part = name.partition(".encoder.")
-    return bool(encoder) and not part.startswith(FINETUNED_ONLY)
 
 
 def _initialise_optimizer_state(state: TrainState) -> None:

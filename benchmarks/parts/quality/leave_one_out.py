@@ -35,12 +35,13 @@ def without_last(dataset: PreparedDataset, catalogue: IntArray, held_out: int, o
     """
     if not (out / "dataset.json").exists():
         (out / "events").mkdir(parents=True, exist_ok=True)
-        counts = np.zeros(len(catalogue), dtype=np.int64)
+        counts, num_users = np.zeros(len(catalogue), dtype=np.int64), 0
         for bucket in range(dataset.info.num_buckets):
             events = _of_catalogue(dataset.events(bucket), catalogue)
             from_end = _places_from_end(scalar_column(events, "user_id").astype(np.int64))
             events = events.filter(pyarrow.array(from_end > held_out))
             pyarrow.parquet.write_table(events, out / "events" / bucket_file(bucket))
+            num_users += pc.count_distinct(events["user_id"]).as_py()
             np.add.at(counts, np.searchsorted(catalogue, scalar_column(events, "item_id")), 1)
         items = dataset.items()
         items = items.filter(pc.is_in(items["item_id"], pyarrow.array(catalogue)))
@@ -52,7 +53,13 @@ def without_last(dataset: PreparedDataset, catalogue: IntArray, held_out: int, o
         splits = {"train": (dataset.info.splits["train"][0], dataset.info.splits["test"][1]), **everything}
         # What a user chose to rate is what the published models predict, whatever the stars.
         schema = replace(dataset.info.schema, positive_actions=dataset.info.schema.actions)
-        (out / "dataset.json").write_text(replace(dataset.info, splits=splits, schema=schema).to_json())
+        kept = replace(
+            dataset.info.counts,
+            **{"events": int(counts.sum()), "users": num_users, "items": len(catalogue)},
+            **{"requests": {}, "impressions": {}},
+        )
+        info = replace(dataset.info, counts=kept, splits=splits, schema=schema)
+        (out / "dataset.json").write_text(info.to_json())
     return PreparedDataset.open(out)
 
 

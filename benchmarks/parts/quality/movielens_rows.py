@@ -57,7 +57,7 @@ def _rows() -> tuple[Row, ...]:
             trains_on_validation=True,
         ),
         short("short", "the recipe"),
-        short("no_time", "no time feature at all", "--tower.time", "none"),
+        short("no_time", "no time gaps", "--tower.time", "none"),
         short("no_positions", "no rotary positions", "--tower.positions", "none"),
         short("no_request_time", "never told the target's time", "--tower.request_time", "false", request_time=False),
         short("gelu", "GPT-2's pointwise half", "--tower.mlp", "gelu"),

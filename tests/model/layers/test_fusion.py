@@ -97,6 +97,18 @@ def test_early_fusion_reads_the_candidates():
         assert ((one - other).abs().amax(1) > 1e-3).all()
 
 
+def test_behind_the_learnable_token_a_request_sees_a_whole_history():
+    early = EarlyFusionWithToken(make_dcat(), DIM)
+    events, tokens, candidates = torch.randn(5, DIM), torch.randn(3, DIM), torch.tensor([2, 1])
+    context = early.encode(events, torch.tensor([3, 2]))
+    shared = early(context, Reads(torch.tensor([0, 0]), torch.tensor([3, 3])), tokens, candidates)
+    twice = early.encode(torch.cat([events[:3], events[:3]]), torch.tensor([3, 3]))
+    alone = early(twice, own_histories(torch.tensor([3, 3])), tokens, candidates)
+    torch.testing.assert_close(shared, alone, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="it must see the whole"):
+        early(context, Reads(torch.tensor([0, 0]), torch.tensor([3, 2])), tokens, candidates)
+
+
 def test_the_learnable_token_leaves_the_events_outputs_alone():
     dcat = make_dcat()
     rows, lengths = torch.randn(6, DIM), torch.tensor([4, 0, 2])

@@ -136,15 +136,16 @@ def test_requests_that_share_a_history_score_as_if_each_had_its_own(fusion):
     torch.testing.assert_close(shared.tower_logits, alone.tower_logits, rtol=1e-5, atol=1e-6)
 
 
-def test_outputs_have_a_row_a_candidate_and_a_state_an_event():
+def test_outputs_have_a_row_a_candidate_and_a_context_an_event():
     batch = collate(requests_of([(4, 3), (0, 2)], {}))
     output = run(joint_model(), batch)
     assert output.logits.shape == output.tower_logits.shape == (5, 3)
-    assert output.states.shape == (4, 5)
+    assert output.context.lengths.tolist() == batch.history.lengths.tolist()
+    assert output.context.rows.size(0) == 4
     plain = run(joint_model(use_tower=False), batch)
     assert plain.logits.shape == (5, 3)
     assert plain.tower_logits.shape == (5, 0)
-    assert plain.states.shape == (4, 0)
+    assert plain.context is None
 
 
 def test_without_a_tower_the_history_is_not_read():
@@ -169,7 +170,7 @@ def test_every_weight_learns_from_the_outputs(options):
     model = roughen(joint_model(**options))
     batch = collate(requests_of([(5, 2), (0, 2), (3, 2)], options))
     output = run(model, batch)
-    sum((part * torch.randn_like(part)).sum() for part in output).backward()
+    sum((part * torch.randn_like(part)).sum() for part in (output.logits, output.tower_logits)).backward()
     untrained = {name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()}
     # The self-supervised losses alone train these.
     assert {name for name in untrained if "encoder.psi." not in name} <= {"encoder.log_temperature"}

@@ -55,6 +55,14 @@ def test_a_finetuning_run_goes_on_without_what_it_was_pretrained_from(finetuned,
     assert_same_run(run, finetuned)
 
 
+def test_a_resumed_run_draws_the_dropout_that_it_would_have_drawn(dataset, tmp_path):
+    dropping = replace(runs.CONFIG, tower=replace(runs.CONFIG.tower, dropout=0.3, token_dropout=0.3))
+    pretrain(dropping, Place(data=dataset, out=tmp_path / "whole"))
+    run = runs.interrupted(tmp_path / "whole", tmp_path / "run", 4)
+    pretrain(dropping, Place(data=dataset, out=run, resume=True))
+    assert_same_run(run, tmp_path / "whole")
+
+
 def test_a_run_is_resumed_with_its_own_settings(pretrained, dataset):
     other = replace(runs.CONFIG, seed=5, tower=replace(runs.CONFIG.tower, dim=2 * runs.CONFIG.tower.dim))
     with pytest.raises(UserError, match=r"was begun with seed 3, not 5 \(1 more differ\); resume with --config .*yaml"):
