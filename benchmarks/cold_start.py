@@ -71,9 +71,9 @@ def main() -> None:
         parser.error("--data, the folder of MovieTweetings, goes with --dataset movietweetings and with no other")
     runs, rows = Runs(args.out / args.dataset), [row for row in ROWS if row.name in args.rows]
     dataset = prepared(source(args.data), runs.out / "dataset")
-    pretrained = dict(PRETRAINED)
+    pretrained: dict[str, tuple[object, ...]] = dict(PRETRAINED)
     if any(row.pretrained in OLDER for row in rows):
-        data = ("--data", str(older(dataset, runs.out / "older")))
+        data = ("--data", older(dataset, runs.out / "older"))
         pretrained |= {name: (*flags, *data) for name, flags in OLDER.items()}
     plan = Plan(
         recipe="cold_start",

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.parts.pages import mean_and_spread, table, write_results
 from benchmarks.parts.quality.kept import Results, add_write_flag, results_of, with_kept
 from benchmarks.parts.quality.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
-from benchmarks.parts.quality.movielens_rows import PUBLISHED, ROWS, Row
+from benchmarks.parts.quality.movielens_rows import PUBLISHED, RECIPE, ROWS, Row
 from benchmarks.parts.quality.runs import Runs, in_parallel, prepared
 from pinfm.model.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
@@ -52,8 +52,7 @@ def main() -> None:
     def train(run: tuple[Row, int]) -> None:
         row, seed = run
         path = data[TEST if row.trains_on_validation else VALIDATION].path
-        words = ["--config", "ml1m", "--data", path, "--seed", seed, *row.flags]
-        runs.train(f"{row.name}-{seed}", "pretrain", words)
+        runs.train(f"{row.name}-{seed}", "pretrain", RECIPE, ["--data", path, "--seed", seed, *row.flags])
 
     in_parallel(args.jobs, train, [(ROWS[name], seed) for name in args.rows for seed in args.seeds])
     results: Results = {}

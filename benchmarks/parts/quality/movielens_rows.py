@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from benchmarks.parts.quality.runs import edition
+
+RECIPE = "ml1m"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -24,8 +28,8 @@ class Row:
     max_history: int = 200
 
     def settings(self) -> list[str]:
-        """What its figures depend on, beside the recipe and the data."""
-        return [*self.flags, *(["--trains_on_validation"] if self.trains_on_validation else [])]
+        """What its figures depend on, beside the data."""
+        return [edition(RECIPE), *self.flags, *(["--trains_on_validation"] if self.trains_on_validation else [])]
 
 
 # Leave-one-out on the same 3,416 films with at least five ratings, full catalogue, seen items removed.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.parts.quality.kept import Results, add_write_flag
-from benchmarks.parts.quality.runs import Runs, in_parallel
+from benchmarks.parts.quality.runs import Runs, edition, in_parallel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Plan:
     """
 
     recipe: str
-    pretrained: Mapping[str, tuple[str, ...]]
+    pretrained: Mapping[str, tuple[object, ...]]
     metrics: Sequence[str]
     seeds: Sequence[int]
     split: str
@@ -66,7 +66,7 @@ class Plan:
 
 
 def settings_of(row: Row, plan: Plan, pretrained: Mapping[str, Sequence[str]]) -> list[str]:
-    """What a row's figures depend on, beside the recipe and the data.
+    """What a row's figures depend on, beside the data.
 
     Args:
         row: which one.
@@ -74,7 +74,7 @@ def settings_of(row: Row, plan: Plan, pretrained: Mapping[str, Sequence[str]]) -
         pretrained: flags of the pretraining runs, without paths.
     """
     start = [] if row.pretrained is None else ["--pretrained", row.pretrained, *pretrained[row.pretrained]]
-    return [*plan.finetune, *row.flags, *start, "--split", plan.split]
+    return [edition(plan.recipe), *plan.finetune, *row.flags, *start, "--split", plan.split]
 
 
 def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> None:
@@ -88,18 +88,19 @@ def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) ->
     """
 
     def common(seed: int) -> list[object]:
-        return ["--config", plan.recipe, "--data", dataset, "--seed", seed]
+        return ["--data", dataset, "--seed", seed]
 
     def pretrain(item: tuple[str, int]) -> None:
         name, seed = item
-        runs.train(f"pretrained-{name}-{seed}", "pretrain", [*common(seed), *plan.pretrained[name]])
+        words = [*common(seed), *plan.pretrained[name]]
+        runs.train(f"pretrained-{name}-{seed}", "pretrain", plan.recipe, words)
 
     def finetune(item: tuple[Row, int]) -> None:
         row, seed = item
         words = [*common(seed), *plan.finetune, *row.flags]
         if row.pretrained is not None:
             words += ["--pretrained", runs.folder(f"pretrained-{row.pretrained}-{seed}")]
-        runs.train(f"{row.name}-{seed}", "finetune", words)
+        runs.train(f"{row.name}-{seed}", "finetune", plan.recipe, words)
         runs.evaluate(f"{row.name}-{seed}", dataset, plan.split)
 
     needed = sorted({row.pretrained for row in rows if row.pretrained is not None})

@@ -1,5 +1,6 @@
 """Runs of `pinfm` verbs that are made once, however often a benchmark is called."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pinfm.embeddings.errors import UserError
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.tables import Source
+from pinfm.train.recipes import recipe_path
 
 T = TypeVar("T")
 
@@ -20,6 +23,12 @@ def prepared(source: Source, out: Path, num_buckets: int | None = None) -> Path:
     if not (out / "dataset.json").exists():
         prepare(source, out, PrepareOptions(num_buckets=num_buckets))
     return out
+
+
+def edition(recipe: str) -> str:
+    """`ml1m@1a2b3c4d`: a recipe's name and the beginning of its file's SHA-256, which every change of it changes."""
+    path = recipe_path(recipe)
+    return f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
 
 
 class Runs:
@@ -36,19 +45,28 @@ class Runs:
         """Where a run stands."""
         return self.out / "runs" / name
 
-    def train(self, name: str, verb: str, words: Iterable[object]) -> Path:
+    def train(self, name: str, verb: str, recipe: str, words: Sequence[object]) -> Path:
         """Runs `pinfm pretrain` or `pinfm finetune` with one thread, its log in OUT/logs.
 
         Args:
             name: of the run.
             verb: `pretrain` or `finetune`.
-            words: its flags, but for --out and --resume.
+            recipe: the value of --config.
+            words: its other flags, but for --out and --resume.
+
+        Raises:
+            UserError: a run of this name was finished with other words, or under another edition of the recipe.
         """
         run = self.folder(name)
-        if not (run / "finished").exists():
+        finished = run / "finished"
+        # Paths may be written in several ways; what they lead to is made here too.
+        made_by = " ".join([verb, edition(recipe), *(str(word) for word in words if not isinstance(word, Path))])
+        if not finished.exists():
             resume = ["--resume"] if (run / "manifest.json").exists() else []
-            self._pinfm(name, [verb, *words, "--out", run, *resume])
-            (run / "finished").touch()
+            self._pinfm(name, [verb, "--config", recipe, *words, "--out", run, *resume])
+            finished.write_text(made_by + "\n")
+        elif finished.read_text().strip() != made_by:
+            raise UserError(f"{run} was made by other settings ({finished}, not {made_by!r}); remove it.")
         return run
 
     def evaluate(self, name: str, data: Path, split: str) -> dict[str, Any]:

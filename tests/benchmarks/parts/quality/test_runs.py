@@ -6,6 +6,7 @@ import time
 import pytest
 
 from benchmarks.parts.quality.runs import Runs, in_parallel
+from pinfm.embeddings.errors import UserError
 
 
 @pytest.fixture
@@ -33,19 +34,37 @@ def called(monkeypatch):
 def test_a_finished_run_is_not_made_again_and_an_interrupted_one_goes_on(tmp_path, called):
     runs = Runs(tmp_path)
     with pytest.raises(RuntimeError, match="killed"):
-        runs.train("a", "pretrain", ["--seed", 0, "fails"])
-    assert runs.train("a", "pretrain", ["--seed", 0]) == tmp_path / "runs" / "a"
-    runs.train("a", "pretrain", ["--seed", 0])
+        runs.train("a", "pretrain", "ml1m", ["--seed", 0, "fails"])
+    assert runs.train("a", "pretrain", "ml1m", ["--seed", 0]) == tmp_path / "runs" / "a"
+    runs.train("a", "pretrain", "ml1m", ["--seed", 0])
     run = str(tmp_path / "runs" / "a")
     assert called == [
-        ["pretrain", "--seed", "0", "fails", "--out", run],
-        ["pretrain", "--seed", "0", "--out", run, "--resume"],
+        ["pretrain", "--config", "ml1m", "--seed", "0", "fails", "--out", run],
+        ["pretrain", "--config", "ml1m", "--seed", "0", "--out", run, "--resume"],
     ]
+
+
+def test_a_run_that_other_settings_made_is_not_taken_for_this_one(tmp_path, called, monkeypatch):
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("max_history: 8\n")
+    runs = Runs(tmp_path)
+
+    def train(*words):
+        runs.train("a", "pretrain", str(recipe), ["--data", tmp_path / words[0], *words[1:]])
+
+    train("here", "--seed", 0)
+    train("elsewhere", "--seed", 0)
+    assert len(called) == 1
+    with pytest.raises(UserError, match=r"runs/a was made by other settings .*own@.* --seed 1'\); remove it"):
+        train("here", "--seed", 1)
+    recipe.write_text("max_history: 9\n")
+    with pytest.raises(UserError, match="was made by other settings"):
+        train("here", "--seed", 0)
 
 
 def test_an_evaluation_is_kept(tmp_path, called):
     runs = Runs(tmp_path)
-    runs.train("a", "finetune", [])
+    runs.train("a", "finetune", "ml1m", [])
     assert (
         runs.evaluate("a", tmp_path / "data", "test") == runs.evaluate("a", tmp_path / "data", "test") == {"auc": 0.5}
     )
@@ -55,9 +74,9 @@ def test_an_evaluation_is_kept(tmp_path, called):
 def test_the_seeds_of_a_row_are_those_of_its_finished_runs(tmp_path, called):
     runs = Runs(tmp_path)
     for name in ("a-2", "a-0", "a_b-1"):
-        runs.train(name, "pretrain", [])
+        runs.train(name, "pretrain", "ml1m", [])
     with pytest.raises(RuntimeError, match="killed"):
-        runs.train("a-3", "pretrain", ["fails"])
+        runs.train("a-3", "pretrain", "ml1m", ["fails"])
     assert (runs.seeds("a"), runs.seeds("a_b"), runs.seeds("b")) == ([0, 2], [1], [])
 
 
