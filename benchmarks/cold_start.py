@@ -22,7 +22,7 @@ from benchmarks.parts.quality.rankers import Plan, Row, add_flags, evaluated, se
 from benchmarks.parts.quality.runs import Runs, prepared
 from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.data.sources.movietweetings import MovieTweetings
+from pinfm.train.data.sources.films.movietweetings import MovieTweetings
 from pinfm.train.data.sources.simulate import Simulate
 from pinfm.train.data.tables import Source
 

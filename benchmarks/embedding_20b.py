@@ -35,7 +35,7 @@ from pinfm.inference.requests import input_columns
 from pinfm.inference.tables import TableFile
 from pinfm.inference.write_tables import BLOCK_ROWS, write_table
 from pinfm.model.ranking.joint import build_model
-from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
+from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 
 PAGE = Path("docs/scale.md")
 EVENTS, CANDIDATES = 256, 1000

@@ -15,8 +15,8 @@ from benchmarks.parts.pages import mean_and_spread, table, write_results
 from benchmarks.parts.quality.kept import Results, results_of, with_kept
 from benchmarks.parts.quality.rankers import Plan, Row, add_flags, evaluated, settings_of, train_rankers
 from benchmarks.parts.quality.runs import Runs, prepared
+from pinfm.train.data.sources.films.movielens import MovieLens
 from pinfm.train.data.sources.kuairand import KuaiRand
-from pinfm.train.data.sources.movielens import MovieLens
 from pinfm.train.data.tables import Source
 
 METRICS = ("auc", "request_auc", "gauc", "ne", "hit3", "hit3_hard")

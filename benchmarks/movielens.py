@@ -18,11 +18,11 @@ from benchmarks.parts.quality.kept import Results, add_write_flag, results_of, w
 from benchmarks.parts.quality.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
 from benchmarks.parts.quality.movielens_rows import PUBLISHED, RECIPE, ROWS, Row
 from benchmarks.parts.quality.runs import Runs, in_parallel, prepared
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.ragged import IntArray
-from pinfm.train.data.sources.movielens import MovieLens
+from pinfm.train.data.sources.films.movielens import MovieLens
 from pinfm.train.evaluation.retrieval import rank_catalogue
 
 LEAST_RATINGS = 5

@@ -32,8 +32,8 @@ from pinfm.inference.export import DENSE_DTYPES, save_module
 from pinfm.inference.module import ScoringModule
 from pinfm.model.config import ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.ranking.joint import build_model
-from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.model.schema import Feature, InputSchema
+from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 
 CONFIG = ModelConfig(
     tower=TowerConfig(num_layers=6, dim=256, num_heads=8, out_dim=256, dropout=0.0),

@@ -23,7 +23,7 @@ from pinfm.inference.requests import input_columns
 from pinfm.inference.tables import TABLES, place_tables
 from pinfm.inference.write_tables import write_tables
 from pinfm.model.ranking.joint import build_model
-from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES, REQUESTS, RunFolder
+from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, REQUESTS, RunFolder
 
 DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Of a probability. In bf16 a logit of 4 is known to 1/64, and the layers below it add their part.

@@ -11,8 +11,8 @@ from tqdm import tqdm
 from pinfm.embeddings.quantize import in_precision
 from pinfm.embeddings.specs import ServedPrecision
 from pinfm.inference.tables import TABLES, TableFile, bytes_of
-from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
-from pinfm.model.stored_table import StoredTable
+from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
+from pinfm.model.stored.table import StoredTable
 
 # Rows read, packed and written at a time, which bounds the memory of an export.
 BLOCK_ROWS = 1 << 18

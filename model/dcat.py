@@ -11,10 +11,10 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor, nn
 
+from pinfm.model.attention.visibility import Crossing, Histories, crossing, histories
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.jagged import positions
 from pinfm.model.layers.transformer import Block
-from pinfm.model.layers.visibility import Crossing, Histories, crossing, histories
 
 
 class Context(NamedTuple):

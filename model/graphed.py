@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pinfm.model.attention.visibility import Crossing, Histories, PaddedCrossing, hidden_bias
 from pinfm.model.dcat import DCAT
 from pinfm.model.layers.jagged import Layout
-from pinfm.model.layers.visibility import Crossing, Histories, PaddedCrossing, hidden_bias
 
 
 class FixedShape(NamedTuple):

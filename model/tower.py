@@ -10,7 +10,7 @@ from pinfm.embeddings.one_device.lookup import MultiHashEmbedding
 from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.inputs import Candidates, History
-from pinfm.model.run_folder import ITEM_TABLES, RunFolder
+from pinfm.model.stored.run_folder import ITEM_TABLES, RunFolder
 
 
 class EncodedHistory(NamedTuple):

@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig
 from pinfm.inference.export import export
 from pinfm.model.config import ColdStartConfig, RankerConfig, TowerConfig
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.config import FinetuneConfig, OptimizerConfig, PretrainConfig, RunConfig
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.sources.simulate import Simulate

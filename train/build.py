@@ -23,8 +23,8 @@ from pinfm.embeddings.sharded.plan import TableUse, sharding_plan
 from pinfm.embeddings.specs import IdTable, TableOptimizer, feature_table, item_table, user_table
 from pinfm.model.encoder import build_encoder, is_pretrained
 from pinfm.model.ranking.joint import FusedRanker, build_model
-from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.model.schema import InputSchema
+from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.config import OptimizerConfig, RunConfig
 from pinfm.train.loader.batches import RequestBatch, SegmentBatch
 from pinfm.train.objectives.finetune import JointObjective, RankingObjective

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.run_folder import MANIFEST, REQUESTS, RunFolder
+from pinfm.model.stored.run_folder import MANIFEST, REQUESTS, RunFolder
 from pinfm.train.build import (
     Tables,
     build_finetune,

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pinfm.model.layers.attention import attend_causally, attend_history_and_self
+from pinfm.model.attention.merged import attend_causally, attend_history_and_self
+from pinfm.model.attention.visibility import Crossing, Histories
 from pinfm.model.layers.mlp import feed_forward
-from pinfm.model.layers.visibility import Crossing, Histories
 
 
 class Block(nn.Module):

@@ -114,7 +114,7 @@ from pathlib import Path
 import torch
 from pinfm.embeddings.quantize import in_precision
 from pinfm.inference.write_tables import write_table
-from pinfm.model.stored_table import StoredTable
+from pinfm.model.stored.table import StoredTable
 
 checkpoint, folder = map(Path, sys.argv[1:])
 table = StoredTable(checkpoint, "model.table")

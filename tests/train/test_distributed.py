@@ -11,7 +11,7 @@ import runs
 import torch
 from pandas.testing import assert_frame_equal
 
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.phases import Place, finetune, pretrain
 
 pytestmark = pytest.mark.dist

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.specs import FeatureTableConfig
 from pinfm.model.config import ColdStartConfig
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.cli.run_flags import add_run_flags, config_from_manifest, run_config
 from pinfm.train.config import FinetuneConfig, OptimizerConfig, PretrainConfig, RunConfig
 from pinfm.train.recipes import recipe_names, recipe_path

@@ -20,7 +20,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Evaluates, prints the table, and reports everything."""
-    from pinfm.model.run_folder import RunFolder
+    from pinfm.model.stored.run_folder import RunFolder
     from pinfm.train.cli.run_flags import config_from_manifest
     from pinfm.train.evaluation.evaluate import evaluate
     from pinfm.train.metrics import metrics_table

@@ -10,9 +10,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.sources.events import Events
+from pinfm.train.data.sources.films.movielens import MovieLens
+from pinfm.train.data.sources.films.movietweetings import MovieTweetings
 from pinfm.train.data.sources.kuairand import KuaiRand
-from pinfm.train.data.sources.movielens import MovieLens
-from pinfm.train.data.sources.movietweetings import MovieTweetings
 from pinfm.train.data.sources.simulate import Simulate
 
 SUMMARY = "check raw logs and write a prepared dataset"

@@ -15,9 +15,9 @@ from pinfm.embeddings.new_folder import new_folder
 from pinfm.model.schema import Feature, InputSchema
 from pinfm.train.data.features import Splits, find_splits, find_surfaces, with_statistics
 from pinfm.train.data.info import Counts, DatasetInfo
-from pinfm.train.data.readers import connect
+from pinfm.train.data.reading.readers import connect
+from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.tables import RawTables, Source, events_columns, impressions_columns, items_columns
-from pinfm.train.data.validate import Validator
 from pinfm.train.data.write import BucketWriter, gather_items, joined_impressions
 
 _ROWS_PER_BUCKET = 4_000_000

@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
-from pinfm.train.data.columns import Column, Kind
-from pinfm.train.data.validate import Validator
+from pinfm.train.data.reading.columns import Column, Kind
+from pinfm.train.data.reading.validate import Validator
 
 
 @dataclass(frozen=True, kw_only=True)

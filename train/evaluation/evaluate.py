@@ -7,7 +7,7 @@ import torch
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.sharded.plan import DoesNotFitError
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.build import Tables, build_finetune, shard
 from pinfm.train.config import RunConfig

@@ -11,7 +11,7 @@ from torch import Tensor
 from pinfm.embeddings.managed import ManagedIds
 from pinfm.embeddings.sharded.collections import RowFinder
 from pinfm.embeddings.specs import IdTable, ManagedIdsConfig
-from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
+from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.data.ragged import IntArray
 
 

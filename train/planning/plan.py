@@ -13,7 +13,7 @@ from pinfm.embeddings.managed import map_bytes
 from pinfm.embeddings.sharded.collections import embedding_collection
 from pinfm.embeddings.sharded.hardware import GIB, Hardware
 from pinfm.embeddings.sharded.plan import OPTIMIZER_BYTES, optimizer_values, planned_tables
-from pinfm.model.run_folder import FEATURE_TABLES, ITEM_TABLES
+from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, pretrain_tables
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset

@@ -12,7 +12,7 @@ from torchrec.optim.keyed import CombinedOptimizer
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.encoder import is_pretrained
-from pinfm.model.run_folder import CHECKPOINTS, ITEM_TABLES, RunFolder, readable
+from pinfm.model.stored.run_folder import CHECKPOINTS, ITEM_TABLES, RunFolder, readable
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.ids.maps import Ids
 

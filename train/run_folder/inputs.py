@@ -1,7 +1,7 @@
 """What a dataset must have in common with the one that a run was trained on."""
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.run_folder.pretrained import CODES
 

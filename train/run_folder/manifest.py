@@ -14,8 +14,8 @@ import torch
 import yaml
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.run_folder import MANIFEST, RunFolder
 from pinfm.model.schema import InputSchema
+from pinfm.model.stored.run_folder import MANIFEST, RunFolder
 from pinfm.train.build import Tables
 from pinfm.train.config import RunConfig
 

@@ -14,8 +14,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pinfm.model.run_folder import REQUESTS
 from pinfm.model.schema import InputSchema
+from pinfm.model.stored.run_folder import REQUESTS
 from pinfm.train.data.ragged import ragged_index
 from pinfm.train.distributed import is_first_rank, max_over_ranks
 from pinfm.train.loader.arrays import RequestArrays

@@ -3,8 +3,8 @@
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.config import TowerConfig
-from pinfm.model.run_folder import RunFolder
 from pinfm.model.schema import InputSchema
+from pinfm.model.stored.run_folder import RunFolder
 
 # Under other settings the tower's weights would mean something else, or a part of them would be left behind.
 OF_THE_TOWER = ("num_layers", "num_heads", "mlp", "attention_gate", "positions", "time", "request_time")

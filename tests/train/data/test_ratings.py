@@ -9,8 +9,8 @@ import pytest
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
-from pinfm.train.data.sources.movielens import MovieLens
-from pinfm.train.data.sources.movietweetings import MovieTweetings
+from pinfm.train.data.sources.films.movielens import MovieLens
+from pinfm.train.data.sources.films.movietweetings import MovieTweetings
 
 RATINGS = [(1, 10, 5, 1000), (1, 11, 3, 1000), (1, 12, 4, 1060), (2, 10, 2, 9000), (1, 13, 5, 9000), (2, 13, 5, 9500)]
 MOVIES = [

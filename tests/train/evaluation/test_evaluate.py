@@ -21,7 +21,7 @@ from pinfm.embeddings.sharded.plan import DoesNotFitError
 from pinfm.inference import load
 from pinfm.model.inputs import History
 from pinfm.model.layers.tokens import gaps_to_next
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.cli.main import main
 from pinfm.train.data.dataset import PreparedDataset

@@ -15,7 +15,7 @@ from pinfm.embeddings.sharded.init import uniform_rows
 from pinfm.embeddings.specs import ManagedIdsConfig
 from pinfm.inference import load
 from pinfm.inference.export import ExportOptions, export
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.data.dataset import PreparedDataset

@@ -6,7 +6,7 @@ import pytest
 import runs
 import torch
 
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.build import (
     build_finetune,
     build_optimizer,

@@ -5,7 +5,7 @@ import pytest
 import runs
 import torch
 
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.build import Tables, build_finetune, shard
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids

@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.export import export
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train import phases
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from pinfm.train.data.readers import FILE, ROW, name, need_table, quoted, read_table
+from pinfm.train.data.reading.readers import FILE, ROW, name, need_table, quoted, read_table
 from pinfm.train.data.sources.kuairand import COLUMNS, STEMS
 
 _SPACED = "TRY_CAST(str_split({}, ' ') AS SMALLINT[])"

@@ -1,1 +1,1 @@
-"""The kinds of raw data that `pinfm prepare` reads, one module each."""
+"""The kinds of raw data that `pinfm prepare` reads."""

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
+from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.tables import RawTables, SplitRule
-from pinfm.train.data.validate import Validator
 
 
 @dataclass(frozen=True, kw_only=True)

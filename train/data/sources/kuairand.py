@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pyarrow
 
 from pinfm.model.schema import Feature
-from pinfm.train.data.columns import Column
-from pinfm.train.data.readers import FILE, POSITION, ROW, name, need_table, quoted
+from pinfm.train.data.reading.columns import Column
+from pinfm.train.data.reading.readers import FILE, POSITION, ROW, name, need_table, quoted
+from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.sources.kuairand_sequences import merge, spread_times
 from pinfm.train.data.sources.sessions import number_requests
 from pinfm.train.data.tables import RawTables, SplitRule
-from pinfm.train.data.validate import Validator
 
 BEIJING_SECONDS = 8 * 3600
 FIRST_DAY = 1649433600  # 2022-04-09 00:00 in Beijing, where the data begin

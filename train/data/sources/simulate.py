@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
+from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.sources.world import DAY, START, Items, Shown, World, WorldSize
 from pinfm.train.data.tables import RawTables, SplitRule
-from pinfm.train.data.validate import Validator
 
 ACTIONS = ("click", "save", "hide")
 SURFACES = ("home", "related", "search")

@@ -1,4 +1,4 @@
-"""The attention of `attention.py` in one padded block with a mask: on CUDA, and on a CPU for many small requests.
+"""The attention of `merged.py` in one padded block with a mask: on CUDA, and on a CPU for many small requests.
 
 N  candidates     S  histories     T  events     C  most candidates of a history     L  longest history
 H  heads     d  width of a head
@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pinfm.model.attention.visibility import PaddedCrossing
 from pinfm.model.layers.jagged import Layout, pad, unpad
-from pinfm.model.layers.visibility import PaddedCrossing
 
 
 def attend_causally(query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, where: Layout) -> Tensor:

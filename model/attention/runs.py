@@ -8,7 +8,7 @@ and a request that is like no neighbour is a block of one:
     candidates_U = [2, 2, 1]     visible_U = [3, 3, 5]     ->     Run(requests 2, queries 2, events 3), Run(1, 1, 5)
 
 Each run is a call. Where calls cost more than scores of padding would (many small requests), there are no runs, and
-`attention_padded.py` does it in one call; `visibility.py` chooses.
+`padded.py` does it in one call; `visibility.py` chooses.
 """
 
 from typing import NamedTuple

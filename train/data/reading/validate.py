@@ -8,8 +8,19 @@ from typing import Literal
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.columns import Check, Column, checks, typed
-from pinfm.train.data.readers import CSV, FILE, POSITION, ROW, UNREADABLE, Layout, name, quoted, read_table, unreadable
+from pinfm.train.data.reading.columns import Check, Column, checks, typed
+from pinfm.train.data.reading.readers import (
+    CSV,
+    FILE,
+    POSITION,
+    ROW,
+    UNREADABLE,
+    Layout,
+    name,
+    quoted,
+    read_table,
+    unreadable,
+)
 
 
 class Validator:

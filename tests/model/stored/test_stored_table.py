@@ -7,7 +7,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.stored_table import StoredTable
+from pinfm.model.stored.table import StoredTable
 
 
 @pytest.fixture

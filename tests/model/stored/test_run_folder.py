@@ -8,7 +8,7 @@ from torch import nn
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.specs import IdTable
-from pinfm.model.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder
 
 
 def test_the_manifest_says_how_the_model_is_built(tmp_path):

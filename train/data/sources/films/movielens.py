@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfm.embeddings.errors import require_at_least
-from pinfm.train.data.columns import Column
-from pinfm.train.data.readers import Layout, find_table, need_table
-from pinfm.train.data.sources.ratings import Ratings
+from pinfm.train.data.reading.columns import Column
+from pinfm.train.data.reading.readers import Layout, find_table, need_table
+from pinfm.train.data.reading.validate import Validator
+from pinfm.train.data.sources.films.ratings import Ratings
 from pinfm.train.data.tables import RawTables, SplitRule
-from pinfm.train.data.validate import Validator
 
 REBUILT = "ratings_all_users_rebuilt"
 _CSV = (".csv", ".csv.gz")

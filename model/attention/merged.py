@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pinfm.model.layers import attention_padded as padded
-from pinfm.model.layers.runs import Run, rows_of
-from pinfm.model.layers.visibility import Crossing, Histories
+from pinfm.model.attention import padded
+from pinfm.model.attention.runs import Run, rows_of
+from pinfm.model.attention.visibility import Crossing, Histories
 
 
 def attend_causally(query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, among: Histories) -> Tensor:

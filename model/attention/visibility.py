@@ -11,9 +11,9 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
+from pinfm.model.attention.runs import Run, runs_if_better, runs_of
 from pinfm.model.inputs import Reads
 from pinfm.model.layers.jagged import Layout, layout, pad, starts
-from pinfm.model.layers.runs import Run, runs_if_better, runs_of
 
 
 class Histories(NamedTuple):

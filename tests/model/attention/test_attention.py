@@ -10,12 +10,12 @@ from model_fakes import plain_dcat
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pinfm.model.attention import padded
+from pinfm.model.attention.merged import attend_causally, attend_history_and_self
+from pinfm.model.attention.runs import SCORES_PER_CALL, Run, runs_of
+from pinfm.model.attention.visibility import Crossing, Histories, crossing, histories, padded_crossing
 from pinfm.model.inputs import Reads, own_histories
-from pinfm.model.layers import attention_padded
-from pinfm.model.layers.attention import attend_causally, attend_history_and_self
 from pinfm.model.layers.jagged import layout, starts
-from pinfm.model.layers.runs import SCORES_PER_CALL, Run, runs_of
-from pinfm.model.layers.visibility import Crossing, Histories, crossing, histories, padded_crossing
 
 HEADS, HEAD_DIM = 2, 16
 # (events of each history), (history, visible events, candidates of each request)
@@ -192,8 +192,8 @@ def test_the_cuda_path_fits_the_kernels_that_it_calls():
         query = torch.empty(3, 50, HEADS, HEAD_DIM, device="cuda").transpose(1, 2)
         keys, values = torch.empty(2, 3, HEADS, 40, HEAD_DIM, device="cuda")
         bias = torch.empty(3, 1, 50, 40, device="cuda").expand(-1, HEADS, -1, -1)
-        history, lse = attention_padded.kernel(query, keys, values, bias)
-        grads = attention_padded.kernel_backward(history, query, keys, values, bias, history, lse[:, :, :50])
+        history, lse = padded.kernel(query, keys, values, bias)
+        grads = padded.kernel_backward(history, query, keys, values, bias, history, lse[:, :, :50])
     assert history.shape == query.shape
     assert lse.shape == (3, HEADS, 64)
     assert [grad.shape for grad in grads] == [x.shape for x in (query, keys, values)]

@@ -1,0 +1,1 @@
+"""DCAT's attention, one file for each way to compute it."""

@@ -1,0 +1,1 @@
+"""Runs on disk: their folders, and tables too large to hold."""
