@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.sharded.plan import DoesNotFitError
+from pinfm.embeddings.sharded.too_small import DoesNotFitError
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.build import Tables, build_finetune, shard

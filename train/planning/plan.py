@@ -12,7 +12,8 @@ from torchrec.distributed.planner.types import Shard, ShardingOption
 from pinfm.embeddings.managed import map_bytes
 from pinfm.embeddings.sharded.collections import embedding_collection
 from pinfm.embeddings.sharded.hardware import GIB, Hardware
-from pinfm.embeddings.sharded.plan import OPTIMIZER_BYTES, optimizer_values, planned_tables
+from pinfm.embeddings.sharded.plan import planned_tables
+from pinfm.embeddings.sharded.sub_tables import OPTIMIZER_BYTES, optimizer_values
 from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, pretrain_tables
 from pinfm.train.config import RunConfig

@@ -1,5 +1,8 @@
 """The planner: shards add up, what does not fit says what would, and training shards by the same plan."""
 
+import re
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +13,9 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.sharded.collections import embedding_collection
 from pinfm.embeddings.sharded.hardware import GIB, Hardware, this_hardware
-from pinfm.embeddings.sharded.plan import TableUse, planned_tables, sharding_plan, table_bytes
+from pinfm.embeddings.sharded.plan import TableUse, planned_tables, sharding_plan
+from pinfm.embeddings.sharded.sub_tables import table_bytes
+from pinfm.embeddings.sharded.too_small import DoesNotFitError
 from pinfm.embeddings.specs import IdTable, ItemTableConfig
 
 SHARDERS = [EmbeddingCollectionSharder()]
@@ -82,17 +87,49 @@ def test_what_does_not_fit_says_what_is_short_and_what_would_fit():
     small = Hardware(world_size=1, hbm_gib=8.0)
     with pytest.raises(UserError, match=r"need 10\.1 GiB .* 1 rank\(s\) have 6\.8 GiB .* 3\.3 GiB short; .*") as error:
         planned_tables(model(), SHARDERS, small, USES)
-    # Every mend that is offered is one.
-    assert "take 2 ranks" in str(error.value)
-    planned_tables(model(), SHARDERS, Hardware(world_size=2, hbm_gib=8.0), USES)
-    assert "lower item_table.rows to 67 % of it" in str(error.value)
-    planned_tables(model(rows=int(80_000_000 * 0.66)), SHARDERS, small, USES)
-    assert "let tables use 9 GiB of host memory" in str(error.value)
-    options = planned_tables(model(), SHARDERS, Hardware(world_size=1, hbm_gib=8.0, host_gib=9.0), USES)
+    assert error.value.mends == [
+        "take 2 ranks",
+        "lower item_table.rows to 67 % of it",
+        "plan with 5 GiB of host memory a rank, which training can't use yet",
+    ]
+    options = planned_tables(model(), SHARDERS, Hardware(world_size=1, hbm_gib=8.0, host_gib=5.0), USES)
     assert any("uvm" in option.compute_kernel for option in options)
-    assert "fp16" not in str(error.value)
     with pytest.raises(UserError, match=r"set item_table\.precision to fp16"):
         planned_tables(model(precision="fp32"), SHARDERS, Hardware(world_size=1, hbm_gib=12.0), USES)
+
+
+@pytest.mark.parametrize("sharding", ["auto", "row_wise", "table_wise"])
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+@pytest.mark.parametrize(("gib", "ranks"), [(8.0, 1), (7.0, 3), (3.0, 2)])
+def test_every_mend_is_one(sharding, device, gib, ranks):
+    sub_tables = 5
+    uses = {f"item_{k}": TableUse(sharding=sharding) for k in range(sub_tables)}
+    memory = {"hbm_gib": gib} if device == "cuda" else {"host_gib": gib}
+    hardware = Hardware(device=device, world_size=ranks, **memory)
+    with pytest.raises(DoesNotFitError) as error:
+        planned_tables(model(num_hashes=sub_tables, precision="fp32"), SHARDERS, hardware, uses)
+    for mend in error.value.mends:
+        (number,) = re.findall(r"\d+", mend.replace("fp16", "16")) or [None]
+        rows, precision, changed = 80_000_000, "fp32", hardware
+        if mend.startswith("take"):
+            changed = replace(hardware, world_size=int(number))
+        elif mend.startswith("lower item_table.rows to"):
+            rows = rows * int(number) // 100
+        elif "fp16" in mend:
+            precision = "fp16"
+        elif "host memory" in mend:
+            changed = replace(hardware, host_gib=float(number))
+        else:
+            assert "cut it over the ranks" in mend or mend == "lower item_table.rows"
+            continue
+        planned_tables(model(rows, precision, sub_tables), SHARDERS, changed, uses)
+    assert error.value.mends
+
+
+def test_on_a_cpu_more_memory_is_more_machines(group):
+    small = Hardware(device="cpu", world_size=1, ranks_per_node=1, host_gib=4.0)
+    with pytest.raises(DoesNotFitError, match=r"take 4 machines like this one"):
+        sharding_plan(model(), SHARDERS, group, small, USES)
 
 
 def test_host_memory_is_left_alone_unless_allowed():

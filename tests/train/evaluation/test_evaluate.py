@@ -17,7 +17,7 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.sharded.plan import DoesNotFitError
+from pinfm.embeddings.sharded.too_small import DoesNotFitError
 from pinfm.inference import load
 from pinfm.model.inputs import History
 from pinfm.model.layers.tokens import gaps_to_next
