@@ -88,13 +88,14 @@ def build(folder: Path, rows: int) -> None:
     served = {table.name: ServedTable(table, "int4", FEATURE_TABLES) for table in features}
     item_table = ServedTable(items, "int4", ITEM_TABLES)
     folder.mkdir(parents=True, exist_ok=True)
-    module = ScoringModule(build_model(CONFIG, SCHEMA, item_table.dim, FEATURE_DIM), item_table, served, SCHEMA).eval()
-    save_module(module, folder / MODULE)
-    columns = [column.to_json() for column in input_columns(SCHEMA)]
-    write_json(folder / SIGNATURE, {"inputs": columns, "max_history": EVENTS, "tasks": list(SCHEMA.tasks)})
     files: list[TableFile] = []
     for table, placed in zip([items, *features], [item_table, *served.values()], strict=True):
         files += [write_table(folder, name, random_blocks(table, name)) for name in placed.names]
+    module = ScoringModule(build_model(CONFIG, SCHEMA, item_table.dim, FEATURE_DIM), item_table, served, SCHEMA).eval()
+    module.table_files = [file.to_row() for file in files]
+    save_module(module, folder / MODULE)
+    columns = [column.to_json() for column in input_columns(SCHEMA)]
+    write_json(folder / SIGNATURE, {"inputs": columns, "max_history": EVENTS, "tasks": list(SCHEMA.tasks)})
     digests = {name: sha256(folder / name) for name in (MODULE, SIGNATURE)}
     write_json(folder / MANIFEST, {"sha256": digests, "tables": [file.to_json() for file in files]})
 

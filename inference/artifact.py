@@ -89,7 +89,7 @@ def load(path: str | Path) -> Scorer:
             raise UserError(f"{folder} is not a model folder: it has no {name}; write one with `pinfm export`.")
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        digests, tables = manifest["sha256"], [TableFile(**table) for table in manifest.get("tables", [])]
+        digests = manifest["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / MANIFEST} is not what this pinfm writes; export the run again.") from error
     for name, digest in digests.items():
@@ -98,7 +98,8 @@ def load(path: str | Path) -> Scorer:
     signature = json.loads((folder / SIGNATURE).read_text())
     columns = [Column.from_json(column) for column in signature["inputs"]]
     module = torch.jit.load(folder / MODULE)
-    place_tables(module, folder, tables)
+    # What the manifest says of tables is for readers; this is under its checksum.
+    place_tables(module, folder, [TableFile.from_row(row) for row in module.table_files])
     return Scorer(module, columns, signature["tasks"], signature["max_history"])
 
 

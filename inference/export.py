@@ -1,7 +1,7 @@
 """`pinfm export`: a fine-tuned run in, a model folder out, checked before it is written."""
 
 import shutil
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -108,7 +108,7 @@ def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, An
         place_tables(module, folder, files)
         shutil.rmtree(folder / TABLES)  # what is mapped stays
         files = []
-    module.table_files = [astuple(file) for file in files]
+    module.table_files = [file.to_row() for file in files]
     save_module(module, folder / MODULE)
     del module  # or its tables would be there twice
     columns = input_columns(run.schema)

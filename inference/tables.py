@@ -7,7 +7,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +48,15 @@ class TableFile:
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
         return asdict(self)
+
+    def to_row(self) -> tuple[Any, ...]:
+        """As the scoring module holds it: its fields in order."""
+        return astuple(self)
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> "TableFile":
+        """Back from a row."""
+        return cls(**{field.name: value for field, value in zip(fields(cls), row, strict=True)})
 
 
 class Placeable(Protocol):

@@ -127,7 +127,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         # What goes on has everything in its own checkpoints, even where the pretraining run is gone.
         if place.pretrained is not None and not place.has_checkpoint():
             pretrained = RunFolder.open(place.pretrained)
-            require_compatible(pretrained, config.tower, tables.item, schema)
+            require_compatible(pretrained, config.tower, tables.item, schema, config.managed_ids.eviction)
             checkpoint.load_pretrained(model, ids, pretrained, config.finetune.pretrained_sums_scale)
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)

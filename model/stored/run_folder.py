@@ -2,15 +2,16 @@
 
 RUN/manifest.json             kind, config, schema and tables, beside what made them
 RUN/requests.parquet          real requests with the finished run's own answers
+RUN/checkpoints/step-*/tables.json    the id tables that it was written with
 RUN/checkpoints/step-*/       torch.distributed.checkpoint; names below `model.` in every kind of run:
                               item_tables.embeddings.item_0.weight, feature_tables.embeddings...,
                               objective.model.encoder..., objective.model.ranker...
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ ITEM_TABLES, FEATURE_TABLES = "item_tables", "feature_tables"
 
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
+TABLES = "tables.json"
 REQUESTS = "requests.parquet"
 
 
@@ -68,13 +70,14 @@ class RunFolder:
             )
         try:
             manifest = json.loads(manifest_path.read_text(errors="replace"))
+            item_table, feature_tables = tables_from_json(manifest["tables"])
             return cls(
                 path=Path(path),
                 kind=manifest["kind"],
                 model=model_config_from_json(manifest["config"]),
                 schema=schema_from_json(manifest["schema"]),
-                item_table=IdTable(**manifest["tables"]["item"]),
-                feature_tables=tuple(IdTable(**table) for table in manifest["tables"]["features"]),
+                item_table=item_table,
+                feature_tables=feature_tables,
                 manifest=manifest,
             )
         except (json.JSONDecodeError, KeyError, TypeError) as error:
@@ -91,11 +94,29 @@ class RunFolder:
         """The newest checkpoint.
 
         Raises:
-            UserError: the run has none yet.
+            UserError: the run has none yet, or it is another run's.
         """
         if not self.has_checkpoint():
             raise UserError(f"{self.path} has no checkpoint yet; let the run finish, or lower its checkpoint_steps.")
-        return self.checkpoints()[-1]
+        return self.checked(self.checkpoints()[-1])
+
+    def checked(self, checkpoint: Path) -> Path:
+        """A checkpoint whose tables are the manifest's; under another hash its rows would be other items'.
+
+        Raises:
+            UserError: they are not.
+        """
+        written = checkpoint / TABLES
+        if not written.is_file():
+            return checkpoint
+        with readable(checkpoint):
+            tables = tables_from_json(json.loads(written.read_text()))
+        if tables != (self.item_table, self.feature_tables):
+            raise UserError(
+                f"{checkpoint} was written with other id tables than {self.path / MANIFEST} says ({TABLES} holds their "
+                "sizes and seeds); put the manifest of its own run beside it, or train again."
+            )
+        return checkpoint
 
     def checkpoints(self) -> list[Path]:
         """All checkpoints, oldest first."""
@@ -117,7 +138,7 @@ class RunFolder:
         """
         names = module.state_dict()
         wanted = {"model": {prefix + name: torch.empty_like(tensor, device="cpu") for name, tensor in names.items()}}
-        with readable(checkpoint or self.latest_checkpoint()) as path:
+        with readable(self.checked(checkpoint) if checkpoint else self.latest_checkpoint()) as path:
             dcp.load(wanted, checkpoint_id=path, no_dist=True)
         return {name: wanted["model"][prefix + name] for name in names}
 
@@ -139,6 +160,16 @@ class RunFolder:
         with readable(checkpoint or self.latest_checkpoint()) as path:
             dcp.load({"ids": {table.name: {"map": whole}}}, checkpoint_id=path, no_dist=True)
         return torch.stack([ids, rows])[:, ids != NO_ID]
+
+
+def tables_to_json(item: IdTable, features: Sequence[IdTable]) -> dict[str, Any]:
+    """As manifest and checkpoints hold the tables of a run."""
+    return {"item": asdict(item), "features": [asdict(table) for table in features]}
+
+
+def tables_from_json(tables: Mapping[str, Any]) -> tuple[IdTable, tuple[IdTable, ...]]:
+    """The item table and the feature tables."""
+    return IdTable(**tables["item"]), tuple(IdTable(**table) for table in tables["features"])
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def test_tables_in_fewer_bits(finetuned, exported, requests, tmp_path, precision
     assert small - every_half < whole
     scores = load(out).score(requests)
     expected = np.concatenate(requests["expected_click"].to_list())
-    assert np.abs(scores["click"] - expected).max() == pytest.approx(manifest["parity"]["max_abs_diff"], rel=1)
+    assert np.abs(scores["click"] - expected).max() == pytest.approx(manifest["parity"]["max_abs_diff"], abs=1e-6)
 
 
 def test_tables_that_cost_too_much_are_refused(exported, requests):

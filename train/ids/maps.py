@@ -40,6 +40,7 @@ class Ids:
     """
 
     def __init__(self, item: IdTable, features: Sequence[IdTable], config: ManagedIdsConfig) -> None:
+        self.item, self.features = item, tuple(features)
         spaces = [(ITEM_TABLES, item), *((FEATURE_TABLES, table) for table in features)]
         self.managed_tables = {table.name: (name, table) for name, table in spaces if table.ids == "managed"}
         self.managed = {name: ManagedIds(table.rows, config) for name, (_, table) in self.managed_tables.items()}

@@ -1,5 +1,6 @@
 """Checkpoints by torch.distributed.checkpoint: written by any number of ranks, read by any other."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from torchrec.optim.keyed import CombinedOptimizer
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.encoder import is_pretrained
-from pinfm.model.stored.run_folder import CHECKPOINTS, ITEM_TABLES, RunFolder, readable
+from pinfm.model.stored.run_folder import CHECKPOINTS, ITEM_TABLES, TABLES, RunFolder, readable, tables_to_json
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.ids.maps import Ids
 
@@ -52,6 +53,8 @@ def save(state: TrainState, run: Path) -> Path:
     dist.barrier()
     dcp.save(state.state_dict(), checkpoint_id=unfinished)
     if is_first_rank():
+        tables = tables_to_json(state.ids.item, state.ids.features)
+        (unfinished / TABLES).write_text(json.dumps(tables, indent=2) + "\n")
         shutil.rmtree(path, ignore_errors=True)
         unfinished.rename(path)
     dist.barrier()

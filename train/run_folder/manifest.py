@@ -15,7 +15,7 @@ import yaml
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import InputSchema
-from pinfm.model.stored.run_folder import MANIFEST, RunFolder
+from pinfm.model.stored.run_folder import MANIFEST, RunFolder, tables_to_json
 from pinfm.train.build import Tables
 from pinfm.train.config import RunConfig
 
@@ -49,7 +49,7 @@ def write_manifest(
         "kind": kind,
         "config": asdict(config),
         "schema": asdict(schema),
-        "tables": {"item": asdict(tables.item), "features": [asdict(table) for table in tables.features]},
+        "tables": tables_to_json(tables.item, tables.features),
         "seed": config.seed,
         **_made_with(),
         **origin,

@@ -14,7 +14,9 @@ OF_THE_TABLE = ("num_hashes", "rows", "dim", "seed", "ids")
 CODES = ("actions", "surfaces")
 
 
-def require_compatible(pretrained: RunFolder, tower: TowerConfig, table: IdTable, schema: InputSchema) -> None:
+def require_compatible(
+    pretrained: RunFolder, tower: TowerConfig, table: IdTable, schema: InputSchema, eviction: str
+) -> None:
     """A fine-tuning run must have the tower, the item table and the codes that it starts from.
 
     Args:
@@ -22,6 +24,7 @@ def require_compatible(pretrained: RunFolder, tower: TowerConfig, table: IdTable
         tower: of the fine-tuning run.
         table: its item ids'.
         schema: its dataset's.
+        eviction: of managed ids.
 
     Raises:
         UserError: names the first difference.
@@ -39,6 +42,9 @@ def require_compatible(pretrained: RunFolder, tower: TowerConfig, table: IdTable
         *((f"tower.{name}", getattr(pretrained.model.tower, name), getattr(tower, name)) for name in OF_THE_TOWER),
         *((f"item_table.{name}", getattr(pretrained.item_table, name), getattr(table, name)) for name in OF_THE_TABLE),
     ]
+    if table.ids == "managed":
+        # Each policy keeps counts of its own.
+        settings.append(("managed_ids.eviction", pretrained.manifest["config"]["managed_ids"]["eviction"], eviction))
     for name, theirs, ours in settings:
         if theirs != ours:
             raise UserError(f"{pretrained.path} was pretrained with {name} {theirs}, not {ours}; use the same.")

@@ -14,9 +14,11 @@ from pandas.testing import assert_frame_equal
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.export import export
 from pinfm.model.stored.run_folder import RunFolder
+from pinfm.model.tower import SequenceTower
 from pinfm.train import phases
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
+from pinfm.train.evaluation.evaluate import evaluate
 from pinfm.train.phases import Place, finetune, pretrain
 
 
@@ -207,6 +209,21 @@ def test_a_table_under_another_hash_is_refused(pretrained, dataset, tmp_path):
     (run / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match=r"was pretrained with item_table\.seed 7, not 0; use the same"):
         finetune(runs.CONFIG, Place(data=dataset, out=tmp_path / "run", pretrained=run))
+
+
+@pytest.mark.parametrize("field", ["seed", "rows"])
+def test_a_checkpoint_of_other_tables_is_refused(finetuned, dataset, tmp_path, field):
+    run = shutil.copytree(finetuned, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["tables"]["item"][field] += 1
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    sentence = r"step-\d+ was written with other id tables than .*run/manifest\.json says"
+    with pytest.raises(UserError, match=sentence):
+        evaluate(run, runs.CONFIG, dataset, "test")
+    with pytest.raises(UserError, match=sentence):
+        export(run, tmp_path / "model")
+    with pytest.raises(UserError, match=sentence):
+        SequenceTower.from_run(run)
 
 
 @pytest.mark.parametrize("name", ["actions", "surfaces"])
