@@ -1,5 +1,6 @@
 """Export a fine-tuned run as one TorchScript module, checked against the run before it is written."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Exports; the report holds the parity."""
-    from pinfm.inference.export import ExportOptions, export
+    from pinfm.inference.export import export
+    from pinfm.inference.options import ExportOptions
 
     options = ExportOptions(
         precision=args.precision,
@@ -45,6 +47,12 @@ def run(args: Namespace) -> dict[str, Any]:
     parity = export(args.run, args.out, options)
     print(f"{args.out}: differs from the run by at most {parity['max_abs_diff']:.1e} on {parity['rows']} candidates")
     if args.precision != "fp32":
-        changes = [f"{task} {change:+.4f}" for task, change in parity["auc_change"].items() if change is not None]
-        print(f"AUC on them against fp32 tables: {', '.join(changes)}")
+        print(f"AUC on them against fp32 tables: {', '.join(_changes(parity))}")
     return {"artifact": str(args.out), "parity": parity}
+
+
+def _changes(parity: dict[str, Any]) -> Iterator[str]:
+    for task, change in parity["auc_change"].items():
+        if change is not None:
+            error = parity["auc_change_error"][task]
+            yield f"{task} {change:+.4f}" + (f" ± {error:.4f}" if error is not None else " (too few to tell)")

@@ -15,7 +15,9 @@ import pinfm.inference.export as export_module
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
 from pinfm.inference.artifact import sha256
-from pinfm.inference.export import ExportOptions, ParityError, check_parity, export
+from pinfm.inference.export import export
+from pinfm.inference.options import ExportOptions
+from pinfm.inference.parity import ParityError, check_parity
 from pinfm.train.cli.main import main
 
 TASKS = ["click", "save", "hide"]
@@ -58,7 +60,10 @@ def test_parity_is_refused_above_the_limit(exported, requests, change, refused):
     for task in TASKS:
         requests[f"expected_{task}"] = np.split(scores[task].to_numpy(copy=True), ends)
     exact = check_parity(scorer, requests, ExportOptions())
+    errors = exact.pop("auc_change_error")
     assert exact == {"max_abs_diff": 0.0, "rows": len(scores), "auc_change": dict.fromkeys(TASKS, 0.0)}
+    assert set(errors) == set(TASKS)
+    assert set(errors.values()) <= {0.0, None}
     requests["expected_save"].iloc[-1][0] += change
     if not refused:
         assert check_parity(scorer, requests, ExportOptions())["max_abs_diff"] == pytest.approx(change, rel=0.01)

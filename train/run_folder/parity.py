@@ -22,7 +22,9 @@ from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
 from pinfm.train.loader.feed import Feed
 
-NUM_REQUESTS = 256
+# Enough to tell a change of AUC by a few thousandths, and no more candidates than a file should hold.
+NUM_REQUESTS = 2048
+NUM_CANDIDATES = 1 << 16
 
 
 def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: InputSchema, run: Path) -> None:
@@ -36,7 +38,7 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: I
         schema: tasks and features.
         run: the run folder.
     """
-    frames, requests = [], 0
+    frames, requests, candidates = [], 0, 0
     device = next(model.parameters()).device
     for arrays in feed.arrays(0, feed.steps_per_epoch):
         probabilities = predict(model, feed.collate(arrays), device)
@@ -45,9 +47,9 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: I
             frame[f"expected_{task}"] = split_rows(column, arrays.candidate_lengths)  # type: ignore[assignment]
             frame[f"label_{task}"] = split_rows(labels, arrays.candidate_lengths)  # type: ignore[assignment]
         frames.append(frame)
-        requests += len(frame)
+        requests, candidates = requests + len(frame), candidates + len(arrays.item_id)
         # Prediction is collective, so the ranks stop together, however many requests each has.
-        if max_over_ranks(NUM_REQUESTS - requests) <= 0:
+        if max_over_ranks(min(NUM_REQUESTS - requests, NUM_CANDIDATES - candidates)) <= 0:
             break
     if is_first_rank() and frames:
         unfinished = run / f".{REQUESTS}.unfinished"

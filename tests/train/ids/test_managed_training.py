@@ -10,11 +10,13 @@ import pytest
 import runs
 import torch
 
+from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.one_device.lookup import init_range
 from pinfm.embeddings.sharded.init import uniform_rows
 from pinfm.embeddings.specs import ManagedIdsConfig
 from pinfm.inference import load
-from pinfm.inference.export import ExportOptions, export
+from pinfm.inference.export import export
+from pinfm.inference.options import ExportOptions
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
@@ -186,6 +188,12 @@ def test_finetuning_starts_from_the_pretrained_map(managed_pretrained, dataset, 
     finetune(frozen, Place(data=dataset, out=tmp_path / "run", pretrained=managed_pretrained))
     ours, theirs = (RunFolder.open(path) for path in (tmp_path / "run", managed_pretrained))
     assert torch.equal(ours.id_map(ours.item_table), theirs.id_map(theirs.item_table))
+
+
+def test_counts_of_another_policy_are_not_taken_over(managed_pretrained, dataset, tmp_path):
+    other = replace(CONFIG, managed_ids=replace(CONFIG.managed_ids, eviction="lfu"))
+    with pytest.raises(UserError, match=r"was pretrained with managed_ids\.eviction lru, not lfu; use the same"):
+        finetune(other, Place(data=dataset, out=tmp_path / "run", pretrained=managed_pretrained))
 
 
 @pytest.mark.parametrize("layout", ["whole", "apart"])

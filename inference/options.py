@@ -1,0 +1,30 @@
+"""What a user may choose of an export."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pinfm.embeddings.errors import require_at_least
+from pinfm.embeddings.specs import ServedPrecision
+
+# Of a task, where the tables are rounded.
+MAX_AUC_LOSS = 0.002
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How a run is exported.
+
+    Args:
+        precision: of the tables.
+        dense_precision: `fp32` or `bf16`, of everything else.
+        layout: `whole` puts the tables into the TorchScript file; `apart` into files of their own, which are mapped.
+        max_auc_loss: what rounded tables may cost a task on the kept requests, beyond what chance explains.
+    """
+
+    precision: ServedPrecision = "fp32"
+    dense_precision: Literal["fp32", "bf16"] = "fp32"
+    layout: Literal["whole", "apart"] = "whole"
+    max_auc_loss: float = MAX_AUC_LOSS
+
+    def __post_init__(self) -> None:
+        require_at_least("", 0, max_auc_loss=self.max_auc_loss)
