@@ -30,7 +30,8 @@ def test_validation_chooses_unless_it_was_trained_on(told, with_validation, step
     figures = Evaluated()
     got = chosen(figures, told, with_validation)
     assert (got["checkpoint"], got["test"]["ndcg@10"]) == (f"step-{step:08d}", test)
-    assert list(got["curve"]) == ["00000005", "00000010", "00000015"]
+    assert list(got["curve"]) == ([] if with_validation else ["00000005", "00000010", "00000015"])
+    assert ("validation" in got) != with_validation
     assert [name for name, split in figures.asked if split == "test"] == [got["checkpoint"]]
 
 
@@ -38,6 +39,12 @@ def test_a_tower_that_can_be_told_makes_two_lines():
     assert list(told_or_not(ROWS["base"])) == ["base", f"base{TOLD}"]
     assert list(told_or_not(ROWS["no_request_time"])) == ["no_request_time"]
     assert row_of(f"base{TOLD}") is ROWS["base"]
+
+
+def test_what_was_trained_on_is_no_figure():
+    row = "with_validation"
+    line = as_table({row: {0: chosen(Evaluated(), "", ROWS[row].trains_on_validation)}}).split("\n")[-1]
+    assert line.startswith("| with_validation | 0.2000 | 0.4000 |  |  | 1 |")
 
 
 def test_the_table_holds_the_published_rows_and_ours():
