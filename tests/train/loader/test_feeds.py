@@ -1,14 +1,15 @@
-"""What a training epoch shows of the histories."""
+"""What the feeds give to a step: every id once, and histories as they are."""
 
 from dataclasses import replace
 
 import loops
+import pytest
 import runs
 
-from pinfm.train.build import finetune_tables
+from pinfm.train.build import finetune_tables, pretrain_tables
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids
-from pinfm.train.loader.feeds import request_feed
+from pinfm.train.loader.feeds import request_feed, segment_feed
 
 MAX_HISTORY = 8
 
@@ -32,3 +33,16 @@ def test_histories_are_cut_only_where_they_are_shared(group, dataset):
     whole = sum(len(events) for events in newest)
     assert events_seen(data, learnable_token=True) == whole
     assert 0.7 * whole < events_seen(data, learnable_token=False) < whole
+
+
+@pytest.mark.parametrize("negatives", ["in_batch", "sampled", "catalogue"])
+def test_pretraining_looks_every_id_up_once(group, dataset, negatives):
+    config = replace(runs.CONFIG, pretrain=replace(runs.CONFIG.pretrain, negatives=negatives, log_q=False))
+    ids = Ids(pretrain_tables(config).item, (), config.managed_ids)
+    feed = segment_feed(config, PreparedDataset.open(dataset), ids)
+    for batch in feed.batches(0, feed.steps_per_epoch):
+        assert (batch.item_ids[1:] > batch.item_ids[:-1]).all()
+        assert batch.item_ids[batch.item_index].tolist() == batch.history.item_id.tolist()
+        assert len(batch.item_ids) < len(batch.item_index) or negatives == "catalogue"
+        for rows in batch.item_rows.to_dict().values():
+            assert len(rows.values()) == len(batch.item_ids)
