@@ -19,7 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.loader import prepared
+from benchmarks.parts.quality.runs import prepared
 from benchmarks.parts.speed.performance import add_output_flags, put_out
 from pinfm.train.data.sources.simulate import Simulate
 
