@@ -89,7 +89,7 @@ def load(path: str | Path) -> Scorer:
             raise UserError(f"{folder} is not a model folder: it has no {name}; write one with `pinfm export`.")
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        digests = manifest["sha256"]
+        digests = {name: manifest["sha256"][name] for name in (MODULE, SIGNATURE)}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / MANIFEST} is not what this pinfm writes; export the run again.") from error
     for name, digest in digests.items():

@@ -43,7 +43,7 @@ def test_too_small_hardware_ends_in_one_sentence(capsys):
     assert main(["plan", "--config", "pinfm_20b", "--world-size", "2", "--hbm-gib", "16"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("pinfm: the id tables need 40.5 GiB")
-    assert "13.3 GiB short; take 3 ranks" in error
+    assert "13.3 GiB short; take 4 ranks" in error
     assert error.count("\n") == 1
 
 
