@@ -1,6 +1,6 @@
 r"""What tables of fewer bits cost a ranker: size, probabilities and AUC, on the requests that the run kept.
 
-uv run --extra cpu python -m benchmarks.precisions --run quickstart/fused --write
+    uv run --extra cpu python -m benchmarks.precisions --run quickstart/fused --write
 
 Every precision is exported and checked as `pinfm export` does it, with no limit to the loss.
 """
@@ -16,6 +16,7 @@ from pinfm.embeddings.specs import ServedPrecision
 from pinfm.inference.artifact import MANIFEST, MODULE
 from pinfm.inference.export import export
 from pinfm.inference.options import ExportOptions
+from pinfm.inference.parity import change_as_text
 
 PAGE = Path("docs/scale.md")
 
@@ -45,16 +46,9 @@ def as_table(rows: dict[str, dict[str, Any]]) -> str:
     tasks = list(next(iter(rows.values()))["auc_change"])
     lines = []
     for precision, found in rows.items():
-        changes = [told(found["auc_change"][task], found["auc_change_error"][task]) for task in tasks]
+        changes = [change_as_text(found["auc_change"][task], found["auc_change_error"][task]) for task in tasks]
         lines.append([precision, f"{found['bytes'] / 1e6:.2f} MB", f"{found['max_abs_diff']:.1g}", *changes])
     return table(["precision", MODULE, "largest difference of a probability", *tasks], lines)
-
-
-def told(change: float | None, error: float | None) -> str:
-    """`-0.0012 ± 0.0004`; without the error where the requests do not tell it."""
-    if change is None:
-        return "one class alone"
-    return f"{change:+.4f}" + (f" ± {error:.4f}" if error is not None else ", too few to tell")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,6 @@ from typing import Literal
 from pinfm.embeddings.errors import require_at_least
 from pinfm.embeddings.specs import ServedPrecision
 
-# Of a task, where the tables are rounded.
-MAX_AUC_LOSS = 0.002
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
@@ -24,7 +21,7 @@ class ExportOptions:
     precision: ServedPrecision = "fp32"
     dense_precision: Literal["fp32", "bf16"] = "fp32"
     layout: Literal["whole", "apart"] = "whole"
-    max_auc_loss: float = MAX_AUC_LOSS
+    max_auc_loss: float = 0.002
 
     def __post_init__(self) -> None:
         require_at_least("", 0, max_auc_loss=self.max_auc_loss)

@@ -92,6 +92,13 @@ def auc_change(ours_N: Scores, theirs_N: Scores, labels_N: Scores) -> float | No
     return float(ours - theirs)
 
 
+def change_as_text(change: float | None, error: float | None) -> str:
+    """`-0.0012 ± 0.0004`; without the error where the requests do not tell it."""
+    if change is None:
+        return "one class alone"
+    return f"{change:+.4f}" + (f" ± {error:.4f}" if error is not None else " (too few to tell)")
+
+
 def jackknife_error(ours_N: Scores, theirs_N: Scores, labels_N: Scores, part_N: npt.NDArray[np.int64]) -> float | None:
     """Standard error of `auc_change`, from what it is without each part of the requests (Quenouille and Tukey).
 

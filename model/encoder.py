@@ -9,7 +9,7 @@ T events   N candidates   V items   E width of an item vector   D width of the t
 """
 
 import math
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,20 @@ def is_pretrained(name: str) -> bool:
     return bool(encoder) and not part.startswith(FINETUNED_ONLY)
 
 
+class Heads(NamedTuple):
+    """What turns outputs and items into vectors that are compared.
+
+    Args:
+        phi_out: of the transformer's outputs.
+        psi: of items.
+        temperature: initial one of the InfoNCE losses.
+    """
+
+    phi_out: NormalizedMLP
+    psi: NormalizedMLP
+    temperature: float
+
+
 class SequenceEncoder(nn.Module):
     """Everything of the tower but its id tables.
 
@@ -44,8 +58,7 @@ class SequenceEncoder(nn.Module):
         content: adds content vectors to candidates.
         age_dropout: on the candidates' features.
         request_time: RequestTime or NoRequestTime, on the states.
-        heads: phi_out and psi, in this order.
-        temperature: initial temperature of the InfoNCE losses.
+        heads: phi_out, psi and the temperature between them.
     """
 
     def __init__(
@@ -56,8 +69,7 @@ class SequenceEncoder(nn.Module):
         content: nn.Module,
         age_dropout: ItemAgeDropout,
         request_time: nn.Module,
-        heads: tuple[NormalizedMLP, NormalizedMLP],
-        temperature: float,
+        heads: Heads,
     ) -> None:
         super().__init__()
         self.tokens = tokens
@@ -65,8 +77,8 @@ class SequenceEncoder(nn.Module):
         self.content = content
         self.age_dropout = age_dropout
         self.request_time = request_time
-        self.phi_out, self.psi = heads
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+        self.phi_out, self.psi = heads.phi_out, heads.psi
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(heads.temperature)))
 
     def encode_context(self, history: History, item_TE: Tensor) -> Context:
         """Encodes the histories once.
@@ -159,8 +171,11 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         content=ContentFusion(schema.content_dim, item_dim) if cold.content_fusion else NoContent(),
         age_dropout=ItemAgeDropout(cold.dropout_under_7_days, cold.dropout_7_to_28_days),
         request_time=RequestTime(tower.dim) if tower.request_time else NoRequestTime(),
-        heads=(NormalizedMLP(tower.dim, tower.out_dim), NormalizedMLP(item_dim, tower.out_dim)),
-        temperature=tower.temperature,
+        heads=Heads(
+            phi_out=NormalizedMLP(tower.dim, tower.out_dim),
+            psi=NormalizedMLP(item_dim, tower.out_dim),
+            temperature=tower.temperature,
+        ),
     )
 
 

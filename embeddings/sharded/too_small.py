@@ -5,12 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from torch import nn
-from torchrec.distributed.planner.types import PlannerError, PlannerErrorType
-from torchrec.modules.embedding_configs import DataType
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.sharded.hardware import GIB, MOST_RANKS, Hardware
 from pinfm.embeddings.sharded.sub_tables import collections_of, table_bytes
+from pinfm.embeddings.sharded.versions import require_tested_versions
+
+require_tested_versions()
+
+from torchrec.distributed.planner.types import PlannerError, PlannerErrorType  # noqa: E402
+from torchrec.modules.embedding_configs import DataType  # noqa: E402
 
 # Share of each rank's memory that is left to the dense model, activations and the framework.
 RESERVED_SHARE = 0.15

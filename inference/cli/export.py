@@ -1,6 +1,5 @@
 """Export a fine-tuned run as one TorchScript module, checked against the run before it is written."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ def run(args: Namespace) -> dict[str, Any]:
     """Exports; the report holds the parity."""
     from pinfm.inference.export import export
     from pinfm.inference.options import ExportOptions
+    from pinfm.inference.parity import change_as_text
 
     options = ExportOptions(
         precision=args.precision,
@@ -47,12 +47,7 @@ def run(args: Namespace) -> dict[str, Any]:
     parity = export(args.run, args.out, options)
     print(f"{args.out}: differs from the run by at most {parity['max_abs_diff']:.1e} on {parity['rows']} candidates")
     if args.precision != "fp32":
-        print(f"AUC on them against fp32 tables: {', '.join(_changes(parity))}")
+        errors = parity["auc_change_error"]
+        changes = [f"{task} {change_as_text(change, errors[task])}" for task, change in parity["auc_change"].items()]
+        print(f"AUC on them against fp32 tables: {', '.join(changes)}")
     return {"artifact": str(args.out), "parity": parity}
-
-
-def _changes(parity: dict[str, Any]) -> Iterator[str]:
-    for task, change in parity["auc_change"].items():
-        if change is not None:
-            error = parity["auc_change_error"][task]
-            yield f"{task} {change:+.4f}" + (f" ± {error:.4f}" if error is not None else " (too few to tell)")

@@ -55,8 +55,11 @@ def without_last(dataset: PreparedDataset, catalogue: IntArray, held_out: int, o
         schema = replace(dataset.info.schema, positive_actions=dataset.info.schema.actions)
         kept = replace(
             dataset.info.counts,
-            **{"events": int(counts.sum()), "users": num_users, "items": len(catalogue)},
-            **{"requests": {}, "impressions": {}},
+            events=int(counts.sum()),
+            users=num_users,
+            items=len(catalogue),
+            requests={},
+            impressions={},
         )
         info = replace(dataset.info, counts=kept, splits=splits, schema=schema)
         (out / "dataset.json").write_text(info.to_json())
