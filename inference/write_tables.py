@@ -15,7 +15,7 @@ from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
 from pinfm.model.stored.table import StoredTable
 
 # Rows read, packed and written at a time, which bounds the memory of an export.
-BLOCK_ROWS = 1 << 18
+BLOCK_ROWS = 1 << 15
 
 
 def write_tables(run: RunFolder, folder: Path, precision: ServedPrecision) -> list[TableFile]:
