@@ -1,8 +1,9 @@
-"""What `torchrun --nproc-per-node N` runs for test_sharding.py: a pretraining run for each way to cut the tables.
+"""What `torchrun --nproc-per-node N` runs for test_sharding.py: a run for each way to cut the tables.
 
 Usage: sharded_processes.py DATASET FOLDER PORT...
 
-FOLDER holds a config SHARDING.yaml for each; the run FOLDER/SHARDING is begun, or continued where it is there.
+FOLDER holds a config NAME.yaml for each; the run FOLDER/NAME is begun, or continued where it is there. Names that hold
+"finetune" are of fine-tuning, the others of pretraining.
 """
 
 import os
@@ -19,7 +20,8 @@ def train_all(dataset: str, folder: Path, ports: list[str]) -> None:
     for config, port in zip(sorted(folder.glob("*.yaml")), ports, strict=True):
         os.environ["MASTER_PORT"] = port
         out = str(folder / config.stem)
-        status = main(["pretrain", "--config", str(config), "--data", dataset, "--out", out, "--resume"])
+        verb = "finetune" if "finetune" in config.stem else "pretrain"
+        status = main([verb, "--config", str(config), "--data", dataset, "--out", out, "--resume"])
         assert status == 0, f"{config.stem} ended with {status}"
 
 

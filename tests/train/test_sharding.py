@@ -1,6 +1,6 @@
 """Tables cut by rows, by columns or whole, over two and four processes, train as an unsharded model does.
 
-So does a table of managed ids, whose map is the same everywhere.
+So do tables of managed ids, whose maps are the same everywhere.
 """
 
 import sys
@@ -23,7 +23,7 @@ from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.feeds import segment_feed
 from pinfm.train.loop import learning_rate_factor
-from pinfm.train.phases import Place, pretrain
+from pinfm.train.phases import Place, finetune, pretrain
 
 pytestmark = pytest.mark.dist
 
@@ -34,9 +34,13 @@ TOLERANCE = {"rtol": 1e-3, "atol": 5e-4}
 
 
 def config_of(kind):
+    if kind == FINETUNE:
+        plain = config_of("row_wise_managed")
+        users = replace(plain.feature_tables, user_ids="managed", max_rows=30)
+        return replace(plain, feature_tables=users, finetune=replace(plain.finetune, batch_size=16))
     if kind.endswith("managed"):
         # Fewer rows than items, so that rows change hands.
-        plain = config_of("table_wise" if kind == "table_wise_managed" else "row_wise")
+        plain = config_of(kind.removesuffix("_managed"))
         return replace(plain, item_table=replace(plain.item_table, ids="managed", rows=60), managed_ids=MANAGED_IDS)
     optimizer = "adagrad" if kind == "column_wise" else "rowwise_adagrad"
     return replace(
@@ -49,7 +53,8 @@ def config_of(kind):
 
 
 SHARDINGS = ("column_wise", "row_wise", "table_wise")
-KINDS = (*SHARDINGS, "managed", "table_wise_managed")
+FINETUNE = "finetune_managed"  # users have managed ids too
+KINDS = (*SHARDINGS, *(f"{sharding}_managed" for sharding in SHARDINGS), FINETUNE)
 # Rows are earned from the first step on: while all items share one, its gradient is rounding alone.
 MANAGED_IDS = ManagedIdsConfig(min_count=2, update_steps=1, eviction="distance_lfu")
 
@@ -84,6 +89,12 @@ def at_four(root, dataset, at_two):
     return launch(4, dataset, folder)
 
 
+def train(kind, place):
+    """Trains a kind's config in this process."""
+    phase = finetune if kind == FINETUNE else pretrain
+    phase(config_of(kind), place)
+
+
 def plain(value):
     """Tensors and arrays as lists."""
     if isinstance(value, (list, tuple)):
@@ -108,7 +119,7 @@ def assert_same(run, expected):
 def at_one(root, dataset):
     folder = root / "sharded_one"
     for kind in KINDS:
-        pretrain(config_of(kind), Place(data=dataset, out=folder / kind))
+        train(kind, Place(data=dataset, out=folder / kind))
     return folder
 
 
@@ -173,7 +184,7 @@ def test_four_processes_train_as_one(at_one, at_four, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_process_continues_a_run_of_two(at_one, at_two, dataset, kind, tmp_path):
     run = runs.interrupted(at_two / kind, tmp_path / "run", HALF)
-    pretrain(config_of(kind), Place(data=dataset, out=run, resume=True))
+    train(kind, Place(data=dataset, out=run, resume=True))
     assert_same(run, at_one / kind)
 
 
