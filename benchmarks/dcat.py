@@ -17,6 +17,7 @@ from tqdm import tqdm
 from benchmarks.parts.speed.dcat_measure import DTYPES, SAMPLE, Shape, measure
 from benchmarks.parts.speed.meter import Meter
 from benchmarks.parts.speed.performance import add_output_flags, put_out
+from pinfm.inference import keep_freed_memory
 
 HEADLINE = Shape()
 QUICK = (
@@ -40,6 +41,7 @@ def main() -> None:
     add_output_flags(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     rows = []
     for shape in tqdm(QUICK_ON[args.device] if args.quick else list(sweep()), unit="shape", disable=None):
         # A processor without bf16 products takes two to three times as long in it: the headline shows that.

@@ -28,6 +28,7 @@ from benchmarks.parts.speed.performance import add_output_flags, put_out
 from pinfm.embeddings.one_device.lookup import init_range
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.specs import IdTable
+from pinfm.inference import keep_freed_memory
 from pinfm.inference.export import DENSE_DTYPES, save_module
 from pinfm.inference.module import ScoringModule
 from pinfm.model.config import ModelConfig, RankerConfig, TowerConfig
@@ -73,6 +74,7 @@ def main() -> None:
     add_output_flags(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     torch.manual_seed(0)
 
     def request() -> Inputs:

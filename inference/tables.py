@@ -1,6 +1,6 @@
 """The files of a model's id tables, mapped into memory to be served; `write_tables.py` writes them.
 
-A file is a table's rows one after the other, without a head; the manifest says their shape and type.
+A file is a table's rows one after the other, without a head; `table_files` of scoring.pt says their shape and type.
 """
 
 import warnings
@@ -74,7 +74,7 @@ def place_tables(module: Placeable, folder: Path, files: Sequence[TableFile]) ->
     Args:
         module: takes them.
         folder: the model folder.
-        files: the manifest's.
+        files: what was written, as scoring.pt tells it.
 
     Raises:
         UserError: a file is missing, or is not the one that was written.

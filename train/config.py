@@ -13,7 +13,7 @@ from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, Tower
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Learning rates: AdamW for dense weights, fused row-wise Adagrad for tables.
+    """Learning rates: AdamW for dense weights, fused Adagrad for tables, row-wise or as `item_table` says.
 
     Args:
         dense_lr: of the ranker in fine-tuning, of the tower in pretraining.

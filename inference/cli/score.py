@@ -23,11 +23,13 @@ def run(args: Namespace) -> dict[str, Any]:
     """Scores; the report holds counts and seconds."""
     from pinfm.inference.artifact import load
     from pinfm.inference.files import score_file
+    from pinfm.inference.memory import keep_freed_memory
 
     if not args.requests.is_file():
         raise UserError(f"{args.requests} does not exist; give a Parquet file of requests.")
     if args.out.resolve().is_relative_to(args.model.resolve()):
         raise UserError(f"--out {args.out} is in the model's folder; give a file elsewhere.")
+    keep_freed_memory()
     scorer = load(args.model)
     start = time.perf_counter()
     requests, candidates = score_file(scorer, args.requests, args.out, args.batch_size)

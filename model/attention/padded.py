@@ -15,7 +15,7 @@ from pinfm.model.layers.jagged import Layout, pad, unpad
 
 
 def attend_causally(query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, where: Layout) -> Tensor:
-    """(T, H, d); see `attention.attend_causally`."""
+    """(T, H, d); see `merged.attend_causally`."""
     query, keys, values = to_block(query_THd, where), to_block(keys_THd, where), to_block(values_THd, where)
     # Padding stands after the real rows, where causal attention never looks.
     return from_block(F.scaled_dot_product_attention(query, keys, values, is_causal=True), where)

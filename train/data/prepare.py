@@ -58,7 +58,7 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         options: what holds for every source.
 
     Returns:
-        The report: `source`, `out`, `counts`, `splits`, `time_span`, `num_buckets` and `seconds`.
+        The report: `source`, `out`, `counts`, `splits`, `time_span`, `num_buckets`, `notes` and `seconds`.
 
     Raises:
         UserError: for a mistake in the data or in the flags; `out` is then not created.

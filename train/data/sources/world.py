@@ -24,7 +24,7 @@ class WorldSize:
     """How large a world is.
 
     Args:
-        num_users: users, each with requests on every day of the world.
+        num_users: users.
         num_items: items, 60 % of them older than the world.
         num_days: days of activity.
         requests_per_user: mean number of requests of a user.
