@@ -1,6 +1,7 @@
 """Id tables on one device, in torch alone: what a borrowed tower holds.
 
-Training holds the same sub-tables, under the same names, in a sharded TorchRec collection (`embeddings/sharded/collections.py`).
+Training holds the same sub-tables, under the same names, in a sharded TorchRec collection
+(`embeddings/sharded/collections.py`).
 """
 
 import torch

@@ -16,7 +16,10 @@ def configure(parser: ArgumentParser) -> None:
         "--precision", choices=["fp32", "fp16", "int8", "int4"], default="fp32", help="of the id tables"
     )
     parser.add_argument(
-        "--max-auc-loss", type=float, default=0.002, help="refuse tables that cost a task more than this and two standard errors"
+        "--max-auc-loss",
+        type=float,
+        default=0.002,
+        help="refuse tables that cost a task more than this and two standard errors",
     )
     parser.add_argument(
         "--layout",
