@@ -58,7 +58,8 @@ class ItemTableConfig:
         num_hashes: sub-tables, each with its own hash of the id; 8 in the paper.
         rows: rows of each sub-table; 80M in the paper.
         dim: columns of each sub-table; 32 in the paper. An item's vector has num_hashes * dim columns.
-        precision: of the rows in training; fp16 rows are rounded stochastically as they are written.
+        precision: of the rows in training; fp16 rows are rounded stochastically on a GPU, and to the nearest
+            number on a CPU, where small steps are lost.
         optimizer: Adagrad with one sum a row, or one a value, which takes as much memory as float32 rows.
         sharding: how each sub-table is cut over the ranks; `auto` leaves it to TorchRec's planner.
         ids: `hashed`: each sub-table hashes all ids to its rows; `managed`: an id has one row, the same in each

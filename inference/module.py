@@ -50,6 +50,7 @@ class ScoringModule(nn.Module):
             parameter.data = parameter.data.to(dense_dtype)
         self.tasks, self.table_files = list(schema.tasks), []
         self.has_content = schema.content_dim > 0
+        self.num_actions, self.num_surfaces = len(schema.actions), len(schema.surfaces)
         request = ["user_id"] + [f.name for f in schema.of("categorical", "request")]
         candidate = [f.name for f in schema.of("categorical", "candidate")]
         # Lists: as a ModuleDict's keys, features called `type` or `keys` would shadow attributes of a module.
@@ -79,6 +80,9 @@ class ScoringModule(nn.Module):
             inputs["history_surface"],
             inputs["history_timestamp"],
         )
+        # One code more is the tower's own mark of a candidate.
+        _require_codes("history_action", history.action, self.num_actions)
+        _require_codes("history_surface", history.surface, self.num_surfaces)
         item_ids = inputs["candidate_item_id"]
         content = torch.zeros([item_ids.size(0), 0], device=item_ids.device)
         if self.has_content:
@@ -137,6 +141,11 @@ class ScoringModule(nn.Module):
             _columns(inputs, self.request_dense, inputs["user_id"].size(0)),
             _columns(inputs, self.candidate_dense, num_candidates),
         )
+
+
+def _require_codes(name: str, codes_T: Tensor, largest: int) -> None:
+    if bool(((codes_T < 0) | (codes_T > largest)).any()):
+        raise ValueError(f"{name} holds a code outside 0 to {largest}")
 
 
 def _columns(inputs: dict[str, Tensor], names: list[str], num_rows: int) -> Tensor:

@@ -9,6 +9,8 @@ from pinfm.embeddings.errors import UserError
 # Columns of our own in the files of requests and scores, beside the features and the tasks.
 RESERVED_PREFIXES = ("history_", "candidate_", "label_", "expected_")
 RESERVED_TASKS = ("request", "request_id", "user_id", "item_id")
+# Inputs of our own, and the item tables' name among the tables.
+RESERVED_FEATURES = ("user_id", "request_timestamp", "item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +35,12 @@ class Feature:
 
     def __post_init__(self) -> None:
         # Names become inputs of the exported module, beside its own.
-        taken = self.name in ("user_id", "request_timestamp") or self.name.startswith(RESERVED_PREFIXES)
+        taken = self.name in RESERVED_FEATURES or self.name.startswith(RESERVED_PREFIXES)
         if taken or not self.name.isidentifier():
             raise UserError(
-                f"feature name {self.name!r} must consist of letters, digits and underscores, and must not be user_id, "
-                f"request_timestamp, {' or '.join(f'{prefix}*' for prefix in RESERVED_PREFIXES)}; rename the column."
+                f"feature name {self.name!r} must consist of letters, digits and underscores, and must not be "
+                f"{', '.join(RESERVED_FEATURES)}, {' or '.join(f'{prefix}*' for prefix in RESERVED_PREFIXES)}; "
+                "rename the column."
             )
 
 

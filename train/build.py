@@ -1,5 +1,6 @@
 """From a config to a sharded training module with its optimizers: the one path for 1 and for N ranks."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from pinfm.model.ranking.joint import FusedRanker, build_model
 from pinfm.model.schema import InputSchema
 from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.config import OptimizerConfig, RunConfig
+from pinfm.train.distributed import is_first_rank
 from pinfm.train.loader.batches import RequestBatch, SegmentBatch
 from pinfm.train.objectives.finetune import JointObjective, RankingObjective
 from pinfm.train.objectives.pretrain import Losses, PretrainObjective
@@ -191,6 +193,12 @@ def shard(
         if isinstance(collection, EmbeddingCollection)
         for table in collection.embedding_configs()
     }
+    if config.item_table.precision == "fp16" and device.type == "cpu" and is_first_rank():
+        warnings.warn(
+            "on a CPU item rows in fp16 are rounded to the nearest number, so that small steps are lost; train on a "
+            "GPU, or with item_table.precision fp32",
+            stacklevel=2,
+        )
     fuse_optimizer(module, config, rates)
     group = dist.group.WORLD
     assert group is not None

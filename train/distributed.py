@@ -87,6 +87,13 @@ def max_over_ranks(value: int) -> int:
     return int(largest)
 
 
+def has_most(count: int) -> bool:
+    """Whether no rank has more of something, and none before this one as much. Every rank must call it."""
+    ranks = dist.get_world_size()
+    claim = count * ranks + ranks - 1 - dist.get_rank()
+    return claim == max_over_ranks(claim)
+
+
 def gather_rows(x_VO: Tensor) -> list[Tensor]:
     """Every rank's rows, differentiable: a gradient that another rank computes flows back to the rank it belongs to.
 

@@ -35,7 +35,7 @@ class LoopConfig:
     Args:
         total_steps: steps of the whole run.
         examples_per_step: over all ranks, for the progress bar.
-        log_steps: steps between lines of metrics.jsonl.
+        log_steps: steps between lines of metrics.jsonl; checkpoints have one too.
         checkpoint_steps: steps between checkpoints.
         precision: `fp32` or `bf16`, of the dense part.
         seed: of dropout, with step and rank.
@@ -49,6 +49,10 @@ class LoopConfig:
     precision: str
     seed: int
     optimizer: OptimizerConfig
+
+    def saves_after(self, step: int) -> bool:
+        """Whether there is a checkpoint of this step."""
+        return step % self.checkpoint_steps == 0 or step == self.total_steps
 
 
 def train(
@@ -90,7 +94,7 @@ def train(
             schedule.step()
             state.step += 1
             log.add(state.step, parts, state.ids.counters())
-            if state.step % config.checkpoint_steps == 0 or state.step == config.total_steps:
+            if config.saves_after(state.step):
                 checkpoint.save(state, run)
     # The pipeline has put its own forward into the sharded tables; evaluation wants theirs back.
     pipeline.detach()
@@ -163,7 +167,9 @@ class MetricsLog:
             self._writer.close()
 
     def add(self, step: int, values: dict[str, Tensor], totals: dict[str, float]) -> None:
-        """Adds a step's scalars; every `log_steps` writes their means over steps and ranks, and the totals as they are.
+        """Adds a step's scalars; now and then writes their means over steps and ranks, and the totals as they are.
+
+        It does so every `log_steps`, and before each checkpoint, which must not be of a loss that is no number.
 
         Args:
             step: that was done.
@@ -175,7 +181,7 @@ class MetricsLog:
                 self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
         self._count += 1
         self._bar.update(self._config.examples_per_step)
-        if step % self._config.log_steps == 0 or step == self._config.total_steps:
+        if step % self._config.log_steps == 0 or self._config.saves_after(step):
             self._write(step, totals)
 
     def _write(self, step: int, totals: dict[str, float]) -> None:

@@ -218,3 +218,16 @@ def test_every_input_changes_some_score():
             other = values + 1
         after = torch.stack(list(module({**inputs, name: other}).values()))
         assert (after - before).abs().max() > 1e-7, name
+
+
+@pytest.mark.parametrize("variant", ["early", "no tower"])
+@pytest.mark.parametrize(("name", "code"), [("action", 3), ("action", -1), ("surface", 2), ("surface", -1)])
+def test_a_code_of_no_name_is_refused(variant, name, code):
+    module, schema = build(**VARIANTS[variant])
+    for form, error in ((module, ValueError), (torch.jit.freeze(torch.jit.script(module)), torch.jit.Error)):
+        inputs = inputs_of(schema, BATCHES["ragged"])
+        inputs[f"history_{name}"][2] = code
+        with pytest.raises(
+            error, match=rf"history_{name} holds a code outside 0 to {len(getattr(schema, name + 's'))}"
+        ):
+            form(inputs)

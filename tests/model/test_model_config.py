@@ -8,7 +8,7 @@ from model_fakes import schema
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
-from pinfm.model.schema import schema_from_json
+from pinfm.model.schema import Feature, schema_from_json
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,11 @@ def test_schemas_code_names_from_one():
     assert schema().positive_codes() == [2, 1]
     assert [f.name for f in schema().of("dense", "request")] == ["age"]
     assert [f.name for f in schema().of("categorical", "candidate")] == ["author"]
+
+
+@pytest.mark.parametrize(
+    "name", ["item", "user_id", "request_timestamp", "history_length", "candidate_price", "a b", ""]
+)
+def test_a_feature_takes_no_name_of_ours(name):
+    with pytest.raises(UserError, match=r"feature name .* must not be user_id, request_timestamp, item, history_\*"):
+        Feature(name=name, kind="dense", scope="request")

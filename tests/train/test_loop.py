@@ -10,6 +10,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pinfm.embeddings.errors import UserError
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.build import build_optimizer, build_pretrain, pretrain_tables, shard
 from pinfm.train.config import OptimizerConfig
 from pinfm.train.data.dataset import PreparedDataset
@@ -64,6 +65,14 @@ def test_tensorboard_forgets_what_a_resumed_run_trains_again(dataset, pretrained
     assert [scalar.step for scalar in events.Scalars("loss")] == list(runs.losses(run).index)
 
 
+def test_the_log_has_a_line_at_every_checkpoint(dataset, tmp_path):
+    pretrain(replace(runs.CONFIG, log_steps=3, checkpoint_steps=4), Place(data=dataset, out=tmp_path / "run"))
+    steps = runs.losses(tmp_path / "run").index
+    assert list(steps) == [
+        step for step in range(1, steps[-1] + 1) if step % 3 == 0 or step % 4 == 0 or step == steps[-1]
+    ]
+
+
 @pytest.mark.parametrize("verb", [pretrain, finetune])
 def test_a_dataset_without_training_data_is_refused(dataset, tmp_path, verb):
     folder = shutil.copytree(dataset, tmp_path / "emptied")
@@ -75,6 +84,8 @@ def test_a_dataset_without_training_data_is_refused(dataset, tmp_path, verb):
 
 def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path):
     wild = replace(runs.CONFIG.pretrain.optimizer, dense_lr=1e30, table_lr=1e30, warmup_steps=0)
-    config = replace(runs.CONFIG, pretrain=replace(runs.CONFIG.pretrain, optimizer=wild))
-    with pytest.raises(UserError, match=r"the loss is nan at step \d+; lower optimizer.dense_lr or table_lr"):
+    phase = replace(runs.CONFIG.pretrain, optimizer=wild)
+    config = replace(runs.CONFIG, pretrain=phase, log_steps=1000, checkpoint_steps=4)
+    with pytest.raises(UserError, match=r"the loss is nan at step 4; lower optimizer.dense_lr or table_lr"):
         pretrain(config, Place(data=dataset, out=tmp_path / "run"))
+    assert not RunFolder.open(tmp_path / "run").has_checkpoint()

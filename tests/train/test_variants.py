@@ -49,6 +49,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:on a CPU item rows in fp16 are rounded to the nearest number")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_trains_and_is_exported(dataset, tmp_path, name):
     metrics = finetune(VARIANTS[name], Place(data=dataset, out=tmp_path / "run"))

@@ -20,7 +20,7 @@ class ItemAttributes:
         counts = scalar_column(table, "event_count").astype(np.float64)
         # An item without a positive event counts as half a one: its share is small, not zero.
         shares = np.maximum(counts, 0.5) / max(counts.sum(), 1.0)
-        self.num_positive_events = int(counts.sum())
+        self.num_positive_events, self._has_event = int(counts.sum()), counts > 0
         self._log_share = np.append(np.log(shares), np.log(0.5 / max(counts.sum(), 1.0))).astype(np.float32)
         self._created_at = np.append(scalar_column(table, "created_at").astype(np.float64), np.nan)
         content = np.zeros((len(self.item_id) + 1, content_dim), dtype=np.float32)
@@ -28,6 +28,15 @@ class ItemAttributes:
             values, lengths = list_column(table, "content")
             content[:-1][lengths == content_dim] = values.reshape(-1, content_dim)
         self._content = content
+
+    def known_at(self, time: int) -> IntArray:
+        """The ids of items that were there before a time, ascending.
+
+        Items whose time of creation is not known count as old, as do those with a positive event in training.
+        """
+        there_M = ~(self._created_at[:-1] >= time) | self._has_event
+        ids: IntArray = self.item_id[there_M]
+        return ids
 
     def content(self, ids_N: IntArray) -> npt.NDArray[np.float32]:
         """(N, K) content vectors; zeros for items that have none or are not known."""

@@ -111,7 +111,8 @@ class SegmentCollator:
     """Turns segment arrays into a batch.
 
     Args:
-        items: the catalogue and its popularity.
+        items: their popularity.
+        catalogue: item ids that negatives are taken from.
         ids: finds the rows of items.
         schema: the dataset's actions.
         negatives: see `PretrainConfig`.
@@ -120,23 +121,24 @@ class SegmentCollator:
     def __init__(
         self,
         items: ItemAttributes,
+        catalogue: IntArray,
         ids: Ids,
         schema: InputSchema,
         negatives: Literal["in_batch", "sampled", "catalogue"],
     ) -> None:
-        self._items, self._ids, self._positive_codes = items, ids, schema.positive_codes()
-        self._negatives = negatives
+        self._items, self._catalogue, self._ids = items, catalogue, ids
+        self._positive_codes, self._negatives = schema.positive_codes(), negatives
 
     def __call__(self, arrays: SegmentArrays) -> SegmentBatch:
         """The batch on the CPU."""
-        drawn = self._items.item_id if self._negatives == "catalogue" else arrays.drawn
+        drawn = self._catalogue if self._negatives == "catalogue" else arrays.drawn
         num_events = len(arrays.history.item_id)
         item_ids, index = np.unique(np.concatenate([arrays.history.item_id, drawn]), return_inverse=True)
         # Before rows are found: it may be this batch that earns one.
         fresh = self._ids.observe({"item": arrays.history.item_id})
         share = self._items.log_share(item_ids)
         if self._negatives == "sampled":
-            share = np.full(len(item_ids), -np.log(len(self._items.item_id)), dtype=np.float32)
+            share = np.full(len(item_ids), -np.log(len(self._catalogue)), dtype=np.float32)
         return SegmentBatch(
             history=history_tensors(arrays.history),
             user=_user_index(arrays.user_id),

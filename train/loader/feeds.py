@@ -25,17 +25,19 @@ def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[
             f"{dataset.path} has none of its positive actions {list(dataset.info.schema.positive_actions)} in "
             "training, so there is nothing to learn; prepare it with other --positive-actions."
         )
+    # An item of later days can never be a target, and would learn nothing but that.
+    catalogue = items.known_at(dataset.info.splits["train"][1])
     return Feed(
         SegmentSource(dataset, config.pretrain.segment_length),
         stream_plan(config, config.pretrain.batch_size),
         SegmentReader(
             config.pretrain.window,
             config.pretrain.pairs_per_anchor,
-            items.item_id,
+            catalogue,
             # Every stream draws its part, so that a step's draws do not depend on the number of ranks.
             config.pretrain.num_sampled // config.data_streams if config.pretrain.negatives == "sampled" else 0,
         ),
-        SegmentCollator(items, ids, dataset.info.schema, config.pretrain.negatives),
+        SegmentCollator(items, catalogue, ids, dataset.info.schema, config.pretrain.negatives),
     )
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from pinfm.model.schema import InputSchema
 from pinfm.model.stored.run_folder import REQUESTS
 from pinfm.train.data.ragged import ragged_index
-from pinfm.train.distributed import is_first_rank, max_over_ranks
+from pinfm.train.distributed import has_most, max_over_ranks
 from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
 from pinfm.train.loader.feed import Feed
@@ -30,7 +30,7 @@ NUM_CANDIDATES = 1 << 16
 def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: InputSchema, run: Path) -> None:
     """Scores the first requests of a split with the trained module and writes both. Every rank must call it.
 
-    The file holds the first rank's requests.
+    The file holds the requests of one rank, of the one that has most of them.
 
     Args:
         model: the sharded module.
@@ -51,7 +51,8 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: I
         # Prediction is collective, so the ranks stop together, however many requests each has.
         if max_over_ranks(min(NUM_REQUESTS - requests, NUM_CANDIDATES - candidates)) <= 0:
             break
-    if is_first_rank() and frames:
+    # Of a small split the first rank may have nothing.
+    if has_most(requests) and frames:
         unfinished = run / f".{REQUESTS}.unfinished"
         pd.concat(frames, ignore_index=True).head(NUM_REQUESTS).to_parquet(unfinished)
         unfinished.replace(run / REQUESTS)

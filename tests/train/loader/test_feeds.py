@@ -5,6 +5,7 @@ from dataclasses import replace
 import loops
 import pytest
 import runs
+import torch
 
 from pinfm.train.build import finetune_tables, pretrain_tables
 from pinfm.train.data.dataset import PreparedDataset
@@ -46,3 +47,20 @@ def test_pretraining_looks_every_id_up_once(group, dataset, negatives):
         assert len(batch.item_ids) < len(batch.item_index) or negatives != "in_batch"
         for rows in batch.item_rows.to_dict().values():
             assert len(rows.values()) == len(batch.item_ids)
+
+
+@pytest.mark.parametrize("negatives", ["sampled", "catalogue"])
+def test_items_of_later_days_are_no_negatives(group, dataset, negatives):
+    data = PreparedDataset.open(dataset)
+    phase = replace(runs.CONFIG.pretrain, negatives=negatives, num_sampled=64, log_q=False)
+    config = replace(runs.CONFIG, pretrain=phase)
+    feed = segment_feed(config, data, Ids(pretrain_tables(config).item, (), config.managed_ids))
+    batches = list(feed.batches(0, feed.steps_per_epoch))
+    drawn = {item for batch in batches for item in batch.item_ids[batch.drawn > 0].tolist()}
+    items = data.items().to_pandas().set_index("item_id")
+    there = items.index[(items["created_at"] < data.info.splits["train"][1]) | (items["event_count"] > 0)]
+    assert 0 < len(items) - len(there) < len(there)
+    assert drawn <= set(there)
+    assert len(drawn) > 0.9 * len(there)
+    if negatives == "sampled":
+        assert all(torch.allclose(batch.log_share, -torch.tensor(len(there)).log()) for batch in batches)
