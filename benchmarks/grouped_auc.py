@@ -12,26 +12,30 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.parts.pages import table, write_report
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.loader.requests import RequestSource
 from pinfm.train.metrics.ranking import auc, grouped_auc
 
 
 def main() -> None:
-    """Prints AUC and grouped AUC of the history's own rate, on both held-out splits."""
+    """Prints AUC and grouped AUC of the history's own rate, on both held-out splits, and writes them where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
     parser.add_argument("--task", default="click", help="an action that is also a task")
     parser.add_argument("--max-history", type=int, default=64)
+    parser.add_argument("--report", type=Path, help="JSON file to write")
     args = parser.parse_args()
-    dataset = PreparedDataset.open(args.data)
+    dataset, figures = PreparedDataset.open(args.data), {}
     for split in ("validation", "test"):
         rate_N, label_N, user_N = history_rates(dataset, split, args.task, args.max_history)
-        grouped = grouped_auc(rate_N, label_N, user_N)
-        print(
-            f"{split}: AUC {auc(rate_N, label_N):.4f}, grouped AUC {grouped['gauc']:.4f} over "
-            f"{grouped['gauc_impressions']} impressions of {grouped['gauc_users']} users"
-        )
+        figures[split] = {"auc": auc(rate_N, label_N), **grouped_auc(rate_N, label_N, user_N)}
+    heading = list(figures["test"])
+    print(
+        table(["split", *heading], [[split, *(f"{of[name]:.4g}" for name in heading)] for split, of in figures.items()])
+    )
+    if args.report is not None:
+        write_report(args.report, {"task": args.task, "max_history": args.max_history, **figures})
 
 
 def history_rates(
