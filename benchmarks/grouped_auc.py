@@ -31,9 +31,10 @@ def main() -> None:
         rate_N, label_N, user_N = history_rates(dataset, split, args.task, args.max_history)
         figures[split] = {"auc": auc(rate_N, label_N), **grouped_auc(rate_N, label_N, user_N)}
     heading = list(figures["test"])
-    print(
-        table(["split", *heading], [[split, *(f"{of[name]:.4g}" for name in heading)] for split, of in figures.items()])
-    )
+    lines = [
+        [split, *(f"{v:.4f}" if isinstance(v, float) else str(v) for v in of.values())] for split, of in figures.items()
+    ]
+    print(table(["split", *heading], lines))
     if args.report is not None:
         write_report(args.report, {"task": args.task, "max_history": args.max_history, **figures})
 
