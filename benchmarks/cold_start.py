@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.parts.pages import mean_and_spread, table, write_results
 from benchmarks.parts.quality.kept import Results, results_of, with_kept
-from benchmarks.parts.quality.rankers import Plan, Row, add_flags, evaluated, settings_of, train_rankers
+from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of
 from benchmarks.parts.quality.runs import Runs, prepared
 from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.train.data.dataset import PreparedDataset
@@ -71,21 +71,21 @@ def main() -> None:
         parser.error("--data, the folder of MovieTweetings, goes with --dataset movietweetings and with no other")
     runs, rows = Runs(args.out / args.dataset), [row for row in ROWS if row.name in args.rows]
     dataset = prepared(source(args.data), runs.out / "dataset")
-    pretrained: dict[str, tuple[object, ...]] = dict(PRETRAINED)
+    older_days = runs.out / "older"
     if any(row.pretrained in OLDER for row in rows):
-        data = ("--data", older(dataset, runs.out / "older"))
-        pretrained |= {name: (*flags, *data) for name, flags in OLDER.items()}
+        write_older(dataset, older_days)
     plan = Plan(
         recipe="cold_start",
-        pretrained=pretrained,
+        pretrained={**PRETRAINED, **{name: (*flags, "--data", older_days) for name, flags in OLDER.items()}},
         metrics=METRICS,
         by_age=True,
         seeds=args.seeds,
         split=args.split,
         jobs=args.jobs,
     )
-    train_rankers(runs, dataset, rows, plan)
-    results = evaluated(runs, dataset, ROWS, plan)
+    trainer = Trainer(runs, dataset, plan)
+    trainer.train(rows)
+    results = trainer.evaluated(ROWS)
     for group, section in (("", "cold start"), ("arrivals", "cold start arrivals")):
         settings = {row.name: settings_of(row, plan, PRETRAINED) for row in ROWS if row.group == group}
         of_group = {name: results[name] for name in settings if name in results}
@@ -105,15 +105,14 @@ def source(data: Path | None) -> Source:
     return Simulate(num_users=10_000) if data is None else MovieTweetings(path=data, sampled_candidates=20)
 
 
-def older(dataset: Path, out: Path) -> Path:
-    """The dataset with training days that end a week earlier, for pretraining; made once."""
+def write_older(dataset: Path, out: Path) -> None:
+    """Writes the dataset with training days that end a week earlier, for pretraining; once."""
     if not (out / "dataset.json").exists():
         shutil.copytree(dataset, out, ignore=shutil.ignore_patterns("dataset.json"), dirs_exist_ok=True)
         info = PreparedDataset.open(dataset).info
         begin, end = info.splits["train"]
         splits = {**info.splits, "train": (begin, end - 7 * SECONDS_PER_DAY)}
         (out / "dataset.json").write_text(replace(info, splits=splits).to_json())
-    return out
 
 
 def as_tables(results: Results) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.parts.pages import mean_and_spread, table, write_results
 from benchmarks.parts.quality.kept import Results, results_of, with_kept
-from benchmarks.parts.quality.rankers import Plan, Row, add_flags, evaluated, settings_of, train_rankers
+from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of
 from benchmarks.parts.quality.runs import Runs, prepared
 from pinfm.train.data.sources.films.movielens import MovieLens
 from pinfm.train.data.sources.kuairand import KuaiRand
@@ -86,8 +86,9 @@ def main() -> None:
         split=args.split,
         jobs=args.jobs,
     )
-    train_rankers(runs, dataset, [row for row in rows if row.name in args.rows], plan)
-    results = evaluated(runs, dataset, rows, plan)
+    trainer = Trainer(runs, dataset, plan)
+    trainer.train([row for row in rows if row.name in args.rows])
+    results = trainer.evaluated(rows)
     print(as_tables(results))
     if args.write:
         docs, settings = Path("docs"), {row.name: settings_of(row, plan, PRETRAINED) for row in rows}

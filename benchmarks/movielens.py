@@ -10,6 +10,7 @@ run again. The checkpoint is chosen on validation (NDCG@10), and its test figure
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from benchmarks.parts.pages import mean_and_spread, table, write_results
 from benchmarks.parts.quality.kept import Results, add_write_flag, results_of, with_kept
 from benchmarks.parts.quality.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
 from benchmarks.parts.quality.movielens_rows import PUBLISHED, RECIPE, ROWS, Row
-from benchmarks.parts.quality.runs import Runs, in_parallel, prepared
+from benchmarks.parts.quality.runs import Command, Runs, in_parallel, prepared
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.data.dataset import PreparedDataset
@@ -49,15 +50,18 @@ def main() -> None:
     }
     runs = Runs(args.out)
 
+    def command_of(row: Row, seed: int) -> Command:
+        path = data[TEST if row.trains_on_validation else VALIDATION].path
+        return Command("pretrain", RECIPE, ("--data", path, "--seed", seed, *row.flags))
+
     def train(run: tuple[Row, int]) -> None:
         row, seed = run
-        path = data[TEST if row.trains_on_validation else VALIDATION].path
-        runs.train(f"{row.name}-{seed}", "pretrain", RECIPE, ["--data", path, "--seed", seed, *row.flags])
+        runs.train(f"{row.name}-{seed}", command_of(row, seed))
 
     in_parallel(args.jobs, train, [(ROWS[name], seed) for name in args.rows for seed in args.seeds])
     results: Results = {}
     for row in ROWS.values():
-        for seed in runs.seeds(row.name):
+        for seed in runs.seeds(row.name, partial(command_of, row)):
             figures = Figures(runs.folder(f"{row.name}-{seed}"), everything, catalogue, row.max_history)
             for name, told in told_or_not(row).items():
                 results.setdefault(name, {})[seed] = chosen(figures, told, row.trains_on_validation)

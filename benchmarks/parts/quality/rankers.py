@@ -3,11 +3,12 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.parts.quality.kept import Results, add_write_flag
-from benchmarks.parts.quality.runs import Runs, edition, in_parallel
+from benchmarks.parts.quality.runs import Command, Runs, edition, in_parallel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,45 +78,66 @@ def settings_of(row: Row, plan: Plan, pretrained: Mapping[str, Sequence[str]]) -
     return [edition(plan.recipe), *plan.finetune, *row.flags, *start, "--split", plan.split]
 
 
-def train_rankers(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> None:
-    """Trains and evaluates rows under every seed; the rows of a seed share their pretraining runs.
+@dataclass(frozen=True)
+class Trainer:
+    """Trains and evaluates rows; the rows of a seed share their pretraining runs.
 
     Args:
         runs: where.
         dataset: a prepared dataset.
-        rows: which ones.
         plan: how.
     """
 
-    def common(seed: int) -> list[object]:
-        return ["--data", dataset, "--seed", seed]
+    runs: Runs
+    dataset: Path
+    plan: Plan
 
-    def pretrain(item: tuple[str, int]) -> None:
-        name, seed = item
-        words = [*common(seed), *plan.pretrained[name]]
-        runs.train(f"pretrained-{name}-{seed}", "pretrain", plan.recipe, words)
+    def train(self, rows: Sequence[Row]) -> None:
+        """Trains and evaluates these rows under every seed of the plan."""
+        needed = sorted({row.pretrained for row in rows if row.pretrained is not None})
+        seeds, jobs = self.plan.seeds, self.plan.jobs
+        in_parallel(jobs, self._pretrain, [(name, seed) for seed in seeds for name in needed])
+        in_parallel(jobs, self._finetune, [(row, seed) for seed in seeds for row in rows])
 
-    def finetune(item: tuple[Row, int]) -> None:
-        row, seed = item
-        words = [*common(seed), *plan.finetune, *row.flags]
+    def evaluated(self, rows: Sequence[Row]) -> Results:
+        """The metrics by task of what was ever trained by the plan; a row without a figure is left out."""
+        results: Results = {}
+        for row in rows:
+            for seed in self.runs.seeds(row.name, partial(self._finetuning, row)):
+                if not self._starts_from_its_own(row, seed):
+                    continue
+                tasks = self.runs.evaluate(f"{row.name}-{seed}", self.dataset, self.plan.split)["metrics"]["model"]
+                results.setdefault(row.name, {})[seed] = {
+                    task: _kept(metrics, self.plan) for task, metrics in tasks.items()
+                }
+        return results
+
+    def _pretrain(self, run: tuple[str, int]) -> None:
+        name, seed = run
+        self.runs.train(f"pretrained-{name}-{seed}", self._pretraining(name, seed))
+
+    def _finetune(self, run: tuple[Row, int]) -> None:
+        row, seed = run
+        self.runs.train(f"{row.name}-{seed}", self._finetuning(row, seed))
+        self.runs.evaluate(f"{row.name}-{seed}", self.dataset, self.plan.split)
+
+    def _pretraining(self, name: str, seed: int) -> Command:
+        words = ("--data", self.dataset, "--seed", seed, *self.plan.pretrained[name])
+        return Command("pretrain", self.plan.recipe, words)
+
+    def _finetuning(self, row: Row, seed: int) -> Command:
+        words: tuple[object, ...] = ("--data", self.dataset, "--seed", seed, *self.plan.finetune, *row.flags)
         if row.pretrained is not None:
-            words += ["--pretrained", runs.folder(f"pretrained-{row.pretrained}-{seed}")]
-        runs.train(f"{row.name}-{seed}", "finetune", plan.recipe, words)
-        runs.evaluate(f"{row.name}-{seed}", dataset, plan.split)
+            words += ("--pretrained", self.runs.folder(f"pretrained-{row.pretrained}-{seed}"))
+        return Command("finetune", self.plan.recipe, words)
 
-    needed = sorted({row.pretrained for row in rows if row.pretrained is not None})
-    in_parallel(plan.jobs, pretrain, [(name, seed) for seed in plan.seeds for name in needed])
-    in_parallel(plan.jobs, finetune, [(row, seed) for seed in plan.seeds for row in rows])
-
-
-def evaluated(runs: Runs, dataset: Path, rows: Sequence[Row], plan: Plan) -> Results:
-    """The metrics by task of what was ever evaluated below `runs`; a row without a figure is left out."""
-    results: Results = {}
-    for row in rows:
-        for seed in runs.seeds(row.name, f"{plan.split}.json"):
-            tasks = runs.evaluate(f"{row.name}-{seed}", dataset, plan.split)["metrics"]["model"]
-            results.setdefault(row.name, {})[seed] = {task: _kept(metrics, plan) for task, metrics in tasks.items()}
-    return results
+    def _starts_from_its_own(self, row: Row, seed: int) -> bool:
+        """Whether the pretraining run that a row's run names is still the one of the plan."""
+        name = row.pretrained
+        if name is None or self.runs.made(f"pretrained-{name}-{seed}", self._pretraining(name, seed)):
+            return True
+        print(f"pretrained by other settings, so left out: {self.runs.folder(f'{row.name}-{seed}')}")
+        return False
 
 
 def _kept(metrics: Mapping[str, Any], plan: Plan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,26 @@ def edition(recipe: str) -> str:
     return f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
 
 
+@dataclass(frozen=True)
+class Command:
+    """What makes a run.
+
+    Args:
+        verb: `pretrain` or `finetune`.
+        recipe: the value of --config.
+        words: its other flags, but for --out and --resume.
+    """
+
+    verb: str
+    recipe: str
+    words: tuple[object, ...]
+
+    def told(self) -> str:
+        """On one line, without paths: they may be written in several ways, and what they lead to is made here too."""
+        words = (str(word) for word in self.words if not isinstance(word, Path))
+        return " ".join([self.verb, edition(self.recipe), *words])
+
+
 class Runs:
     """Run folders below one folder; a run that is finished is not made again, an interrupted one goes on.
 
@@ -45,29 +66,30 @@ class Runs:
         """Where a run stands."""
         return self.out / "runs" / name
 
-    def train(self, name: str, verb: str, recipe: str, words: Sequence[object]) -> Path:
-        """Runs `pinfm pretrain` or `pinfm finetune` with one thread, its log in OUT/logs.
+    def train(self, name: str, command: Command) -> Path:
+        """Runs the verb with one thread, its log in OUT/logs.
 
         Args:
             name: of the run.
-            verb: `pretrain` or `finetune`.
-            recipe: the value of --config.
-            words: its other flags, but for --out and --resume.
+            command: what makes it.
 
         Raises:
-            UserError: a run of this name was finished with other words, or under another edition of the recipe.
+            UserError: a run of this name was finished by another command, or under another edition of the recipe.
         """
         run = self.folder(name)
         finished = run / "finished"
-        # Paths may be written in several ways; what they lead to is made here too.
-        made_by = " ".join([verb, edition(recipe), *(str(word) for word in words if not isinstance(word, Path))])
         if not finished.exists():
             resume = ["--resume"] if (run / "manifest.json").exists() else []
-            self._pinfm(name, [verb, "--config", recipe, *words, "--out", run, *resume])
-            finished.write_text(made_by + "\n")
-        elif finished.read_text().strip() != made_by:
-            raise UserError(f"{run} was made by other settings ({finished}, not {made_by!r}); remove it.")
+            self._pinfm(name, [command.verb, "--config", command.recipe, *command.words, "--out", run, *resume])
+            finished.write_text(command.told() + "\n")
+        elif not self.made(name, command):
+            raise UserError(f"{run} was made by other settings ({finished}, not {command.told()!r}); remove it.")
         return run
+
+    def made(self, name: str, command: Command) -> bool:
+        """Whether a run was finished, and by this command."""
+        finished = self.folder(name) / "finished"
+        return finished.exists() and finished.read_text().strip() == command.told()
 
     def evaluate(self, name: str, data: Path, split: str) -> dict[str, Any]:
         """What `pinfm evaluate` reports of a run, kept beside it."""
@@ -78,9 +100,19 @@ class Runs:
         values: dict[str, Any] = json.loads(report.read_text())
         return values
 
-    def seeds(self, row: str, file: str = "finished") -> list[int]:
-        """The seeds of a row whose run, named ROW-SEED, holds a file."""
-        return sorted(int(path.parent.name.removeprefix(f"{row}-")) for path in self.out.glob(f"runs/{row}-*/{file}"))
+    def seeds(self, row: str, command_of: Callable[[int], Command]) -> list[int]:
+        """The seeds of a row whose run, named ROW-SEED, was finished by its command; others are told and left out.
+
+        Args:
+            row: its name.
+            command_of: seed -> what makes the run today.
+        """
+        names = (path.parent.name for path in self.out.glob(f"runs/{row}-*/finished"))
+        found = sorted(int(name.removeprefix(f"{row}-")) for name in names)
+        made = [seed for seed in found if self.made(f"{row}-{seed}", command_of(seed))]
+        for seed in sorted(set(found) - set(made)):
+            print(f"made by other settings, so left out: {self.folder(f'{row}-{seed}')}")
+        return made
 
     def revision(self, row: str, seed: int) -> Any:
         """What the manifest of the run ROW-SEED says of the source tree that made it."""

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from benchmarks.parts.quality.runs import Runs, in_parallel
+from benchmarks.parts.quality.runs import Command, Runs, in_parallel
 from pinfm.embeddings.errors import UserError
 
 
@@ -34,9 +34,9 @@ def called(monkeypatch):
 def test_a_finished_run_is_not_made_again_and_an_interrupted_one_goes_on(tmp_path, called):
     runs = Runs(tmp_path)
     with pytest.raises(RuntimeError, match="killed"):
-        runs.train("a", "pretrain", "ml1m", ["--seed", 0, "fails"])
-    assert runs.train("a", "pretrain", "ml1m", ["--seed", 0]) == tmp_path / "runs" / "a"
-    runs.train("a", "pretrain", "ml1m", ["--seed", 0])
+        runs.train("a", Command("pretrain", "ml1m", ("--seed", 0, "fails")))
+    assert runs.train("a", Command("pretrain", "ml1m", ("--seed", 0))) == tmp_path / "runs" / "a"
+    runs.train("a", Command("pretrain", "ml1m", ("--seed", 0)))
     run = str(tmp_path / "runs" / "a")
     assert called == [
         ["pretrain", "--config", "ml1m", "--seed", "0", "fails", "--out", run],
@@ -50,7 +50,7 @@ def test_a_run_that_other_settings_made_is_not_taken_for_this_one(tmp_path, call
     runs = Runs(tmp_path)
 
     def train(*words):
-        runs.train("a", "pretrain", str(recipe), ["--data", tmp_path / words[0], *words[1:]])
+        runs.train("a", Command("pretrain", str(recipe), ("--data", tmp_path / words[0], *words[1:])))
 
     train("here", "--seed", 0)
     train("elsewhere", "--seed", 0)
@@ -64,20 +64,25 @@ def test_a_run_that_other_settings_made_is_not_taken_for_this_one(tmp_path, call
 
 def test_an_evaluation_is_kept(tmp_path, called):
     runs = Runs(tmp_path)
-    runs.train("a", "finetune", "ml1m", [])
+    runs.train("a", Command("finetune", "ml1m", ()))
     assert (
         runs.evaluate("a", tmp_path / "data", "test") == runs.evaluate("a", tmp_path / "data", "test") == {"auc": 0.5}
     )
     assert len(called) == 2
 
 
-def test_the_seeds_of_a_row_are_those_of_its_finished_runs(tmp_path, called):
+def test_the_seeds_of_a_row_are_those_that_its_command_finished(tmp_path, called, capsys):
     runs = Runs(tmp_path)
-    for name in ("a-2", "a-0", "a_b-1"):
-        runs.train(name, "pretrain", "ml1m", [])
+
+    def command_of(seed):
+        return Command("pretrain", "ml1m", ("--seed", seed))
+
+    for name, seed in (("a-2", 2), ("a-0", 0), ("a_b-1", 1), ("a-4", 5)):
+        runs.train(name, command_of(seed))
     with pytest.raises(RuntimeError, match="killed"):
-        runs.train("a-3", "pretrain", "ml1m", ["fails"])
-    assert (runs.seeds("a"), runs.seeds("a_b"), runs.seeds("b")) == ([0, 2], [1], [])
+        runs.train("a-3", Command("pretrain", "ml1m", ("fails",)))
+    assert [runs.seeds(row, command_of) for row in ("a", "a_b", "b")] == [[0, 2], [1], []]
+    assert capsys.readouterr().out == f"made by other settings, so left out: {tmp_path / 'runs' / 'a-4'}\n"
 
 
 def test_a_failure_stops_what_has_not_begun(tmp_path):
