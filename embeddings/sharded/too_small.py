@@ -83,7 +83,7 @@ def too_small(
 
 
 def _more_ranks(hardware: Hardware, least: float, fits: Callable[[Hardware], bool], *, machines: bool) -> list[str]:
-    """The first power of two of ranks that fits, which divides `data_streams` as it is shipped."""
+    """The first power of two of ranks that fits: `data_streams` is a multiple of it, or can be."""
     powers = (1 << k for k in range(MOST_RANKS.bit_length()))
     tried = (n for n in powers if n > hardware.world_size and n >= least)
     ranks = next((n for n in tried if fits(replace(hardware, world_size=n))), None)

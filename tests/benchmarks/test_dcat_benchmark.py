@@ -9,7 +9,7 @@ import torch
 from benchmarks import dcat
 from benchmarks.parts.speed import dcat_measure
 from benchmarks.parts.speed.dcat_forms import Rows, form_of, needed_flops
-from benchmarks.parts.speed.dcat_measure import Shape, impls, random_rows, sample
+from benchmarks.parts.speed.dcat_measure import Shape, events_of_a_candidate, impls, random_rows, sample
 from pinfm.model.config import TowerConfig
 from pinfm.model.encoder import build_dcat
 
@@ -47,6 +47,12 @@ def test_a_sample_is_the_first_candidates_of_the_first_users():
     assert torch.equal(part.events, rows.events[:9])
     assert torch.equal(part.candidates, rows.candidates[:3])
     assert len(sample(rows, None).candidates) == 6
+
+
+def test_the_history_of_a_candidate_counts_as_often_as_it_is_read():
+    rows = Rows(torch.zeros(8, 4), torch.tensor([2, 6]), torch.zeros(4, 4), torch.tensor([3, 1]))
+    assert events_of_a_candidate(rows) == 3.0
+    assert events_of_a_candidate(sample(rows, 3)) == 2.0
 
 
 def test_ragged_lengths_stay_below_the_shape():

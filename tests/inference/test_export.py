@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import runs
 import torch
 
 import pinfm.inference.export as export_module
+import pinfm.inference.parity as parity_module
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
 from pinfm.inference.artifact import sha256
@@ -115,6 +117,14 @@ def test_tables_that_cost_too_much_are_refused(exported, requests):
     check_parity(scorer, requests, ExportOptions(precision="int4", max_auc_loss=1.0))
     with pytest.raises(UserError, match="max_auc_loss"):
         ExportOptions(max_auc_loss=-0.1)
+
+
+@pytest.mark.parametrize(("error", "refused"), [(0.001, True), (0.0035, True), (0.0045, False), (None, False)])
+def test_a_loss_that_chance_explains_is_none(exported, requests, monkeypatch, error, refused):
+    monkeypatch.setattr(parity_module, "auc_change", lambda *_: -0.01)
+    monkeypatch.setattr(parity_module, "jackknife_error", lambda *_: error)
+    with pytest.raises(ParityError, match=r"cost click 0\.0100 AUC") if refused else nullcontext():
+        check_parity(load(exported), requests, ExportOptions(precision="int4"))
 
 
 def test_requests_of_an_older_run_are_named(exported, requests):

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from itertools import product
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.stored.run_folder import RunFolder
+from pinfm.train import loop
 from pinfm.train.build import build_optimizer, build_pretrain, pretrain_tables, shard
 from pinfm.train.config import OptimizerConfig
 from pinfm.train.data.dataset import PreparedDataset
@@ -57,6 +59,17 @@ def test_the_dense_gradient_is_clipped(group, dataset):
     assert norm.item() == pytest.approx(0.25, rel=1e-3)
 
 
+def test_every_step_of_every_rank_draws_its_own_dropout(monkeypatch):
+    def drawn(seed, step, rank):
+        monkeypatch.setattr(loop.dist, "get_rank", lambda: rank)
+        loop.seed_step(seed, step)
+        return tuple(torch.rand(4).tolist())
+
+    wheres = list(product((0, 1), repeat=3))
+    assert len({drawn(*where) for where in wheres}) == len(wheres)
+    assert drawn(1, 0, 1) == drawn(1, 0, 1)
+
+
 def test_tensorboard_forgets_what_a_resumed_run_trains_again(dataset, pretrained, tmp_path):
     run = runs.interrupted(pretrained, tmp_path / "run", 4)
     pretrain(runs.CONFIG, Place(data=dataset, out=run, resume=True))
@@ -65,9 +78,13 @@ def test_tensorboard_forgets_what_a_resumed_run_trains_again(dataset, pretrained
     assert [scalar.step for scalar in events.Scalars("loss")] == list(runs.losses(run).index)
 
 
-def test_the_log_has_a_line_at_every_checkpoint(dataset, tmp_path):
+def test_the_log_has_a_line_at_every_checkpoint(dataset, pretrained, tmp_path):
     pretrain(replace(runs.CONFIG, log_steps=3, checkpoint_steps=4), Place(data=dataset, out=tmp_path / "run"))
-    steps = runs.losses(tmp_path / "run").index
+    losses = runs.losses(tmp_path / "run")["loss"]
+    steps = losses.index
+    each = runs.losses(pretrained)["loss"]
+    for before, step in zip([0, *steps], steps, strict=False):
+        assert losses[step] == pytest.approx(each.loc[before + 1 : step].mean(), abs=2e-5)
     assert list(steps) == [
         step for step in range(1, steps[-1] + 1) if step % 3 == 0 or step % 4 == 0 or step == steps[-1]
     ]

@@ -24,6 +24,9 @@ from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.recipes import recipe_path
 
 SUMMARY = "the whole road on the shipped sample, in minutes"
+# What --overwrite may remove.
+RUNS = {"dataset", "pretrain", "fused", "no_tower", "model"}
+WRITTEN = {*RUNS, "scores.parquet", "report.json", "reports", "logs"}
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -142,7 +145,7 @@ def _report_file(out: Path, stage: str) -> Path:
 
 def _clear(out: Path, overwrite: bool) -> None:
     if out.exists() and any(out.iterdir()):
-        if not overwrite or not (out / "reports").is_dir():
+        if not overwrite or {path.name for path in out.iterdir()} - WRITTEN:
             raise UserError(f"{out} is not empty; give another --out, or --overwrite true for an earlier quickstart.")
         shutil.rmtree(out)
     for folder in ("reports", "logs"):

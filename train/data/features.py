@@ -25,18 +25,35 @@ def find_splits(connection: duckdb.DuckDBPyConnection, times: str, rule: SplitRu
     Raises:
         UserError: when the bounds are out of order, or leave the training split empty.
     """
-    query = (
-        "SELECT min(timestamp), max(timestamp), "
-        "min(timestamp) FILTER (before >= 0.8 * total), min(timestamp) FILTER (before >= 0.9 * total) FROM "
-        "(SELECT timestamp, sum(weight) OVER () AS total, sum(weight) OVER (ORDER BY timestamp) - weight AS before "
-        f"FROM (SELECT timestamp, sum(weight) AS weight FROM ({times}) GROUP BY timestamp))"
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE moments AS SELECT timestamp, sum(weight) OVER () AS total, "
+        "sum(weight) OVER (ORDER BY timestamp) - weight AS before "
+        f"FROM (SELECT timestamp, sum(weight) AS weight FROM ({times}) GROUP BY timestamp)"
     )
-    row = connection.execute(query).fetchone()
-    assert row is not None
-    first, last = int(row[0]), int(row[1])
-    # A data set of one moment has no 80 %: everything is then training data.
-    validation = rule.validation_start if rule.validation_start is not None else int(row[2] or last + 1)
-    test = rule.test_start if rule.test_start is not None else max(int(row[3] or last + 1), validation)
+
+    def moment(sql: str) -> int | None:
+        row = connection.execute(f"SELECT {sql} FROM moments").fetchone()
+        return None if row is None or row[0] is None else int(row[0])
+
+    first, last = moment("min(timestamp)"), moment("max(timestamp)")
+    assert first is not None
+    assert last is not None
+
+    def where(share: str) -> int:
+        """The first moment with so many rows before it; a data set of one moment is all training data."""
+        found = moment(f"min(timestamp) FILTER (before >= {share})")
+        return last + 1 if found is None else found
+
+    def rows_before(time: int) -> int:
+        return moment(f"coalesce(min(before) FILTER (timestamp >= {time}), any_value(total))") or 0
+
+    # A bound that is not given keeps the shares of 8 to 1 to 1 on its side of the other one.
+    validation, test = rule.validation_start, rule.test_start
+    if validation is None:
+        validation = where("0.8 * total" if test is None else f"8.0 / 9.0 * {rows_before(test)}")
+    if test is None:
+        half = "0.9 * total" if rule.validation_start is None else f"({rows_before(validation)} + total) / 2.0"
+        test = max(where(half), validation)
     if not first < validation <= test:
         raise UserError(
             f"the splits are out of order (first row {first}, validation_start {validation}, test_start {test}); "

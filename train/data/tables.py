@@ -16,8 +16,10 @@ class SplitRule:
     """Where the splits begin, in Unix seconds.
 
     Args:
-        validation_start: first second of validation; None puts 80 % of the impressions before it.
-        test_start: first second of test; None puts 90 % of the impressions before it.
+        validation_start: first second of validation; None puts 80 % of the impressions before it, or 8 of 9 of those
+            before a given test_start.
+        test_start: first second of test; None puts 90 % of the impressions before it, or halves those from a given
+            validation_start on.
     """
 
     validation_start: int | None = None

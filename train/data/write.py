@@ -61,7 +61,7 @@ def joined_impressions(features: tuple[Feature, ...], attributes: tuple[str, ...
     own = [feature.name for feature in features if feature.name not in attributes]
     columns = [
         *(f"m.{name(column)}" for column in ("request_id", "user_id", "surface", "item_id", POSITION, *tasks, *own)),
-        "m.timestamp AS shown_at",
+        "m.timestamp AS __shown_at",
         "r.timestamp",
         "a.created_at",
         *(f"a.{name(column)}" for column in attributes),
@@ -127,7 +127,7 @@ class BucketWriter:
         packed = pack_requests(
             self.connection.sql(
                 f"SELECT * REPLACE ({_code('surface', self.schema.surfaces)} AS surface) FROM ({joined}) "
-                f"WHERE {self._in_bucket(bucket)} ORDER BY user_id, timestamp, request_id, shown_at, {POSITION}"
+                f"WHERE {self._in_bucket(bucket)} ORDER BY user_id, timestamp, request_id, __shown_at, {POSITION}"
             ).to_arrow_table(),
             self.schema,
         )

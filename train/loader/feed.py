@@ -9,7 +9,15 @@ from pinfm.embeddings.errors import UserError
 from pinfm.train.distributed import max_over_ranks
 from pinfm.train.loader.arrays import concatenate
 from pinfm.train.loader.batches import Batch
-from pinfm.train.loader.streams import B, BucketSource, Draw, StreamPlan, num_steps, read_stream
+from pinfm.train.loader.streams import (
+    B,
+    BucketSource,
+    Draw,
+    StreamPlan,
+    num_steps,
+    read_stream,
+    require_equal_shares,
+)
 
 A = TypeVar("A")
 
@@ -32,10 +40,12 @@ class Feed(Generic[A]):
         collate: Callable[[A], Batch],
     ) -> None:
         world, rank = dist.get_world_size(), dist.get_rank()
-        if plan.num_streams % world:
+        require_equal_shares(plan.num_streams, world)
+        if plan.shuffle and plan.num_streams > source.num_buckets:
             raise UserError(
-                f"data_streams ({plan.num_streams}) must be a multiple of the number of processes ({world}); "
-                f"set data_streams to {world * max(1, plan.num_streams // world)}."
+                f"data_streams ({plan.num_streams}) is more than the dataset's buckets ({source.num_buckets}), so that "
+                f"batches would lack examples; set it to {source.num_buckets} or less, or prepare the dataset with "
+                f"--num-buckets {plan.num_streams}."
             )
         self._source, self._plan = source, plan
         self._gather, self.collate = gather, collate

@@ -19,6 +19,7 @@ from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, pre
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.info import DatasetInfo
+from pinfm.train.loader.streams import require_equal_shares
 from pinfm.train.planning.uses import finetune_uses, pretrain_uses
 
 Phase = Literal["pretrain", "finetune"]
@@ -40,8 +41,9 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
         of managed ids, which the planner does not weigh, and the estimated milliseconds of communication a step.
 
     Raises:
-        UserError: the tables do not fit; says what would.
+        UserError: the tables do not fit; says what would. Or training could not deal out its data to so many ranks.
     """
+    require_equal_shares(config.data_streams, hardware.world_size)
     info = None if data is None else PreparedDataset.open(data).info
     tables = tables_of(config, phase, info)
     modules = nn.ModuleDict({ITEM_TABLES: embedding_collection([tables.item], META)})

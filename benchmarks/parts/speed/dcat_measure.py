@@ -96,7 +96,12 @@ def measure(shape: Shape, precisions: Sequence[str], repeats: int, meter: Meter)
             start = meter.now()
             run_once(measured, shape.mode)
             measured.seconds.append(meter.now() - start)
-    rates = {key: len(m.rows.candidates) / statistics.median(m.seconds) for key, m in seen.items()}
+    events = events_of_a_candidate(all_rows)
+    rates = {
+        # What a form computes for a candidate is proportional to the rows that it reads.
+        key: len(m.rows.candidates) / statistics.median(m.seconds) * (events_of_a_candidate(m.rows) + 1) / (events + 1)
+        for key, m in seen.items()
+    }
     report = []
     for (dtype, impl), measured in seen.items():
         seconds = statistics.median(measured.seconds)
@@ -146,6 +151,11 @@ def sample(rows: Rows, most: int | None) -> Rows:
         counts_U = (most - before_U).clamp(min=0).minimum(counts_U)
         lengths_U, counts_U = lengths_U[counts_U > 0], counts_U[counts_U > 0]
     return Rows(events[: lengths_U.sum()], lengths_U, candidates[: counts_U.sum()], counts_U)
+
+
+def events_of_a_candidate(rows: Rows) -> float:
+    """The mean length of the candidates' histories."""
+    return float((rows.event_lengths * rows.candidate_lengths).sum() / rows.candidate_lengths.sum())
 
 
 def moved(rows: Rows, device: str, dtype: torch.dtype) -> Rows:

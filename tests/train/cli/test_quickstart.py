@@ -52,6 +52,7 @@ def test_a_mistake_in_the_second_process_is_told(out, tmp_path):
 
 def test_another_folder_is_left_alone(tmp_path):
     (tmp_path / "mine").write_text("precious")
+    (tmp_path / "reports").mkdir()
     for overwrite in (False, True):
         args = SimpleNamespace(out=tmp_path, config="kuairand", seed=0, overwrite=overwrite)
         with pytest.raises(UserError, match="is not empty; give another --out"):

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.new_folder import new_folder
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.features import find_splits
 from pinfm.train.data.info import DatasetInfo
 from pinfm.train.data.prepare import PrepareOptions
 from pinfm.train.data.sources.events import ColumnNames
+from pinfm.train.data.tables import SplitRule
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -71,6 +74,34 @@ def test_statistics_are_those_of_the_training_split(logs):
     assert features["hour"].num_values == 8
     assert features["hour"].scope == "request"
     assert features["brand"].num_values == 2  # 5, and 0 for the items that the table lacks
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (80, 90)),
+        ({"validation_start": 40}, (40, 70)),
+        ({"test_start": 45}, (40, 45)),
+        ({"validation_start": 95}, (95, 98)),
+        ({"validation_start": 99}, (99, 100)),
+        ({"validation_start": 30, "test_start": 95}, (30, 95)),
+        ({"validation_start": 200}, (200, 200)),
+    ],
+)
+def test_a_bound_that_is_not_given_keeps_its_share(given, expected):
+    times = "SELECT range AS timestamp, 1 AS weight FROM range(100)"
+    splits = find_splits(duckdb.connect(), times, SplitRule(**given))
+    assert (splits["validation"][0], splits["test"][0]) == expected
+    assert splits["train"][0] == 0
+
+
+def test_a_features_name_does_not_change_the_order_of_candidates(logs):
+    order = {"shown_at": [-row for row in range(20)]}
+    logs.write(impressions=lambda table: table.assign(**order))
+    dataset = logs.prepare(dense_features=["price", "shown_at"])
+    buckets = range(dataset.info.num_buckets)
+    shown = {row["request_id"]: row["item_id"] for b in buckets for row in dataset.requests("train", b).to_pylist()}
+    assert shown[0] == [103, 100]
 
 
 def test_content_is_zero_where_unknown(logs):

@@ -10,7 +10,7 @@ import pytest
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
-from pinfm.train.data.sources.events import Events
+from pinfm.train.data.sources.events import ColumnNames, Events
 
 
 def put(row: int, column: str, value: Any) -> Any:
@@ -192,6 +192,7 @@ def test_a_bad_vector_is_an_error(logs, content):
         ({"actions": ["click", "save", "click"]}, "actions names 'click' twice; name each action once"),
         ({"positive_actions": ["save", "save"]}, "positive_actions names 'save' twice"),
         ({"dense_features": ["click"]}, "the column click is named for two purposes"),
+        ({"columns": ColumnNames(content="vector")}, r"items\.csv has no column vector; correct --columns\.content"),
         ({"validation_start": "1970-31-12"}, "validation_start .* is no date"),
         ({"validation_start": "1969-12-01"}, "the splits are out of order"),
     ],
@@ -219,3 +220,9 @@ def test_a_broken_parquet_file_is_an_error(logs):
     (logs.folder / "events.parquet").write_text("no parquet")
     with pytest.raises(UserError, match=r"cannot read .*events\.parquet"):
         logs.prepare("parquet")
+
+
+def test_braces_in_the_name_of_an_action_are_themselves(logs):
+    logs.write(events=put(3, "action", "buy"))
+    with pytest.raises(UserError, match=r"'buy' is not one of click, save, \{x\}"):
+        logs.prepare(actions=["click", "save", "{x}"])

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import loops
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import runs
@@ -29,6 +30,7 @@ from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.evaluation import evaluate as module_under_test
 from pinfm.train.evaluation.evaluate import evaluate
 from pinfm.train.evaluation.popularity import PRIOR_IMPRESSIONS
+from pinfm.train.metrics import ranking_metrics
 from pinfm.train.run_folder.inputs import require_same_inputs
 
 TASKS = ["click", "save", "hide"]
@@ -59,6 +61,27 @@ def test_ranking_metrics_are_those_of_the_artefact(finetuned, exported, dataset,
     printed = capsys.readouterr().out
     assert "popularity" in printed
     assert all(task in printed for task in TASKS)
+
+
+def test_users_requests_and_ages_of_items_are_those_of_the_dataset(finetuned, exported, dataset, tmp_path):
+    report, data = report_of(tmp_path, finetuned, "--data", dataset)["metrics"]["model"], PreparedDataset.open(dataset)
+    frame = loops.as_frame(data, "test", runs.CONFIG.max_history)
+    request = np.repeat(np.arange(len(frame)), frame["candidate_item_id"].map(len))
+    created, items = (np.concatenate(frame[f"candidate_{name}"].to_list()) for name in ("created_at", "item_id"))
+    scores = load(exported).score(frame)
+    expected = ranking_metrics(
+        {task: scores[task].to_numpy() for task in TASKS},
+        {task: labels_of(frame, task).astype(bool) for task in TASKS},
+        user_id=frame["user_id"].to_numpy()[request],
+        request_index=request,
+        age_days=(frame["request_timestamp"].to_numpy()[request] - created) / 86_400,
+        unseen=~np.isin(items, [item for row in loops.requests_of(data, "train") for item in row["item_id"]]),
+    )
+    for task in TASKS:
+        ours, theirs = (pd.json_normalize(each[task]).iloc[0].astype(float) for each in (report, expected))
+        # Scores differ in the last digit, which may change the order of two that are nearly alike.
+        pd.testing.assert_series_equal(ours, theirs, check_names=False, rtol=0.02, atol=0.02)
+        assert ours["by_age.<7d.auc"] != ours["by_age.>=28d.auc"]
 
 
 def test_popularity_is_the_smoothed_rate_of_the_training_split(finetuned, dataset, tmp_path):

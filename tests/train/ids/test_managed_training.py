@@ -26,8 +26,8 @@ from pinfm.train.ids.maps import NONE_FRESH, Ids
 from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.starts import ItemStarts
 from pinfm.train.ids.step_by_step import StepByStep
-from pinfm.train.loader.feeds import request_feed
-from pinfm.train.phases import Place, finetune, pretrain
+from pinfm.train.loader.feeds import request_feed, segment_feed
+from pinfm.train.phases import Place, finetune, item_starts, pretrain
 from pinfm.train.run_folder import checkpoint
 
 CPU = torch.device("cpu")
@@ -73,40 +73,49 @@ def shards_of(model):
     return {name: value.local_shards()[0].tensor for name, value in {**state, **sums}.items()}
 
 
-@pytest.fixture
-def trained(group, dataset):
-    """A model and its maps after four steps of fine-tuning."""
+def trained_with(config, dataset):
+    """A model, its maps and the items' table after four steps of fine-tuning."""
     data = PreparedDataset.open(dataset)
-    tables = finetune_tables(CONFIG, data.info.schema, data.info.counts.users)
-    ids = Ids(tables.item, tables.features, CONFIG.managed_ids)
-    rates = CONFIG.finetune.optimizer
-    model = shard(build_finetune(CONFIG, data.info.schema, tables, CPU), CONFIG, rates, {}, CPU)
+    tables = finetune_tables(config, data.info.schema, data.info.counts.users)
+    ids = Ids(tables.item, tables.features, config.managed_ids)
+    rates = config.finetune.optimizer
+    model = shard(build_finetune(config, data.info.schema, tables, CPU), config, rates, {}, CPU)
     build_optimizer(model, rates)
-    for batch in request_feed(CONFIG, data, ids, "train", training=True).batches(0, 4):
+    for batch in request_feed(config, data, ids, "train", training=True).batches(0, 4):
         model(batch)[0].backward()
     return model, ids, tables.item
+
+
+@pytest.fixture
+def trained(group, dataset):
+    return trained_with(CONFIG, dataset)
 
 
 KEY = "item_tables.embeddings.item_1.weight"
 
 
-def test_a_row_that_changes_hands_starts_afresh(trained):
-    model, ids, table = trained
+@pytest.mark.parametrize("optimizer", ["rowwise_adagrad", "adagrad"])
+def test_a_row_that_changes_hands_starts_afresh(group, dataset, optimizer):
+    config = replace(CONFIG, item_table=replace(CONFIG.item_table, optimizer=optimizer))
+    model, ids, table = trained_with(config, dataset)
     before = {name: value.clone() for name, value in shards_of(model).items()}
-    sums = before[f"{KEY} item_1.momentum1"].flatten()
-    rows = sums.nonzero().flatten()[:3]
-    others = torch.arange(len(sums))[~torch.isin(torch.arange(len(sums)), rows)]
+    rows = before[f"{KEY} item_1.momentum1"].view(table.rows, -1).any(dim=1).nonzero().flatten()[:3]
+    others = torch.arange(table.rows)[~torch.isin(torch.arange(table.rows), rows)]
     assert len(rows) == 3
 
     RowReset(model, ids, CONFIG.seed)(NONE_FRESH._replace(item=rows))
 
     after = shards_of(model)
-    new = uniform_rows(KEY, CONFIG.seed, rows, (0, table.dim), init_range(table))
-    assert torch.equal(after[KEY][rows], new)
-    assert not torch.equal(before[KEY][rows], new)
-    assert after[f"{KEY} item_1.momentum1"].flatten()[rows].count_nonzero() == 0
-    assert torch.equal(after[KEY][others], before[KEY][others])
-    assert torch.equal(after[f"{KEY} item_1.momentum1"].flatten()[others], sums[others])
+    for k in range(table.num_hashes):
+        key = f"item_tables.embeddings.item_{k}.weight"
+        sums_key = f"{key} item_{k}.momentum1"
+        new = uniform_rows(key, CONFIG.seed, rows, (0, table.dim), init_range(table))
+        assert torch.equal(after[key][rows], new)
+        assert not torch.equal(before[key][rows], new)
+        assert before[sums_key][rows].count_nonzero() > after[sums_key][rows].count_nonzero() == 0
+        for name in (key, sums_key):
+            assert torch.equal(after[name][others], before[name][others])
+    assert after[f"{KEY} item_1.momentum1"].numel() == table.rows * (table.dim if optimizer == "adagrad" else 1)
     for name, value in after.items():
         if "item_" not in name:
             assert torch.equal(value, before[name])
@@ -148,13 +157,17 @@ def test_what_a_row_starts_from_does_not_depend_on_the_precision_of_a_step(train
     rows = ids.managed["item"].table()[1][-3:]
     reset = RowReset(model, ids, CONFIG.seed, ItemStarts(PreparedDataset.open(dataset), use_content=True))
     reset(NONE_FRESH._replace(item=rows))
-    expected = shards_of(model)[KEY][rows].clone()
+    sums_key = f"{KEY} item_1.momentum1"
+    expected, sums = (shards_of(model)[name][rows].clone() for name in (KEY, sums_key))
+    for name in (KEY, sums_key):  # what the last owners leave
+        shards_of(model)[name][rows] = 1e6
     batch = Mock()
     batch.to.return_value.fresh = NONE_FRESH._replace(item=rows)
     step = StepByStep(Mock(return_value=(Mock(), {})), Mock(), CPU, reset)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         step.progress(iter([batch]))
     assert torch.equal(shards_of(model)[KEY][rows], expected)
+    assert torch.equal(shards_of(model)[sums_key][rows], sums)
 
 
 def test_frozen_tables_give_no_row_away(managed_pretrained, dataset, tmp_path):
@@ -228,6 +241,24 @@ def test_a_resumed_run_equals_the_uninterrupted_one(managed_finetuned, managed_p
         assert torch.equal(ours.id_map(table), theirs.id_map(table))
 
 
+@pytest.mark.parametrize("phase", ["pretrain", "finetune"])
+def test_a_batch_finds_the_rows_that_it_has_just_earned(group, dataset, phase):
+    eager = ManagedIdsConfig(min_count=1, update_steps=1, eviction="lru")
+    config, data = replace(CONFIG, managed_ids=eager), PreparedDataset.open(dataset)
+    tables = finetune_tables(config, data.info.schema, data.info.counts.users)
+    ids = Ids(tables.item, tables.features, eager)
+    feed = segment_feed(config, data, ids)
+    if phase == "finetune":
+        feed = request_feed(config, data, ids, "train", training=True)
+    given = 0
+    for batch in feed.batches(0, feed.steps_per_epoch):
+        # The map is as the batch has left it.
+        now = ids.item_rows({"item": (batch.item_ids, torch.tensor([len(batch.item_ids)]))})
+        assert torch.equal(batch.item_rows.values(), now.values())
+        given += len(batch.fresh.item)
+    assert given > tables.item.rows  # rows changed hands
+
+
 def test_random_ids_in_place_of_candidates_are_nobodys_sightings(managed_finetuned, dataset):
     assert CONFIG.cold_start.candidate_id_randomization > 0
     items = set(PreparedDataset.open(dataset).items()["item_id"].to_pylist())
@@ -236,3 +267,15 @@ def test_random_ids_in_place_of_candidates_are_nobodys_sightings(managed_finetun
     assert set(waiting.tolist()) <= items
     run = RunFolder.open(managed_finetuned)
     assert set(run.id_map(run.item_table)[0].tolist()) <= items
+
+
+def test_the_config_says_what_rows_of_new_items_start_from(dataset):
+    data = PreparedDataset.open(dataset)
+
+    def starts(ids, new_items):
+        config = replace(CONFIG, item_table=replace(CONFIG.item_table, ids=ids))
+        return item_starts(replace(config, managed_ids=replace(CONFIG.managed_ids, new_items=new_items)), data)
+
+    assert starts("managed", "content")._use_content
+    assert not starts("managed", "age")._use_content
+    assert starts("managed", "init") is starts("hashed", "content") is None

@@ -62,5 +62,27 @@ def test_items_of_later_days_are_no_negatives(group, dataset, negatives):
     assert 0 < len(items) - len(there) < len(there)
     assert drawn <= set(there)
     assert len(drawn) > 0.9 * len(there)
-    if negatives == "sampled":
-        assert all(torch.allclose(batch.log_share, -torch.tensor(len(there)).log()) for batch in batches)
+    for batch in batches:
+        if negatives == "sampled":
+            assert batch.drawn.sum() == 64
+            assert torch.allclose(batch.log_share, -torch.tensor(len(there)).log())
+        else:
+            assert batch.item_ids[batch.drawn == 1].tolist() == sorted(there)
+            assert batch.drawn.sum() == len(there)
+
+
+def test_finetuning_reads_the_newest_days(group, dataset):
+    data = PreparedDataset.open(dataset)
+    end = data.info.splits["train"][1]
+
+    def times(days, split="train"):
+        config = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, newest_days=days))
+        tables = finetune_tables(config, data.info.schema, data.info.counts.users)
+        ids = Ids(tables.item, tables.features, config.managed_ids)
+        feed = request_feed(config, data, ids, split, training=split == "train")
+        return torch.cat([batch.candidates.request_timestamp for batch in feed.batches(0, feed.steps_per_epoch)])
+
+    everything, newest = times(1000), times(2)
+    assert everything.min() < end - 2 * 86_400 <= newest.min()
+    assert sorted(newest.tolist()) == sorted(everything[everything >= end - 2 * 86_400].tolist())
+    assert torch.equal(times(1, "test"), times(1000, "test"))

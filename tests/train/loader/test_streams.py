@@ -1,6 +1,6 @@
 """Which examples make up each step: every one once, the same at any number of ranks, groups together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -133,3 +133,10 @@ def test_a_feed_goes_on_epoch_after_epoch(monkeypatch):
 def test_streams_that_processes_do_not_divide_are_refused(monkeypatch):
     with pytest.raises(UserError, match=r"data_streams \(4\) must be a multiple of .* \(3\); set data_streams to 3"):
         feed_of(monkeypatch, Source([5]), plan(4), 0, 3)
+
+
+def test_streams_without_a_bucket_are_refused_in_training(monkeypatch):
+    with pytest.raises(UserError, match=r"data_streams \(4\) is more than the dataset's buckets \(3\)"):
+        feed_of(monkeypatch, Source([5] * 3), plan(4), 0, 1)
+    in_order = replace(plan(4), shuffle=False)
+    assert feed_of(monkeypatch, Source([5] * 3), in_order, 0, 1).steps_per_epoch

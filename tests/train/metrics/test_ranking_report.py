@@ -16,6 +16,8 @@ from pinfm.train.metrics import (
     item_age_days,
     ranking_metrics,
 )
+from pinfm.train.metrics.hits import hit_metrics
+from pinfm.train.metrics.ties import tied_runs
 
 ROWS = 400
 
@@ -51,6 +53,9 @@ def test_each_slice_holds_the_metrics_of_its_rows(world):
         assert got["auc"] == auc(p_S, y_S)
         assert got["logloss"] == entropy_metrics(p_S, y_S)["logloss"]
         assert got["requests"] == len(np.unique(world["request_index"][mask]))
+        request = torch.as_tensor(world["request_index"])
+        hits = hit_metrics(tied_runs(torch.as_tensor(p), request), torch.as_tensor(y), torch.as_tensor(mask))
+        assert {name: got[name] for name in hits} == hits
         for name, groups in (("gauc", "user_id"), ("request_auc", "request_index")):
             assert got[name] == grouped_auc(p_S, y_S, torch.as_tensor(world[groups][mask]))["gauc"]
 

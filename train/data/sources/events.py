@@ -109,6 +109,8 @@ class Events:
             validator.read("own_items", self.items)
             described = validator.connection.execute("DESCRIBE own_items").fetchall()
             has_content = self.columns.content in {row[0] for row in described}
+            if not has_content and self.columns.content != ColumnNames().content:
+                raise UserError(f"{self.items} has no column {self.columns.content}; correct --columns.content")
         actions = tuple(self.actions)
         return RawTables(
             events="own_events",
