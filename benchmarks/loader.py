@@ -2,9 +2,9 @@ r"""Does the trainer wait for data? The loader against what fine-tuning consumes
 
     uv run --extra cpu python -m benchmarks.loader --out runs/loader --report loader.json
 
-First, on the shipped sample of KuaiRand: the loader makes some batches, then the model trains on these very batches, in
-turns. Then, on simulated worlds of growing size, in ever more buckets of one size: the memory that an epoch of loading
-takes, each in a process of its own.
+First, on the shipped sample of KuaiRand: the loader makes a whole epoch, from the files on, then the model trains on
+some of these batches, in turns. Then, on simulated worlds of growing size, in ever more buckets of one size: the memory
+that an epoch of loading takes, each in a process of its own.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/loader"), help="where the datasets are prepared")
     parser.add_argument("--config", default="kuairand", help="recipe")
-    parser.add_argument("--steps", type=int, default=20, help="batches a turn")
-    parser.add_argument("--repeats", type=int, default=10, help="turns")
+    parser.add_argument("--steps", type=int, default=20, help="batches that a turn trains on")
+    parser.add_argument("--repeats", type=int, default=5, help="turns")
     parser.add_argument("--users", type=int, nargs="+", default=[4000, 16_000], help="of the simulated worlds")
     add_output_flags(parser)
     parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)  # how this program calls itself
@@ -84,26 +84,28 @@ def speed_of(config: RunConfig, data: Path, steps: int, repeats: int) -> dict[st
     Args:
         config: of the run.
         data: the prepared dataset.
-        steps: batches a turn.
+        steps: batches that a turn trains on.
         repeats: turns; one more comes first and is not counted.
     """
     dataset = PreparedDataset.open(data)
     loading, training, ratios = [], [], []
     held = seen = copied = 0
     with process_group(CPU):
-        batches = training_feed(config, dataset).batches(0, (repeats + 1) * steps)
-        pipeline = training_pipeline(config, dataset)
+        feed, pipeline = training_feed(config, dataset), training_pipeline(config, dataset)
+        epoch = feed.steps_per_epoch
         for repeat in trange(repeats + 1, unit="turn", disable=None):
             start = time.perf_counter()
+            batches = feed.batches(repeat * epoch, (repeat + 1) * epoch)
             part = list(islice(batches, steps))
+            # Nobody keeps the others: an epoch of batches may be more than the memory holds.
+            everything = sum(len(batch.labels) for batch in chain(part, batches))
             loaded = time.perf_counter()
             for _ in trained(pipeline, part):
                 pass
             finished = time.perf_counter()
             if repeat:
-                impressions = sum(len(batch.labels) for batch in part)
-                loading.append(impressions / (loaded - start))
-                training.append(impressions / (finished - loaded))
+                loading.append(everything / (loaded - start))
+                training.append(sum(len(batch.labels) for batch in part) / (finished - loaded))
                 ratios.append(loading[-1] / training[-1])
                 held += sum(len(batch.history.item_id) for batch in part)
                 seen += sum(int(batch.reads.visible.sum()) for batch in part)

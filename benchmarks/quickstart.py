@@ -30,7 +30,7 @@ def main() -> None:
     print(markdown)
     if args.write:
         docs = Path("docs")
-        values = {"seeds": {seed: summary(report) for seed, report in reports.items()}}
+        values = {"seeds": {seed: summary(report, args.out / f"seed-{seed}") for seed, report in reports.items()}}
         write_results(docs / "results" / "quickstart.json", docs / "results.md", "quickstart", markdown, values)
 
 
@@ -56,13 +56,14 @@ def as_table(reports: dict[int, dict[str, Any]]) -> str:
     return table(heading, lines)
 
 
-def summary(report: dict[str, Any]) -> dict[str, Any]:
-    """What the results page's JSON keeps of a quickstart."""
+def summary(report: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What the results page's JSON keeps of a quickstart: its figures, and the source tree that made it."""
     metrics = {
         ranker: {task: {metric: values[metric] for metric in METRICS} for task, values in tasks.items()}
         for ranker, tasks in report["metrics"].items()
     }
-    return {"seconds": report["seconds"], "parity": report["parity"], "metrics": metrics}
+    git = json.loads((out / "fused" / "manifest.json").read_text())["git"]
+    return {"git": git, "seconds": report["seconds"], "parity": report["parity"], "metrics": metrics}
 
 
 if __name__ == "__main__":

@@ -27,7 +27,10 @@ def prepared(source: Source, out: Path, num_buckets: int | None = None) -> Path:
 
 
 def edition(recipe: str) -> str:
-    """`ml1m@1a2b3c4d`: a recipe's name and the beginning of its file's SHA-256, which every change of it changes."""
+    """`ml1m@1a2b3c4d`: a recipe's name and the beginning of its file's SHA-256, which every change of it changes.
+
+    Another default of a setting that the file does not name is not seen; the revision of a run tells that.
+    """
     path = recipe_path(recipe)
     return f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
 
