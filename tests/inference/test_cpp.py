@@ -119,7 +119,7 @@ def test_a_module_of_another_kind_is_one_sentence(score, inputs, tmp_path, modul
     [
         (lambda given: given.pop("hour"), "KeyError: hour"),
         (lambda given: given.pop("history_action"), "KeyError: history_action"),
-        (lambda given: given["history_surface"].fill_(999), "index out of range"),
+        (lambda given: given["history_surface"].fill_(999), "history_surface holds a code outside 0 to 3"),
     ],
 )
 def test_inputs_that_do_not_fit_are_one_sentence(score, model, inputs, tmp_path, spoil, sentence):
