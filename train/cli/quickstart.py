@@ -25,8 +25,7 @@ from pinfm.train.recipes import recipe_path
 
 SUMMARY = "the whole road on the shipped sample, in minutes"
 # What --overwrite may remove.
-RUNS = {"dataset", "pretrain", "fused", "no_tower", "model"}
-WRITTEN = {*RUNS, "scores.parquet", "report.json", "reports", "logs"}
+WRITTEN = {"dataset", "pretrain", "fused", "no_tower", "model", "scores.parquet", "report.json", "reports", "logs"}
 
 
 def configure(parser: ArgumentParser) -> None:

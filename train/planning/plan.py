@@ -37,8 +37,8 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
 
     Returns:
         `hardware`; `tables`: sharding, kernel and shards of each; `ranks`: for each rank GiB of `hbm` and `host`, split
-        into weights, optimizer and buffers (looked-up rows, ids, caches), in `host` also the maps
-        of managed ids, which the planner does not weigh, and the estimated milliseconds of communication a step.
+        into weights, optimizer and buffers (looked-up rows, ids, caches), in `host` also the maps of managed ids, which
+        the planner does not weigh, and the estimated milliseconds of communication a step.
 
     Raises:
         UserError: the tables do not fit; says what would. Or training could not deal out its data to so many ranks.
