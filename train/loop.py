@@ -25,6 +25,7 @@ from pinfm.train.distributed import is_first_rank
 from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.step_by_step import StepByStep
 from pinfm.train.loader.batches import Batch
+from pinfm.train.memory import give_back_freed_memory
 from pinfm.train.run_folder import checkpoint
 
 
@@ -96,6 +97,8 @@ def train(
             log.add(state.step, parts, state.ids.counters())
             if config.saves_after(state.step):
                 checkpoint.save(state, run)
+                # Not more often: pages that are taken again cost a fault each.
+                give_back_freed_memory()
     # The pipeline has put its own forward into the sharded tables; evaluation wants theirs back.
     pipeline.detach()
     return log.last
