@@ -10,7 +10,6 @@ what building and filling the tables adds, before any step.
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 from collections import defaultdict
@@ -20,7 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.parts.quality.runs import prepared
-from benchmarks.parts.speed.performance import add_output_flags, put_out
+from benchmarks.parts.speed.performance import add_output_flags, median_row, put_out
 from pinfm.train.data.sources.simulate import Simulate
 
 PAGE = Path("docs/scale.md")
@@ -63,11 +62,6 @@ def run_worker(data: Path, rows: int, ranks: int, steps: int) -> dict[str, Any]:
     ]
     found: dict[str, Any] = json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
     return found
-
-
-def median_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The median of every figure."""
-    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How the benchmarks of speed and scale tell what they found: on the screen, as JSON, and on a page of docs/."""
 
 import argparse
-import ctypes
 import gc
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.parts.pages import table, write_report, write_results
+from pinfm.train.memory import give_back_freed_memory
 
 PAGE = Path("docs/performance.md")
 
@@ -41,10 +42,18 @@ def put_out(
         write_results(page.with_suffix("") / f"{section}.json", page, section, markdown, values)
 
 
+def median_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One row of rows that several turns gave: the median of every number, and the words, which are the same in all."""
+    return {
+        name: value if isinstance(value, str) else statistics.median(row[name] for row in rows)
+        for name, value in rows[0].items()
+    }
+
+
 def give_back_memory() -> None:
     """Collects garbage and returns freed memory to the system: glibc keeps it, and would answer from it unseen."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    give_back_freed_memory()
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
