@@ -62,7 +62,8 @@ def main() -> None:
     words = [str(folder), str(args.out / "request.pt"), "--threads", str(args.threads)]
     command = [sys.executable, "-m", "benchmarks.parts.speed.embedding_server", *words, "--lookups", str(args.lookups)]
     turns = [serve(command) for _ in trange(args.repeats, unit="turn", disable=None)]
-    processes, lookups = ([median_row(rows) for rows in zip(*found, strict=True)] for found in zip(*turns, strict=True))
+    processes = [median_row(rows) for rows in zip(*(found for found, _ in turns), strict=True)]
+    lookups = [median_row(rows) for rows in zip(*(found for _, found in turns), strict=True)]
     forget_files(folder)
     with Server(command) as server:
         processes.append(process_row("first, from the disk", server.answer(), server.ask("memory")))
