@@ -53,9 +53,10 @@ class PretrainConfig:
         epochs: passes over the training events; about 3 in the paper.
         batch_size: segments a step, over all ranks.
         segment_length: L; a user's history is cut into segments of so many events, without overlap.
-        next_token_weight: weight of L_ntl.
+        next_token_weight: weight of L_ntl. Each of the three losses is the mean over its pairs; the paper adds them up.
         multi_token_weight: weight of L_mtl.
-        future_token_weight: weight of L_ftl.
+        future_token_weight: weight of L_ftl, which has at most `window` pairs a segment: at 1 each of them counts many
+            times as much as one of L_ntl, and at window / segment_length about as much.
         window: L', how many events ahead L_mtl and L_ftl look.
         pairs_per_anchor: targets that L_mtl draws for each event.
         future_anchor_length: L_d, the history length at which L_ftl looks ahead; below segment_length.
