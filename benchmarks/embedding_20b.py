@@ -62,8 +62,7 @@ def main() -> None:
     words = [str(folder), str(args.out / "request.pt"), "--threads", str(args.threads)]
     command = [sys.executable, "-m", "benchmarks.parts.speed.embedding_server", *words, "--lookups", str(args.lookups)]
     turns = [serve(command) for _ in trange(args.repeats, unit="turn", disable=None)]
-    processes = [median_row(rows) for rows in zip(*(found for found, _ in turns), strict=True)]
-    lookups = [median_row(rows) for rows in zip(*(found for _, found in turns), strict=True)]
+    processes, lookups = medians([rows for rows, _ in turns]), medians([rows for _, rows in turns])
     forget_files(folder)
     with Server(command) as server:
         processes.append(process_row("first, from the disk", server.answer(), server.ask("memory")))
@@ -87,6 +86,11 @@ def serve(command: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]
         with Server(command) as second:
             beside = process_row("second, beside it", second.answer(), second.ask("memory"))
     return [process_row("first", told, alone), beside], told["lookups"]
+
+
+def medians(turns: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """A row for each of the rows that every turn gave."""
+    return [median_row(rows) for rows in zip(*turns, strict=True)]
 
 
 def process_row(name: str, told: dict[str, Any], memory: dict[str, float]) -> dict[str, Any]:

@@ -9,12 +9,13 @@ import runs
 from pinfm.inference import keep_freed_memory
 
 # Three blocks of 24 MiB, as the layers of a request take and leave them; and the page faults of the third such turn.
-# As glibc comes, it moves the size from which it gives blocks back by itself, by the luck of what was freed before.
+# glibc moves the size from which it gives blocks back, by the luck of what was freed before, until somebody sets it.
 SCRIPT = """
 import ctypes
 import resource
 import torch
 from pinfm.inference import keep_freed_memory
+from pinfm.inference.memory import M_MMAP_THRESHOLD
 
 
 def turn():
@@ -28,7 +29,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-assert ctypes.CDLL(None).mallopt(-3, 1 << 17)
+assert ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 17)
 given_back = faults()
 assert keep_freed_memory()
 print("faults", given_back, faults())

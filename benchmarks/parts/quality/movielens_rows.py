@@ -79,10 +79,10 @@ def _rows() -> tuple[Row, ...]:
             "+ multi-token and future-token losses",
             *("--pretrain.multi_token_weight", "1", "--pretrain.future_token_weight", "1"),
         ),
-        # The losses are means; 0.036 is what adding up pairs, as the paper does, gives the future tokens here.
+        # The losses are means. At 0.036, future-token pairs per next-token pair here, one counts as much as the other.
         short(
             "future_token_pairs",
-            "the same, a pair counting alike in all losses",
+            "the same, a future pair counting like a next one",
             *("--pretrain.multi_token_weight", "1", "--pretrain.future_token_weight", "0.036"),
         ),
         short("in_batch", "in-batch negatives", "--pretrain.negatives", "in_batch"),
