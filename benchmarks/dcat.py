@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from benchmarks.parts.speed.dcat_measure import DTYPES, SAMPLE, Shape, measure
 from benchmarks.parts.speed.meter import Meter
-from benchmarks.parts.speed.performance import add_output_flags, put_out
+from benchmarks.parts.speed.performance import add_output_flags, keep_report, put_out
 from pinfm.inference import keep_freed_memory
 
 HEADLINE = Shape()
@@ -48,6 +48,7 @@ def main() -> None:
         bf16 = shape == HEADLINE or (not args.quick and torch.cpu.get_capabilities().get("avx512_bf16", False))
         precisions = list(DTYPES) if bf16 or args.device == "cuda" else ["fp32"]
         rows += measure(shape, precisions, args.repeats, Meter(args.device))
+        keep_report(args, {"rows": rows})
     section = "dcat" if args.quick else "dcat sweep"
     put_out(args, section if args.device == "cpu" else f"{section} {args.device}", {"rows": rows})
 

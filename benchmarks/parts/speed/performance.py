@@ -14,6 +14,9 @@ from pinfm.train.memory import give_back_freed_memory
 
 PAGE = Path("docs/performance.md")
 
+# Name -> rows of equal keys.
+Found = Mapping[str, Sequence[Mapping[str, Any]]]
+
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say how many threads to use and where to write."""
@@ -23,7 +26,11 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def put_out(
-    args: argparse.Namespace, section: str, found: Mapping[str, Sequence[Mapping[str, Any]]], page: Path = PAGE
+    args: argparse.Namespace,
+    section: str,
+    found: Found,
+    page: Path = PAGE,
+    markdown: str | None = None,
 ) -> None:
     """Prints tables and writes what was asked for.
 
@@ -32,14 +39,24 @@ def put_out(
         section: of the page, and name of its JSON file.
         found: name -> rows of equal keys, a table each.
         page: holds the section; the JSON file goes into the folder of its name.
+        markdown: what the page shows; by default all that was found.
     """
-    values = {"threads": args.threads, "processor": torch.cpu.get_capabilities().get("cpu_name"), **found}
-    markdown = "\n\n".join(as_table(rows) for rows in found.values())
-    print(markdown)
-    if args.report is not None:
-        write_report(args.report, values)
+    tables = "\n\n".join(as_table(rows) for rows in found.values())
+    print(tables)
+    keep_report(args, found)
     if args.write:
-        write_results(page.with_suffix("") / f"{section}.json", page, section, markdown, values)
+        report = page.with_suffix("") / f"{section}.json"
+        write_results(report, page, section, markdown or tables, _values(args, found))
+
+
+def keep_report(args: argparse.Namespace, found: Found) -> None:
+    """Writes the report that was asked for; a long run does so now and then, and loses little when it is stopped."""
+    if args.report is not None:
+        write_report(args.report, _values(args, found))
+
+
+def _values(args: argparse.Namespace, found: Found) -> dict[str, Any]:
+    return {"threads": args.threads, "processor": torch.cpu.get_capabilities().get("cpu_name"), **found}
 
 
 def median_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
