@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.parts.speed.dcat_measure import DTYPES, SAMPLE, Shape, measure
+from benchmarks.parts.speed.dcat_tables import sweep_tables
 from benchmarks.parts.speed.meter import Meter
 from benchmarks.parts.speed.performance import add_output_flags, keep_report, put_out
 from pinfm.inference import keep_freed_memory
@@ -50,7 +51,8 @@ def main() -> None:
         rows += measure(shape, precisions, args.repeats, Meter(args.device))
         keep_report(args, {"rows": rows})
     section = "dcat" if args.quick else "dcat sweep"
-    put_out(args, section if args.device == "cpu" else f"{section} {args.device}", {"rows": rows})
+    markdown = None if args.quick else sweep_tables(rows)
+    put_out(args, section if args.device == "cpu" else f"{section} {args.device}", {"rows": rows}, markdown=markdown)
 
 
 def sweep() -> Iterator[Shape]:

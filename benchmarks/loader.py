@@ -13,10 +13,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -24,6 +22,7 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from tqdm import tqdm, trange
 
 from benchmarks.parts.quality.runs import prepared
+from benchmarks.parts.speed.meter import Meter
 from benchmarks.parts.speed.performance import add_output_flags, put_out
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.cli.quiet import hush_libraries
@@ -100,8 +99,7 @@ def speed_of(config: RunConfig, data: Path, steps: int, repeats: int) -> dict[st
             # Nobody keeps the others: an epoch of batches may be more than the memory holds.
             everything = sum(len(batch.labels) for batch in chain(part, batches))
             loaded = time.perf_counter()
-            for _ in trained(pipeline, part):
-                pass
+            train(pipeline, part)
             finished = time.perf_counter()
             if repeat:
                 loading.append(everything / (loaded - start))
@@ -131,18 +129,18 @@ def training_pipeline(config: RunConfig, dataset: PreparedDataset) -> TrainPipel
     return TrainPipelineSparseDist(model, build_optimizer(model, phase.optimizer), CPU, execute_all_batches=True)
 
 
-def trained(pipeline: TrainPipelineSparseDist, part: list[RequestBatch]) -> Iterator[None]:
+def train(pipeline: TrainPipelineSparseDist, part: list[RequestBatch]) -> None:
     """Trains on some batches, one at a time."""
     batches = iter(part)
     for _ in part:
-        yield pipeline.progress(batches)
+        pipeline.progress(batches)
 
 
 def memory_of_an_epoch(config: RunConfig, data: Path) -> dict[str, float]:
     """What loading an epoch adds to this process's memory."""
     dataset = PreparedDataset.open(data)
     with process_group(CPU):
-        before = _status_mib("VmRSS")
+        before = Meter("cpu").reset_peak()
         feed = training_feed(config, dataset)
         impressions = 0
         for batch in tqdm(feed.batches(0, feed.steps_per_epoch), total=feed.steps_per_epoch, disable=None):
@@ -152,13 +150,8 @@ def memory_of_an_epoch(config: RunConfig, data: Path) -> dict[str, float]:
         "buckets": dataset.info.num_buckets,
         "impressions": impressions,
         "files, MiB": files / 2**20,
-        "loader, MiB": _status_mib("VmHWM") - before,
+        "loader, MiB": Meter("cpu").peak_mib() - before,
     }
-
-
-def _status_mib(field: str) -> float:
-    status: dict[str, Any] = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status[field].split()[0]) / 1024  # the kernel tells kB
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from pinfm.embeddings.specs import IdTable
 from pinfm.inference import keep_freed_memory
 from pinfm.inference.export import DENSE_DTYPES, save_module
 from pinfm.inference.module import ScoringModule
+from pinfm.model import History, SequenceTower
 from pinfm.model.config import ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.ranking.joint import build_model
 from pinfm.model.schema import Feature, InputSchema
@@ -65,9 +66,9 @@ Scoring = Callable[[Inputs], Mapping[str, Tensor]]
 
 
 def main() -> None:
-    """Measures, prints three tables and writes the report."""
+    """Measures, prints four tables and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=100, help="timed, of each file")
+    parser.add_argument("--requests", type=int, default=300, help="timed, of each file")
     parser.add_argument("--events", type=int, default=256)
     parser.add_argument("--candidates", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of each of the 8 item tables")
@@ -86,8 +87,9 @@ def main() -> None:
         seconds = latencies({"module, fp32": module, **loaded}, request, args.requests)
         stages = time_by_stage(module, request, args.requests)
         kinds = time_by_kind(loaded["exported, fp32"], request, max(1, args.requests // 10))
+        context = context_row(module, request())
     latency = [latency_row(name, times, args.candidates) for name, times in seconds.items()]
-    put_out(args, "serving", {"latency": latency, "stages": stages, "operations": kinds})
+    put_out(args, "serving", {"latency": latency, "stages": stages, "operations": kinds, "context": [context]})
 
 
 def write_files(rows: int, folder: Path) -> tuple[ScoringModule, dict[str, Path]]:
@@ -234,6 +236,13 @@ def time_by_kind(module: Scoring, request: Callable[[], Inputs], repeats: int) -
     others = sorted(spent.keys() - KINDS.keys(), key=lambda kind: -spent[kind])[:7]
     rows = [{"operations": kind, "share": spent[kind] / total} for kind in [*KINDS, *others]]
     return [*rows, {"operations": "all others", "share": 1 - sum(row["share"] for row in rows)}]
+
+
+def context_row(module: ScoringModule, inputs: Inputs) -> dict[str, float]:
+    """What a server holds of a user whose history it encoded and kept."""
+    history = History(*(inputs[f"history_{name}"] for name in History._fields))
+    kept = SequenceTower(module.item_tables, module.model.encoder).encode_context(history)
+    return {"events of a user": len(history.item_id), "cached context, MiB": kept.num_bytes() / 2**20}
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ class EncodedHistory(NamedTuple):
 
     def num_bytes(self) -> int:
         """Memory that it holds."""
-        tensors = [*self.history, self.context.rows, *self.context.keys, *self.context.values]
-        return sum(tensor.nbytes for tensor in tensors)
+        tensors = [*self.history, self.context.lengths, self.context.rows, *self.context.keys, *self.context.values]
+        # History and context may share a tensor.
+        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 
 class SequenceTower(nn.Module):
@@ -79,7 +80,8 @@ class SequenceTower(nn.Module):
             candidates: N candidates of these requests, grouped by request; a request may have none.
 
         Returns:
-            (N, out_dim) float32: what `forward` gives for the same candidates.
+            (N, out_dim) float32: bit for bit what `forward` gives for the same candidates. Scored a page at a time they
+            differ by rounding, because a product of fewer rows adds up in another order.
         """
         item_NE = self.item_embedding(candidates.item_id)
         return self.encoder.cross(encoded.context, encoded.history, candidates, item_NE)

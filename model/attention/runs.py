@@ -8,7 +8,7 @@ and a request that is like no neighbour is a block of one:
     candidates_U = [2, 2, 1]     visible_U = [3, 3, 5]     ->     Run(requests 2, queries 2, events 3), Run(1, 1, 5)
 
 Each run is a call. Where calls cost more than scores of padding would (many small requests), there are no runs, and
-`padded.py` does it in one call; `visibility.py` chooses.
+`padded.py` does it in one call, as long as its mask is no memory to speak of; `visibility.py` chooses.
 """
 
 from typing import NamedTuple
@@ -18,6 +18,8 @@ from torch import Tensor
 
 # A call forward and backward takes about as long as so many scores, divided by the width of the transformer.
 SCORES_PER_CALL = 1 << 20
+# Of a padded block's mask, made once a batch for all layers: 64 MB in float32.
+MOST_HELD = 1 << 24
 
 
 class Run(NamedTuple):
@@ -36,9 +38,23 @@ class Run(NamedTuple):
     events: int
 
 
-def runs_if_better(runs: list[Run], padding: int, scores_per_call: int = SCORES_PER_CALL) -> list[Run]:
-    """The runs, or none where they would take more time than so many scores of padding times the width."""
-    if len(runs) > 1 and len(runs) * scores_per_call > padding:
+def runs_if_better(
+    runs: list[Run],
+    padding: int,
+    held: int,
+    scores_per_call: int = SCORES_PER_CALL,  # TorchScript reads no globals, but takes defaults from them
+    most_held: int = MOST_HELD,
+) -> list[Run]:
+    """The runs, or none where one padded block is better.
+
+    Args:
+        runs: a call each.
+        padding: scores that the block has more, times the width of the transformer.
+        held: numbers of the block's mask.
+        scores_per_call: that take as long as a call.
+        most_held: above it there are runs, whatever they take.
+    """
+    if len(runs) > 1 and len(runs) * scores_per_call > padding and held <= most_held:
         return []
     return runs
 

@@ -65,7 +65,7 @@ def histories(lengths_S: Tensor, width: int) -> Histories:
     if lengths_S.device.type == "cpu" and lengths_S.numel() > 0:
         no_event_S = torch.zeros_like(lengths_S)
         padding = block_size(lengths_S, lengths_S) - int(lengths_S.square().sum())
-        runs = runs_if_better(runs_of(lengths_S, no_event_S, no_event_S), padding * width)
+        runs = runs_if_better(runs_of(lengths_S, no_event_S, no_event_S), padding * width, held=0)
     return Histories(runs, layout(lengths_S))
 
 
@@ -80,9 +80,9 @@ def crossing(candidates_U: Tensor, reads: Reads, lengths_S: Tensor, width: int) 
     """
     if lengths_S.device.type == "cpu" and lengths_S.numel() > 0:
         runs = runs_of(candidates_U, starts(lengths_S)[reads.history], reads.visible)
-        padding = block_size(by_history(candidates_U, reads, lengths_S), lengths_S)
-        padding -= int((candidates_U * reads.visible).sum())
-        runs = runs_if_better(runs, padding * width)
+        held = block_size(by_history(candidates_U, reads, lengths_S), lengths_S)
+        padding = held - int((candidates_U * reads.visible).sum())
+        runs = runs_if_better(runs, padding * width, held)
         if len(runs) > 0:
             return Crossing(runs, None)
     return Crossing([], padded_crossing(candidates_U, reads, lengths_S))

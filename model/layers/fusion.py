@@ -89,9 +89,9 @@ class LateFusion(nn.Module):
         self.dcat = dcat
 
     def encode(self, x_TD: Tensor, lengths_U: Tensor) -> Context:
-        """Encodes the events of each request, to the end: `rows` are the transformer's output."""
+        """Encodes the events of each request, to the end: `rows` are the transformer's output, and all that is kept."""
         context = self.dcat.encode_context(x_TD, lengths_U)
-        return Context(context.lengths, self.dcat.outputs(context), context.keys, context.values)
+        return Context(context.lengths, self.dcat.outputs(context), [], [])
 
     def outputs(self, context: Context) -> Tensor:
         """(T, D): the transformer's output for every event."""

@@ -10,6 +10,7 @@ from benchmarks import dcat
 from benchmarks.parts.speed import dcat_measure
 from benchmarks.parts.speed.dcat_forms import Rows, form_of, needed_flops
 from benchmarks.parts.speed.dcat_measure import Shape, events_of_a_candidate, impls, random_rows, sample
+from benchmarks.parts.speed.dcat_tables import sweep_tables
 from pinfm.model.config import TowerConfig
 from pinfm.model.encoder import build_dcat
 
@@ -88,3 +89,28 @@ def test_the_report_has_a_row_a_form_and_precision(mode, tmp_path, monkeypatch, 
     assert max(row["max_rel_diff"] for row in rows[: len(forms)]) < 1e-5
     assert 0 < min(row["max_rel_diff"] for row in rows[len(forms) :]) < 0.1
     assert capsys.readouterr().out.count(f"| {mode} |") == 2 * len(forms)
+
+
+def test_a_sweep_is_shown_as_a_line_a_shape():
+    shape = {"mode": "training", "dtype": "fp32", "lengths": "full", "history": 64, "candidates": 10}
+    figures = {"candidates_per_s": 30.0, "ratio_to_self_attention": 9.0, "share_of_peak": 0.5, "peak_mib": 20.0}
+    figures["max_rel_diff"] = 1e-7
+    rows = [
+        {**shape, "users": 1, "impl": "grouped", **figures},
+        {**shape, "users": 8, "impl": "grouped", **figures, "peak_mib": 160.0, "max_rel_diff": 2e-7},
+        {**shape, "users": 8, "impl": "copied", **figures},
+        {**shape, "users": 8, "impl": "grouped", **figures, "dtype": "bf16", "ratio_to_self_attention": 4.0},
+    ]
+
+    def each(*figures):
+        return " | ".join(f"{figure}, 1 | {figure}, 8" for figure in figures)
+
+    lines = [line for line in sweep_tables(rows).splitlines() if line and "---" not in line]
+    assert lines == [
+        "Training, fp32, `grouped`; `max_rel_diff` at most 2.0e-07:",
+        f"| lengths | history | candidates | {each('candidates/s', 'ratio', 'peak', 'MiB')} |",
+        "| full | 64 | 10 | 30 | 30 | 9 | 9 | 0.5 | 0.5 | 20 | 160 |",
+        "Training, bf16, `grouped`; `max_rel_diff` at most 1.0e-07:",
+        "| lengths | history | candidates | candidates/s, 8 | ratio, 8 | peak, 8 | MiB, 8 |",
+        "| full | 64 | 10 | 30 | 4 | 0.5 | 20 |",
+    ]

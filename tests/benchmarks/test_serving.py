@@ -39,6 +39,13 @@ def test_the_parts_add_up(report):
     assert {"matrix products", "attention", "table lookups"} <= {row["operations"] for row in report["operations"]}
 
 
+def test_a_cached_user_is_weighed(report):
+    # Keys and values of one layer, the rows that enter it, five columns of integers of which one has a row a user.
+    assert report["context"] == [
+        {"events of a user": 6, "cached context, MiB": (6 * 16 * 4 * 3 + (4 * 6 + 1) * 8) / 2**20}
+    ]
+
+
 def test_a_module_is_watched_for_as_long_as_asked():
     layer, seconds = torch.nn.Linear(2, 2), defaultdict(float)
     with serving.watched({"layer": (layer, "forward")}, seconds):

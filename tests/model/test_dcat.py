@@ -1,5 +1,7 @@
 """DCAT against the plain causal transformer over [history, candidate]: outputs and gradients."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from model_fakes import assert_same_gradients, gradients, plain_dcat, roughen
 from reference import dcat_outputs
 
+from pinfm.model.attention.visibility import crossing, histories
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.fusion import EarlyFusionWithToken
 
@@ -21,17 +24,22 @@ CASES = {
 }
 
 
-def make_dcat(num_layers=2, num_heads=2, **variant):
-    return roughen(plain_dcat(num_layers=num_layers, dim=DIM, num_heads=num_heads, **variant)).eval()
+# So ragged that each history, and each request, is a call of its own at the width of 32.
+RUNS = [(300, 2), (1, 300)]
+
+
+def make_dcat(num_layers=2, num_heads=2, dim=DIM, **variant):
+    return roughen(plain_dcat(num_layers=num_layers, dim=dim, num_heads=num_heads, **variant)).eval()
 
 
 def assert_equals_reference(dcat, requests, tolerance, dtype=torch.float32):
     """Compares states, crossings and every gradient; rows come from a small pool, so that many are duplicates."""
     events, counts = (list(column) for column in zip(*requests, strict=True))
-    pool = torch.randn(4, DIM, dtype=dtype, requires_grad=True)
+    [dim] = dcat.final_norm.normalized_shape
+    pool = torch.randn(4, dim, dtype=dtype, requires_grad=True)
     event_rows, candidate_rows = torch.randint(4, (sum(events),)), torch.randint(4, (sum(counts),))
-    state_weights = torch.randn(sum(events), DIM, dtype=dtype) / DIM
-    crossed_weights = torch.randn(sum(counts), DIM, dtype=dtype) / DIM
+    state_weights = torch.randn(sum(events), dim, dtype=dtype) / dim
+    crossed_weights = torch.randn(sum(counts), dim, dtype=dtype) / dim
     tensors = {"rows": pool, **dict(dcat.named_parameters())}
 
     def loss(states, crossed):
@@ -62,6 +70,52 @@ def test_equals_the_causal_transformer(requests, num_layers, num_heads, seed):
 def test_every_variant_equals_the_causal_transformer(requests, variant, seed):
     torch.manual_seed(seed)
     assert_equals_reference(make_dcat(**variant), requests, tolerance=1e-5)
+
+
+def test_several_runs_equal_the_causal_transformer():
+    lengths, counts = torch.tensor(RUNS).T
+    assert len(histories(lengths, 32).runs) == len(crossing(counts, own_histories(lengths), lengths, 32).runs) == 2
+    assert_equals_reference(make_dcat(dim=32), RUNS, tolerance=1e-4)
+
+
+def outputs_and_gradients(function, dcat, rows, weights):
+    """Of some way to compute the crossing: its rows, and the gradients of events, candidates and all weights in one."""
+    rows = [x.detach().requires_grad_() for x in rows]
+    crossed = function(dcat, *rows)
+    of_all = torch.autograd.grad((crossed * weights).sum(), [*rows, *dcat.parameters()], allow_unused=True)
+    return crossed, torch.cat([x.flatten() for x in of_all if x is not None])
+
+
+def assert_near_reference(dcat, requests, device, dtype, tolerance):
+    """Crossings and gradients in a precision and on a device, beside those of the same numbers in float32 on a CPU."""
+    lengths, counts = torch.tensor(requests).T
+    dcat = dcat.to(dtype)  # from here on both have the rounded weights
+    [dim] = dcat.final_norm.normalized_shape
+    rows = [torch.randn(int(n.sum()), dim).to(dtype) for n in (lengths, counts)]
+    weights = torch.randn(int(counts.sum()), dim).to(dtype)
+
+    def ours(module, events, candidates):
+        return module.cross(module.encode_context(events, lengths.to(device)), candidates, counts.to(device))
+
+    def theirs(module, events, candidates):
+        return dcat_outputs(module, events, lengths.tolist(), candidates, counts.tolist())[1]
+
+    expected = outputs_and_gradients(theirs, copy.deepcopy(dcat).float(), [x.float() for x in rows], weights.float())
+    found = outputs_and_gradients(ours, dcat.to(device), [x.to(device) for x in rows], weights.to(device))
+    for x, y in zip(found, expected, strict=True):
+        assert (x.detach().cpu().float() - y).abs().max() <= tolerance * y.abs().max()
+
+
+@pytest.mark.parametrize(("requests", "dim"), [(CASES["ragged"], DIM), (RUNS, 32)], ids=["padded", "runs"])
+def test_bf16_is_near_the_causal_transformer(requests, dim):
+    assert_near_reference(make_dcat(dim=dim), requests, "cpu", torch.bfloat16, tolerance=3e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize("requests", [CASES["ragged"], RUNS], ids=["ragged", "long"])
+def test_cuda_is_near_the_causal_transformer(requests, dtype, tolerance):
+    assert_near_reference(make_dcat(dim=32), requests, "cuda", dtype, tolerance)
 
 
 @pytest.mark.parametrize("requests", CASES.values(), ids=CASES)

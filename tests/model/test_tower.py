@@ -67,8 +67,11 @@ def test_a_cached_context_scores_as_the_whole_call(options):
 def test_a_cached_context_tells_its_memory():
     history, _ = batch([(4, 1), (2, 1)])
     kept = make_tower().encode_context(history)
-    # Two layers of keys and values of width 8 in blocks of 2 x 4 slots, one row an event, and the history itself.
+    # Two layers of keys and values of width 8, one row an event, and the history itself with its lengths.
     assert kept.num_bytes() == 2 * 2 * 6 * 8 * 4 + 6 * 8 * 4 + (2 + 4 * 6) * 8
+    # A learnable token is one row more in each of the two histories, whose own lengths say so.
+    with_token = make_tower(token=True).encode_context(history)
+    assert with_token.num_bytes() == kept.num_bytes() + 2 * (2 * 2 + 1) * 8 * 4 + 2 * 8
 
 
 @pytest.mark.parametrize("options", [{}, {"token": True, "content": True}, {"fusion": "lite_mean"}])

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -37,8 +37,8 @@ class Shape:
         attention_gate: whether the blocks gate what attention returns.
     """
 
-    mode: str = "inference"
-    lengths: str = "full"
+    mode: Literal["inference", "training"] = "inference"
+    lengths: Literal["full", "ragged"] = "full"
     history: int = 256
     candidates: int = 1000
     users: int = 1
@@ -75,8 +75,8 @@ def measure(shape: Shape, precisions: Sequence[str], repeats: int, meter: Meter)
     """
     torch.manual_seed(0)
     tower = replace(TOWER, attention_gate=shape.attention_gate)
-    weights = build_dcat(tower).eval()
-    dcats = {dtype: copy.deepcopy(weights).to(meter.device, DTYPES[dtype]) for dtype in precisions}
+    dcat = build_dcat(tower).eval()
+    dcats = {dtype: copy.deepcopy(dcat).to(meter.device, DTYPES[dtype]) for dtype in precisions}
     all_rows, samples = random_rows(shape), SAMPLE[meter.device]
     seen: dict[tuple[str, str], Measured] = {}
     for dtype, impl in product(precisions, impls(shape, meter.device)):

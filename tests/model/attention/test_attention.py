@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pinfm.model.attention import padded
 from pinfm.model.attention.merged import attend_causally, attend_history_and_self
-from pinfm.model.attention.runs import SCORES_PER_CALL, Run, runs_of
+from pinfm.model.attention.runs import MOST_HELD, SCORES_PER_CALL, Run, runs_of
 from pinfm.model.attention.visibility import Crossing, Histories, crossing, histories, padded_crossing
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.jagged import layout, starts
@@ -136,6 +136,17 @@ def test_runs_have_to_be_worth_their_calls():
     candidates, reads = torch.tensor([1, 1000]), own_histories(torch.tensor([1000, 1]))
     assert crossing(candidates, reads, reads.visible, width=1).runs == []
     assert crossing(candidates, reads, reads.visible, width=2).runs == [Run(1, 1, 0, 1000), Run(1, 1000, 1000, 1)]
+
+
+def test_a_mask_is_no_memory_to_speak_of():
+    # Requests that are nearly alike waste little by padding; still their mask may not grow with them.
+    def runs(users):
+        candidates, lengths = torch.full([users], 1000), 1000 - torch.arange(users)
+        return crossing(candidates, own_histories(lengths), lengths, width=1).runs
+
+    most = MOST_HELD // 1000**2
+    assert runs(most) == []
+    assert len(runs(most + 1)) == most + 1
 
 
 def test_scores_and_copies_are_never_held():
