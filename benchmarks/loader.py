@@ -22,8 +22,8 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from tqdm import tqdm, trange
 
 from benchmarks.parts.quality.runs import prepared
-from benchmarks.parts.speed.meter import Meter
 from benchmarks.parts.speed.performance import add_output_flags, put_out
+from benchmarks.parts.speed.process_memory import process_mib, reset_peak
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.cli.run_flags import config_from_manifest
@@ -140,7 +140,8 @@ def memory_of_an_epoch(config: RunConfig, data: Path) -> dict[str, float]:
     """What loading an epoch adds to this process's memory."""
     dataset = PreparedDataset.open(data)
     with process_group(CPU):
-        before = Meter("cpu").reset_peak()
+        reset_peak()
+        before = process_mib("VmHWM")
         feed = training_feed(config, dataset)
         impressions = 0
         for batch in tqdm(feed.batches(0, feed.steps_per_epoch), total=feed.steps_per_epoch, disable=None):
@@ -150,7 +151,7 @@ def memory_of_an_epoch(config: RunConfig, data: Path) -> dict[str, float]:
         "buckets": dataset.info.num_buckets,
         "impressions": impressions,
         "files, MiB": files / 2**20,
-        "loader, MiB": Meter("cpu").peak_mib() - before,
+        "loader, MiB": process_mib("VmHWM") - before,
     }
 
 

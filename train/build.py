@@ -184,7 +184,7 @@ def shard(
         module: from `build_pretrain` or `build_finetune`.
         config: of the run.
         rates: the tables' learning rates.
-        uses: from `table_uses`.
+        uses: from `pretrain_uses` or `finetune_uses`.
         device: of this rank.
     """
     bounds = {

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.sharded.hardware import GIB, Hardware
 from pinfm.embeddings.sharded.sub_tables import one_sum_a_row, sub_tables
-from pinfm.embeddings.sharded.too_small import RESERVED_SHARE, too_small
+from pinfm.embeddings.sharded.too_small import RESERVED_SHARE, Fits, too_small
 from pinfm.embeddings.sharded.versions import require_tested_versions
 from pinfm.embeddings.specs import Sharding
 
@@ -83,7 +83,7 @@ def sharding_plan(
         try:
             return _planner(model, hardware, uses, None).plan(model, sharders)
         except PlannerError as error:
-            return too_small(error, model, hardware, fits_on(model, sharders, uses), training=True)
+            return too_small(error, model, hardware, fits_by(sharders, uses), training=True)
 
     # All ranks say why there is no plan, where the first alone has looked for one.
     found = invoke_on_rank_and_broadcast_result(group, 0, plan)
@@ -110,16 +110,14 @@ def planned_tables(
     try:
         _planner(model, hardware, uses, kept).plan(model, sharders)
     except PlannerError as error:
-        raise too_small(error, model, hardware, fits_on(model, sharders, uses), training=False) from error
+        raise too_small(error, model, hardware, fits_by(sharders, uses), training=False) from error
     return kept.tables
 
 
-def fits_on(
-    model: nn.Module, sharders: list[ModuleSharder[nn.Module]], uses: Mapping[str, TableUse]
-) -> Callable[[Hardware], bool]:
-    """Whether there is a plan, by hardware."""
+def fits_by(sharders: list[ModuleSharder[nn.Module]], uses: Mapping[str, TableUse]) -> Fits:
+    """Whether there is a plan, by tables and hardware."""
 
-    def fits(hardware: Hardware) -> bool:
+    def fits(model: nn.Module, hardware: Hardware) -> bool:
         try:
             _planner(model, hardware, uses, None).plan(model, sharders)
         except PlannerError:

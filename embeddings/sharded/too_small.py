@@ -1,9 +1,11 @@
 """Tables that do not fit: what is short, by how much, and what would fit."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from pinfm.embeddings.errors import UserError
@@ -14,10 +16,18 @@ from pinfm.embeddings.sharded.versions import require_tested_versions
 require_tested_versions()
 
 from torchrec.distributed.planner.types import PlannerError, PlannerErrorType  # noqa: E402
-from torchrec.modules.embedding_configs import DataType  # noqa: E402
+from torchrec.modules.embedding_configs import DataType, EmbeddingConfig  # noqa: E402
+from torchrec.modules.embedding_modules import EmbeddingCollection  # noqa: E402
 
 # Share of each rank's memory that is left to the dense model, activations and the framework.
 RESERVED_SHARE = 0.15
+# As `IdTable.sub_tables` names those of the items; `item_table` of the config is about them alone.
+OF_ITEMS = re.compile(r"item_\d+")
+# Of the ranks that the tables' bytes alone ask for.
+MOST_TIMES = 16
+
+# Whether the tables of a model have a plan on some hardware.
+Fits = Callable[[nn.Module, Hardware], bool]
 
 
 class DoesNotFitError(UserError):
@@ -36,16 +46,14 @@ class DoesNotFitError(UserError):
         return DoesNotFitError, (self.short, self.mends)
 
 
-def too_small(
-    error: PlannerError, model: nn.Module, hardware: Hardware, fits: Callable[[Hardware], bool], *, training: bool
-) -> UserError:
+def too_small(error: PlannerError, model: nn.Module, hardware: Hardware, fits: Fits, *, training: bool) -> UserError:
     """The error that tells a user what TorchRec's planner found.
 
     Args:
         error: the planner's.
         model: holds its collections on the meta device.
         hardware: planned for.
-        fits: whether there is a plan for other hardware; every mend that is offered was tried.
+        fits: whether there is a plan for some tables on some hardware; every mend with a number was tried.
         training: on this very hardware, which has no host memory for the tables of GPUs.
     """
     if error.error_type not in (
@@ -70,23 +78,25 @@ def too_small(
     memory = f"{own:.1f} GiB each, less {RESERVED_SHARE:.0%} for the dense model{of_host}"
     short = f"{needed - free:.1f} GiB short" if needed > free else f"too few for pieces of {sizes[largest]:.1f} GiB"
     mends = [
-        *_more_ranks(hardware, needed / per_rank, fits, machines=training and not on_gpus),
-        *_smaller_tables(model, hardware, free / needed, fits),
+        *_more_ranks(model, hardware, needed / per_rank, fits, machines=training and not on_gpus),
+        *_smaller_tables(model, hardware, free, fits),
     ]
     if on_gpus and not training:
-        mends += _host_memory(hardware, (needed - free) / hardware.world_size, sizes[largest], fits)
+        mends += _host_memory(model, hardware, (needed - free) / hardware.world_size, sizes[largest], fits)
     return DoesNotFitError(
         f"the id tables need {needed:.1f} GiB with their optimizer, and {hardware.world_size} rank(s) have "
         f"{free:.1f} GiB for them ({memory}), {short}",
-        mends or ["lower item_table.rows"],
+        mends or ["lower item_table.rows and feature_tables.max_rows"],
     )
 
 
-def _more_ranks(hardware: Hardware, least: float, fits: Callable[[Hardware], bool], *, machines: bool) -> list[str]:
+def _more_ranks(model: nn.Module, hardware: Hardware, least: float, fits: Fits, *, machines: bool) -> list[str]:
     """The first power of two of ranks that fits: `data_streams` is a multiple of it, or can be."""
     powers = (1 << k for k in range(MOST_RANKS.bit_length()))
-    tried = (n for n in powers if n > hardware.world_size and n >= least)
-    ranks = next((n for n in tried if fits(replace(hardware, world_size=n))), None)
+    # Where so many times the memory does not do, pieces are too large, and no number of ranks will.
+    most = MOST_TIMES * max(least, hardware.world_size)
+    tried = (n for n in powers if n > hardware.world_size and least <= n <= most)
+    ranks = next((n for n in tried if fits(model, replace(hardware, world_size=n))), None)
     if ranks is None:
         return []
     if machines:
@@ -95,32 +105,56 @@ def _more_ranks(hardware: Hardware, least: float, fits: Callable[[Hardware], boo
     return [f"take {ranks} ranks"]
 
 
-def _smaller_tables(model: nn.Module, hardware: Hardware, share: float, fits: Callable[[Hardware], bool]) -> list[str]:
-    """Fewer rows, or rows of half the width: tables of a share of their size fit where that much more memory would."""
+def _smaller_tables(model: nn.Module, hardware: Hardware, free: float, fits: Fits) -> list[str]:
+    """Fewer rows of items, or item rows of half the width.
 
-    def fit_at(share: float) -> bool:
-        scaled = {name: getattr(hardware, name) / share for name in ("hbm_gib", "host_gib")}
-        return fits(replace(hardware, **scaled))
-
-    most = math.floor(100 * min(share, 0.99))
-    percent = next((percent for percent in range(most, max(most - 10, 0), -1) if fit_at(percent / 100)), None)
+    Args:
+        model: holds its collections on the meta device.
+        hardware: planned for.
+        free: GiB that all ranks have for tables.
+        fits: whether there is a plan.
+    """
+    sizes = {name: sum(size) / GIB for name, size in table_bytes(model).items()}
+    items = sum(size for name, size in sizes.items() if OF_ITEMS.fullmatch(name))
+    others = sum(sizes.values()) - items
+    most = math.floor(100 * min((free - others) / items, 0.99)) if items else 0
+    tried = range(most, max(most - 10, 0), -1)
+    percent = next((p for p in tried if fits(with_items(model, rows=p / 100), hardware)), None)
     fewer = [] if percent is None else [f"lower item_table.rows to {percent} % of it"]
-    sizes = table_bytes(model)
-    saved = sum(
-        sizes[table.name][0] / 2
-        for module in collections_of(model)
-        for table in module.embedding_configs()
-        if table.name.startswith("item_") and table.data_type == DataType.FP32
-    )
-    saved /= sum(map(sum, sizes.values()))
-    in_half = ["set item_table.precision to fp16"] if saved and fit_at(1 - saved) else []
+    half = with_items(model, data_type=DataType.FP16)
+    in_half = ["set item_table.precision to fp16"] if fits(half, hardware) else []
     return [*fewer, *in_half]
 
 
-def _host_memory(hardware: Hardware, short: float, largest: float, fits: Callable[[Hardware], bool]) -> list[str]:
+def with_items(model: nn.Module, rows: float = 1.0, data_type: DataType | None = None) -> nn.ModuleList:
+    """The tables of a model, those of the items changed.
+
+    Args:
+        model: holds its collections on the meta device; their optimizers are fused already.
+        rows: share of the items' rows that is kept.
+        data_type: of the items' rows; as it is where None.
+    """
+
+    def changed(config: EmbeddingConfig) -> EmbeddingConfig:
+        if not OF_ITEMS.fullmatch(config.name):
+            return config
+        kept = max(1, math.floor(rows * config.num_embeddings))
+        return replace(config, num_embeddings=kept, data_type=data_type or config.data_type)
+
+    found = nn.ModuleList()
+    for collection in collections_of(model):
+        configs = [changed(config) for config in collection.embedding_configs()]
+        found.append(EmbeddingCollection(tables=configs, device=torch.device("meta")))
+        for old, new in zip(collection.parameters(), found[-1].parameters(), strict=True):
+            for name in ("_optimizer_classes", "_optimizer_kwargs"):  # what fusing an optimizer leaves behind
+                setattr(new, name, getattr(old, name, []))
+    return found
+
+
+def _host_memory(model: nn.Module, hardware: Hardware, short: float, largest: float, fits: Fits) -> list[str]:
     """The host memory of a rank with which tables fit that are `short` of so much; a table moves as a whole."""
     least = math.ceil(max(hardware.host_gib + short, 1))
     most = math.ceil(least + 2 * largest)
-    enough = next((gib for gib in range(least, most + 1) if fits(replace(hardware, host_gib=float(gib)))), None)
+    enough = next((gib for gib in range(least, most + 1) if fits(model, replace(hardware, host_gib=float(gib)))), None)
     # Training keeps the tables of GPUs in GPU memory, so far.
     return [] if enough is None else [f"plan with {enough} GiB of host memory a rank, which training can't use yet"]

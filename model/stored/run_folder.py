@@ -104,11 +104,13 @@ class RunFolder:
         """A checkpoint whose tables are the manifest's; under another hash its rows would be other items'.
 
         Raises:
-            UserError: they are not.
+            UserError: they are not, or the checkpoint does not say.
         """
         written = checkpoint / TABLES
         if not written.is_file():
-            return checkpoint
+            raise UserError(
+                f"{checkpoint} has no {TABLES}, which says what id tables it holds; copy it whole, or train again."
+            )
         with readable(checkpoint):
             tables = tables_from_json(json.loads(written.read_text()))
         if tables != (self.item_table, self.feature_tables):
@@ -117,6 +119,9 @@ class RunFolder:
                 "sizes and seeds); put the manifest of its own run beside it, or train again."
             )
         return checkpoint
+
+    def _checkpoint(self, chosen: Path | None) -> Path:
+        return self.checked(chosen) if chosen else self.latest_checkpoint()
 
     def checkpoints(self) -> list[Path]:
         """All checkpoints, oldest first."""
@@ -138,7 +143,7 @@ class RunFolder:
         """
         names = module.state_dict()
         wanted = {"model": {prefix + name: torch.empty_like(tensor, device="cpu") for name, tensor in names.items()}}
-        with readable(self.checked(checkpoint) if checkpoint else self.latest_checkpoint()) as path:
+        with readable(self._checkpoint(checkpoint)) as path:
             dcp.load(wanted, checkpoint_id=path, no_dist=True)
         return {name: wanted["model"][prefix + name] for name in names}
 
@@ -157,7 +162,7 @@ class RunFolder:
         """
         ids, rows = torch.empty(2, table.rows, dtype=torch.int64)
         whole = {"_mch_sorted_raw_ids": ids, "_mch_remapped_ids_mapping": rows}
-        with readable(checkpoint or self.latest_checkpoint()) as path:
+        with readable(self._checkpoint(checkpoint)) as path:
             dcp.load({"ids": {table.name: {"map": whole}}}, checkpoint_id=path, no_dist=True)
         return torch.stack([ids, rows])[:, ids != NO_ID]
 

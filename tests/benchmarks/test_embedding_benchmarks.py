@@ -1,14 +1,21 @@
-"""The model folder of the benchmark of large tables, small."""
+"""The benchmarks of large tables, with small ones."""
 
+import json
+
+import pytest
 import torch
 
-from benchmarks import embedding_20b
+from benchmarks import embedding_20b, embedding_scale
 from benchmarks.serving import random_request
 from pinfm.inference import load
 
 
-def test_a_folder_is_built_that_hosts_can_map(tmp_path, monkeypatch):
+@pytest.fixture
+def small_features(monkeypatch):
     monkeypatch.setattr(embedding_20b, "FEATURE_ROWS", 500)
+
+
+def test_a_folder_is_built_that_hosts_can_map(tmp_path, small_features):
     folder = tmp_path / "model"
     embedding_20b.build(folder, 2000)
     scorer = load(folder)
@@ -20,3 +27,35 @@ def test_a_folder_is_built_that_hosts_can_map(tmp_path, monkeypatch):
     vectors = scorer.module.item_vectors(torch.arange(-3, 3))
     assert vectors.shape == (6, 256)
     assert vectors.unique(dim=0).size(0) == 6
+
+
+def test_processes_serve_the_same_files(tmp_path, small_features, monkeypatch):
+    report = tmp_path / "report.json"
+    flags = ["--rows", "2000", "--lookups", "5", "--repeats", "1", "--threads", "1"]
+    monkeypatch.setattr("sys.argv", ["embedding_20b", "--out", str(tmp_path), "--report", str(report), *flags])
+    embedding_20b.main()
+    found = json.loads(report.read_text())
+    assert [row["process"] for row in found["processes"]] == ["first", "second, beside it", "first, from the disk"]
+    for row in found["processes"]:
+        assert row["start to first answer, s"] > 0
+        assert 0 < row["share of shared pages, GiB"] <= row["resident, GiB"]
+        assert row["tables, GB"] == pytest.approx(8 * 2000 * 20 / 1e9)
+    assert [row["ids"] for row in found["lookups"]] == ["Zipf", "even"]
+    assert all(0 < row["p50, ms"] <= row["p99, ms"] <= row["max, ms"] for row in found["lookups"])
+
+
+def test_steps_are_timed_and_memory_is_what_is_planned(tmp_path, dataset, monkeypatch):
+    monkeypatch.setattr(embedding_scale, "prepared", lambda source, out: dataset)
+    report = tmp_path / "report.json"
+    flags = ["--rows", "800000", "--ranks", "2", "--rows-of-ranks", "8000", "--steps", "2", "--repeats", "1"]
+    monkeypatch.setattr("sys.argv", ["embedding_scale", "--report", str(report), *flags])
+    embedding_scale.main()
+    found = json.loads(report.read_text())
+    assert [(row["rows"], row["ranks"]) for row in found["rows"] + found["ranks"]] == [(800_000, 1), (8000, 2)]
+    for row in found["rows"] + found["ranks"]:
+        assert row["tables alone, ms"] > 0
+        assert row["step, ms"] > 0
+    [large] = found["rows"]
+    assert large["planned, GiB"] == pytest.approx(800_000 * (16 + 1) * 4 / 2**30)
+    assert large["memory, GiB"] == pytest.approx(large["planned, GiB"], rel=0.2)
+    assert found["threads"] == 1

@@ -26,8 +26,8 @@ def write_manifest(folder, model=None, kind="pretrain", content_dim=0):
 
 
 def write_checkpoint(folder, weights, step=10):
-    dcp.save(
-        {"model": weights, "optimizer": {}, "step": step},
-        checkpoint_id=folder / "checkpoints" / f"step-{step:08d}",
-        no_dist=True,
-    )
+    """A checkpoint of the tables that the manifest names."""
+    checkpoint = folder / "checkpoints" / f"step-{step:08d}"
+    dcp.save({"model": weights, "optimizer": {}, "step": step}, checkpoint_id=checkpoint, no_dist=True)
+    tables = json.loads((folder / "manifest.json").read_text())["tables"]
+    (checkpoint / "tables.json").write_text(json.dumps(tables))

@@ -12,12 +12,14 @@ import pytest
 import runs
 import torch
 from pandas.testing import assert_frame_equal
+from torch.distributed.checkpoint import FileSystemReader
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from pinfm.embeddings.one_device.lookup import init_range
 from pinfm.embeddings.sharded.collections import embedding_collection
 from pinfm.embeddings.sharded.init import fill_uniform
 from pinfm.embeddings.specs import ManagedIdsConfig
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.build import build_pretrain, pretrain_tables
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids
@@ -169,6 +171,21 @@ def unsharded(config, data):
     sums = {name: optimizers[0].state[weight]["sum"] for name, weight in named.items()}
     by_step = pd.Series(losses, index=pd.RangeIndex(1, steps + 1, name="step"), name="loss")
     return by_step, {name: weight.detach() for name, weight in named.items()}, sums
+
+
+ROWS = runs.CONFIG.item_table.rows
+
+
+@pytest.mark.parametrize(
+    ("sharding", "parts"),
+    [("column_wise", [(ROWS, 8)] * 2), ("row_wise", [(ROWS // 2, 16)] * 2), ("table_wise", [(ROWS, 16)])],
+)
+def test_tables_are_cut_as_asked(at_two, sharding, parts):
+    checkpoint = RunFolder.open(at_two / sharding).latest_checkpoint()
+    tensors = FileSystemReader(checkpoint).read_metadata().state_dict_metadata
+    for name in pretrain_tables(config_of(sharding)).item.sub_tables():
+        chunks = tensors[f"model.item_tables.embeddings.{name}.weight"].chunks
+        assert [tuple(chunk.sizes) for chunk in chunks] == parts
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -29,7 +29,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> dict[str, Any]:
-    """Plans and prints; the report holds every table and every rank."""
+    """Plans and prints; the report holds every shard and every rank."""
     from pinfm.embeddings.sharded.hardware import Hardware
     from pinfm.train.planning.plan import plan
 
@@ -47,6 +47,8 @@ def run(args: Namespace) -> dict[str, Any]:
     print(_tables(report["tables"]))
     print()
     print(_ranks(report["ranks"]))
+    if args.phase == "finetune" and args.data is None:
+        print("\nThe item tables alone: with --data those of the user id and of the features are planned too.")
     return report
 
 
@@ -54,9 +56,15 @@ def _tables(tables: list[dict[str, Any]]) -> str:
     lines = [f"{'table':<16}{'rows':>14}{'columns':>9}{'GiB':>9}  {'sharding':<13}{'kernel':<19}shards"]
     for t in tables:
         size = f"{t['table']:<16}{t['rows']:>14,}{t['columns']:>9}{t['gib']:>9.3f}"
-        shards = f"{t['shards']} of {t['shard_rows']:,} x {t['shard_columns']}"
-        lines.append(f"{size}  {t['sharding']:<13}{t['kernel']:<19}{shards}")
+        lines.append(f"{size}  {t['sharding']:<13}{t['kernel']:<19}{_shards(t['shards'])}")
     return "\n".join(lines)
+
+
+def _shards(shards: list[dict[str, int]]) -> str:
+    """How many, and how large the largest is; which rank has a table that is not cut."""
+    largest = max(shards, key=lambda shard: shard["rows"] * shard["columns"])
+    where = f" on rank {largest['rank']}" if len(shards) == 1 else ""
+    return f"{len(shards)} of {largest['rows']:,} x {largest['columns']}{where}"
 
 
 def _ranks(ranks: list[dict[str, Any]]) -> str:

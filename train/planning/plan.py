@@ -45,7 +45,7 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
     """
     require_equal_shares(config.data_streams, hardware.world_size)
     info = None if data is None else PreparedDataset.open(data).info
-    tables = tables_of(config, phase, info)
+    tables = _tables_of(config, phase, info)
     modules = nn.ModuleDict({ITEM_TABLES: embedding_collection([tables.item], META)})
     if tables.features:
         modules[FEATURE_TABLES] = embedding_collection(tables.features, META)
@@ -61,8 +61,8 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
     return {"hardware": asdict(hardware), "tables": [_table_row(option) for option in options], "ranks": ranks}
 
 
-def tables_of(config: RunConfig, phase: Phase, info: DatasetInfo | None) -> Tables:
-    """The tables of a phase; without a dataset nothing is known of features."""
+def _tables_of(config: RunConfig, phase: Phase, info: DatasetInfo | None) -> Tables:
+    # Without a dataset nothing is known of features.
     if phase == "pretrain" or info is None:
         return pretrain_tables(config)
     return finetune_tables(config, info.schema, info.counts.users)
@@ -70,17 +70,14 @@ def tables_of(config: RunConfig, phase: Phase, info: DatasetInfo | None) -> Tabl
 
 def _table_row(option: ShardingOption) -> dict[str, Any]:
     rows, columns = option.tensor.shape
-    largest = max(option.shards, key=lambda shard: shard.size[0] * shard.size[1])
     return {
         "table": option.name,
         "rows": rows,
         "columns": columns,
         "sharding": option.sharding_type,
         "kernel": option.compute_kernel,
-        "shards": len(option.shards),
-        "shard_rows": largest.size[0],
-        "shard_columns": largest.size[1],
         "gib": rows * columns * option.tensor.element_size() / GIB,
+        "shards": [{"rank": shard.rank, "rows": shard.size[0], "columns": shard.size[1]} for shard in option.shards],
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.parts.speed.process_memory import process_mib
 from pinfm.inference import load
 
 # A billion items, the share of the r-th most frequent one proportional to r to the power of minus this.
@@ -69,9 +70,8 @@ def lookup_row(
 
 def memory() -> dict[str, float]:
     """GiB of this process: resident, and its share of it where pages that n processes map count 1/n."""
-    rollup = Path("/proc/self/smaps_rollup").read_text().split("\n")
-    kib = {line.split(":")[0]: int(line.split()[1]) for line in rollup if line.endswith(" kB")}
-    return {"resident, GiB": kib["Rss"] / 2**20, "share of shared pages, GiB": kib["Pss"] / 2**20}
+    resident, share = (process_mib(field, "smaps_rollup") / 1024 for field in ("Rss", "Pss"))
+    return {"resident, GiB": resident, "share of shared pages, GiB": share}
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import torch.distributed as dist
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
-from benchmarks.parts.speed.performance import give_back_memory
+from benchmarks.parts.speed.process_memory import give_back_memory, process_mib
 from pinfm.embeddings.sharded.collections import RowFinder
-from pinfm.embeddings.sharded.hardware import GIB, Hardware
+from pinfm.embeddings.sharded.hardware import Hardware
 from pinfm.embeddings.specs import ItemTableConfig
 from pinfm.model.config import TowerConfig
 from pinfm.train.build import build_optimizer, build_pretrain, pretrain_tables, shard
@@ -40,9 +40,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, required=True, help="of all sub-tables together")
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True, help="of each rank")
     args = parser.parse_args()
     hush_libraries()
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     config = RunConfig(
         device="cpu",
         item_table=ItemTableConfig(num_hashes=NUM_HASHES, rows=args.rows // NUM_HASHES, dim=DIM),
@@ -120,8 +121,7 @@ def planned_gib(config: RunConfig) -> float:
 def anonymous_gib() -> float:
     """Memory that this process holds and no file backs."""
     give_back_memory()
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
-    return int(line.split()[1]) * 1024 / GIB
+    return process_mib("RssAnon") / 1024
 
 
 if __name__ == "__main__":

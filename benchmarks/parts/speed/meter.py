@@ -1,11 +1,10 @@
 """What a benchmark asks of the device that it runs on: memory, the end of its work, and its peak rate."""
 
 import time
-from pathlib import Path
 
 import torch
 
-from benchmarks.parts.speed.performance import give_back_memory
+from benchmarks.parts.speed.process_memory import process_mib, reset_peak
 
 # Large enough to be the practical peak, small enough to take a moment.
 PRODUCT = {"cpu": 2048, "cuda": 8192}
@@ -33,16 +32,14 @@ class Meter:
         if self.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         else:
-            give_back_memory()
-            Path("/proc/self/clear_refs").write_text("5")
+            reset_peak()
         return self.peak_mib()
 
     def peak_mib(self) -> float:
         """The most memory held since `reset_peak`: of the process on a CPU, of its tensors on a GPU."""
         if self.device == "cuda":
             return torch.cuda.max_memory_allocated() / MIB
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+        return process_mib("VmHWM")
 
     def product_flops(self, dtype: torch.dtype) -> float:
         """FLOP/s of a large matrix product, the machine's practical peak."""

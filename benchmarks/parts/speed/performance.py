@@ -1,7 +1,6 @@
 """How the benchmarks of speed and scale tell what they found: on the screen, as JSON, and on a page of docs/."""
 
 import argparse
-import gc
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import torch
 
 from benchmarks.parts.pages import table, write_report, write_results
-from pinfm.train.memory import give_back_freed_memory
 
 PAGE = Path("docs/performance.md")
 
@@ -65,12 +63,6 @@ def median_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         name: value if isinstance(value, str) else statistics.median(row[name] for row in rows)
         for name, value in rows[0].items()
     }
-
-
-def give_back_memory() -> None:
-    """Collects garbage and returns freed memory to the system: glibc keeps it, and would answer from it unseen."""
-    gc.collect()
-    give_back_freed_memory()
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -159,12 +159,14 @@ def test_streams_that_the_processes_do_not_divide(places, capsys, monkeypatch, t
 def test_help_lists_the_verbs_in_the_order_of_the_road(capsys):
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    verbs = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score"]
+    verbs = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score", "plan"]
     places = [printed.index(f"  {verb} ") for verb in verbs]
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("verb", ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score"])
+@pytest.mark.parametrize(
+    "verb", ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score", "plan"]
+)
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as end:
         main([verb, "--help"])

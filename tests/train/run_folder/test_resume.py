@@ -226,6 +226,14 @@ def test_a_checkpoint_of_other_tables_is_refused(finetuned, dataset, tmp_path, f
         SequenceTower.from_run(run)
 
 
+def test_a_checkpoint_that_does_not_say_its_tables_is_refused(finetuned, tmp_path):
+    run = shutil.copytree(finetuned, tmp_path / "run")
+    for tables in run.glob("checkpoints/*/tables.json"):
+        tables.unlink()
+    with pytest.raises(UserError, match=r"step-\d+ has no tables\.json, which says .*; copy it whole, or train"):
+        export(run, tmp_path / "model")
+
+
 @pytest.mark.parametrize("name", ["actions", "surfaces"])
 def test_a_tower_that_was_pretrained_on_other_codes_is_refused(pretrained, dataset, tmp_path, name):
     run = shutil.copytree(pretrained, tmp_path / "pretrained")
