@@ -1,11 +1,13 @@
 """The benchmarks of large tables, with small ones."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from benchmarks import embedding_20b, embedding_scale
+from benchmarks import embedding_20b, embedding_scale, export_memory
+from benchmarks.parts.quality.runs import prepared
 from benchmarks.serving import random_request
 from pinfm.inference import load
 
@@ -44,11 +46,15 @@ def test_processes_serve_the_same_files(tmp_path, small_features, monkeypatch):
     assert all(0 < row["p50, ms"] <= row["p99, ms"] <= row["max, ms"] for row in found["lookups"])
 
 
-def test_steps_are_timed_and_memory_is_what_is_planned(tmp_path, dataset, monkeypatch):
-    monkeypatch.setattr(embedding_scale, "prepared", lambda source, out: dataset)
+def small_world(source, out):
+    return prepared(replace(source, num_users=100, num_items=200), out, num_buckets=8)
+
+
+def test_steps_are_timed_and_memory_is_what_is_planned(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding_scale, "prepared", small_world)
     report = tmp_path / "report.json"
     flags = ["--rows", "800000", "--ranks", "2", "--rows-of-ranks", "8000", "--steps", "2", "--repeats", "1"]
-    monkeypatch.setattr("sys.argv", ["embedding_scale", "--report", str(report), *flags])
+    monkeypatch.setattr("sys.argv", ["embedding_scale", "--out", str(tmp_path), "--report", str(report), *flags])
     embedding_scale.main()
     found = json.loads(report.read_text())
     assert [(row["rows"], row["ranks"]) for row in found["rows"] + found["ranks"]] == [(800_000, 1), (8000, 2)]
@@ -59,3 +65,22 @@ def test_steps_are_timed_and_memory_is_what_is_planned(tmp_path, dataset, monkey
     assert large["planned, GiB"] == pytest.approx(800_000 * (16 + 1) * 4 / 2**30)
     assert large["memory, GiB"] == pytest.approx(large["planned, GiB"], rel=0.2)
     assert found["threads"] == 1
+
+
+def test_an_export_is_weighed(tmp_path, monkeypatch):
+    monkeypatch.setattr(export_memory, "prepared", small_world)
+    report = tmp_path / "report.json"
+    flags = ["--out", str(tmp_path), "--rows", "1000", "--report", str(report)]
+    monkeypatch.setattr("sys.argv", ["export_memory", *flags])
+    export_memory.main()
+    found = json.loads(report.read_text())["exports"]
+    kinds = [(row["precision"], row["layout"]) for row in found]
+    assert kinds == [("int4", "whole"), ("int4", "apart"), ("int8", "whole"), ("int8", "apart")]
+    packed = {row["precision"]: row["packed tables, MiB"] for row in found}
+    assert packed == {"int4": 8 * 1000 * 20 / 2**20, "int8": 8 * 1000 * 36 / 2**20}
+    assert all(row["beside the tables, MiB"] < 1024 for row in found)
+
+
+def test_an_export_that_fails_is_no_measurement(tmp_path):
+    with pytest.raises(RuntimeError, match=r"export nowhere --out .* ended with 2"):
+        export_memory.peak_mib([*export_memory.PINFM, "export", "nowhere", "--out", str(tmp_path / "model")])
