@@ -9,7 +9,10 @@ to it.
 
 import argparse
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from multiprocessing import get_context
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -41,18 +44,30 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="turns of each form; the median counts")
     add_output_flags(parser)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    keep_freed_memory()
     rows = []
-    for shape in tqdm(QUICK_ON[args.device] if args.quick else list(sweep()), unit="shape", disable=None):
-        # A processor without bf16 products takes two to three times as long in it: the headline shows that.
-        bf16 = shape == HEADLINE or (not args.quick and torch.cpu.get_capabilities().get("avx512_bf16", False))
-        precisions = list(DTYPES) if bf16 or args.device == "cuda" else ["fp32"]
-        rows += measure(shape, precisions, args.repeats, Meter(args.device))
-        keep_report(args, {"rows": rows})
+    # A sweep's shapes have a process each: the heap that one leaves behind was up to 13 GiB, and grew with the next.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        for shape in tqdm(QUICK_ON[args.device] if args.quick else list(sweep()), unit="shape", disable=None):
+            rows += rows_of(shape, args) if args.quick else pool.submit(rows_of, shape, args).result()
+            keep_report(args, {"rows": rows})
     section = "dcat" if args.quick else "dcat sweep"
     markdown = None if args.quick else sweep_tables(rows)
     put_out(args, section if args.device == "cpu" else f"{section} {args.device}", {"rows": rows}, markdown=markdown)
+
+
+def rows_of(shape: Shape, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """What was measured of one shape.
+
+    Args:
+        shape: what to run.
+        args: the program's.
+    """
+    torch.set_num_threads(args.threads)
+    keep_freed_memory()
+    # A processor without bf16 products takes two to three times as long in it: the headline shows that.
+    bf16 = shape == HEADLINE or (not args.quick and torch.cpu.get_capabilities().get("avx512_bf16", False))
+    precisions = list(DTYPES) if bf16 or args.device == "cuda" else ["fp32"]
+    return measure(shape, precisions, args.repeats, Meter(args.device))
 
 
 def sweep() -> Iterator[Shape]:

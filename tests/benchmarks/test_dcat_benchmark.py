@@ -91,6 +91,17 @@ def test_the_report_has_a_row_a_form_and_precision(mode, tmp_path, monkeypatch, 
     assert capsys.readouterr().out.count(f"| {mode} |") == 2 * len(forms)
 
 
+def test_the_shapes_of_a_sweep_have_a_process_each(tmp_path, monkeypatch, capsys):
+    shapes = [Shape(history=8, candidates=2), Shape(mode="training", history=4, candidates=1)]
+    monkeypatch.setattr(dcat, "sweep", lambda: iter(shapes))
+    report = tmp_path / "report.json"
+    monkeypatch.setattr("sys.argv", ["dcat", "--repeats", "1", "--report", str(report)])
+    dcat.main()
+    found = {(row["mode"], row["history"], row["candidates"]) for row in json.loads(report.read_text())["rows"]}
+    assert found == {("inference", 8, 2), ("training", 4, 1)}
+    assert "| training |" in capsys.readouterr().out
+
+
 def test_a_sweep_is_shown_as_a_line_a_shape():
     shape = {"mode": "training", "dtype": "fp32", "lengths": "full", "history": 64, "candidates": 10}
     figures = {"candidates_per_s": 30.0, "ratio_to_self_attention": 9.0, "share_of_peak": 0.5, "peak_mib": 20.0}
