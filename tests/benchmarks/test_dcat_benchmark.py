@@ -113,6 +113,8 @@ def test_a_sweep_is_shown_as_a_line_a_shape():
         {**shape, "users": 8, "impl": "grouped", **figures, "dtype": "bf16", "ratio_to_self_attention": 4.0},
     ]
 
+    rows.append({**rows[0], "candidates": 16})
+
     def each(*figures):
         return " | ".join(f"{figure}, 1 | {figure}, 8" for figure in figures)
 
@@ -121,6 +123,7 @@ def test_a_sweep_is_shown_as_a_line_a_shape():
         "Training, fp32, `grouped`; `max_rel_diff` at most 2.0e-07:",
         f"| lengths | history | candidates | {each('candidates/s', 'ratio', 'peak', 'MiB')} |",
         "| full | 64 | 10 | 30 | 30 | 9 | 9 | 0.5 | 0.5 | 20 | 160 |",
+        "| full | 64 | 16 | 30 |  | 9 |  | 0.5 |  | 20 |  |",
         "Training, bf16, `grouped`; `max_rel_diff` at most 1.0e-07:",
         "| lengths | history | candidates | candidates/s, 8 | ratio, 8 | peak, 8 | MiB, 8 |",
         "| full | 64 | 10 | 30 | 4 | 0.5 | 20 |",

@@ -33,11 +33,12 @@ def sweep_tables(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A line for each kind of lengths, history and number of candidates."""
+    """A line for each kind of lengths, history and number of candidates; nothing stands where a shape has no row."""
+    users = sorted({row["users"] for row in rows})
+    figures = {f"{heading}, {count}": None for heading in COLUMNS.values() for count in users}
     lines: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for name, heading in COLUMNS.items():
-        for row in rows:
-            shape = {key: row[key] for key in ("lengths", "history", "candidates")}
-            line = lines.setdefault(tuple(shape.values()), shape)
-            line[f"{heading}, {row['users']}"] = row[name]
+    for row in rows:
+        shape = {key: row[key] for key in ("lengths", "history", "candidates")}
+        line = lines.setdefault(tuple(shape.values()), {**shape, **figures})
+        line |= {f"{heading}, {row['users']}": row[name] for name, heading in COLUMNS.items()}
     return list(lines.values())
