@@ -7,7 +7,6 @@ Each export of it is a process of its own, from its start on: the interpreter an
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,6 @@ from pinfm.train.data.sources.simulate import Simulate
 from pinfm.train.phases import Place, finetune
 
 PAGE = Path("docs/scale.md")
-PINFM = [sys.executable, "-m", "pinfm.train.cli.main"]
 TABLES, COLUMNS = 8, 32
 # Of a packed row: half a byte or a byte a value, and two numbers of fp16.
 ROW_BYTES = {"int4": COLUMNS // 2 + 4, "int8": COLUMNS + 4}
@@ -72,7 +70,7 @@ def row_of(run: Path, precision: str, layout: str, rows: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=run.parent) as folder:
         # Random labels tell nothing of what rounding costs.
         flags = ["--precision", precision, "--layout", layout, "--max-auc-loss", "1"]
-        peak = peak_mib([*PINFM, "export", str(run), "--out", f"{folder}/model", *flags])
+        peak = peak_mib(["export", str(run), "--out", f"{folder}/model", *flags])
     return {
         "precision": precision,
         "layout": layout,
@@ -82,13 +80,11 @@ def row_of(run: Path, precision: str, layout: str, rows: int) -> dict[str, Any]:
     }
 
 
-def peak_mib(command: list[str]) -> float:
-    """The most memory that a command held."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    return usage.ru_maxrss / 1024  # told in kB
+def peak_mib(words: list[str]) -> float:
+    """The most memory that a call of `pinfm` held."""
+    # The process tells it: what the system tells of a child may be what its parent held when it was started.
+    told = subprocess.check_output([sys.executable, "-m", "benchmarks.parts.speed.export_worker", *words], text=True)
+    return float(told.splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def test_a_run_without_checkpoint_says_so(tmp_path):
 def test_the_newest_checkpoint_is_the_one_of_most_steps(tmp_path):
     write_manifest(tmp_path)
     for step in (900, 20_000, 1000):
-        (tmp_path / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
+        write_checkpoint(tmp_path, {}, step)
     run = RunFolder.open(tmp_path)
     assert run.has_checkpoint()
     assert run.latest_checkpoint().name == "step-00020000"
