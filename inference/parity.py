@@ -20,6 +20,8 @@ MAX_ABS_DIFF = {"fp32": 1e-5, "bf16": 2e-2}
 MAX_ABS_DIFF_OF_TABLES = {"fp32": 0.0, "fp16": 1e-2, "int8": 5e-2, "int4": 0.3}
 # Parts of the requests that the jackknife leaves out in turn.
 PARTS = 20
+# Requests scored at a time: what the model computes of them stands in memory beside the tables.
+BATCH_SIZE = 32
 
 Scores = npt.NDArray[np.float32]
 
@@ -48,7 +50,7 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
     for task in scorer.tasks:
         if f"label_{task}" not in requests:
             raise UserError(f"{REQUESTS} of the run has no label_{task}, so an older pinfm made it; fine-tune again.")
-    scored = scorer.score(requests)
+    scored = scorer.score(requests, BATCH_SIZE)
     limit = MAX_ABS_DIFF[options.dense_precision] + MAX_ABS_DIFF_OF_TABLES[options.precision]
     part_N = scored["request"].to_numpy() * PARTS // len(requests)
     changes, errors, difference = dict[str, float | None](), dict[str, float | None](), 0.0
