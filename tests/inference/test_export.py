@@ -19,7 +19,7 @@ from pinfm.inference import load
 from pinfm.inference.artifact import sha256
 from pinfm.inference.export import export
 from pinfm.inference.options import ExportOptions
-from pinfm.inference.parity import ParityError, check_parity
+from pinfm.inference.parity import BATCH_SIZE, ParityError, check_parity
 from pinfm.train.cli.main import main
 
 TASKS = ["click", "save", "hide"]
@@ -57,7 +57,7 @@ def test_the_kept_requests_are_scored_as_the_run_scored_them(exported, requests)
 @pytest.mark.parametrize(("change", "refused"), [(5e-6, False), (2e-5, True), (-2e-5, True), (np.nan, True)])
 def test_parity_is_refused_above_the_limit(exported, requests, change, refused):
     scorer = load(exported)
-    scores = scorer.score(requests)
+    scores = scorer.score(requests, BATCH_SIZE)
     ends = np.cumsum(requests["candidate_item_id"].map(len))[:-1]
     for task in TASKS:
         requests[f"expected_{task}"] = np.split(scores[task].to_numpy(copy=True), ends)
