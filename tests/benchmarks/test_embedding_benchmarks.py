@@ -3,6 +3,7 @@
 import json
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,12 @@ from benchmarks import embedding_20b, embedding_scale, export_memory
 from benchmarks.parts.quality.runs import prepared
 from benchmarks.serving import random_request
 from pinfm.inference import load
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """The processes that benchmarks start find them, whatever folder the tests have gone to."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
 
 
 @pytest.fixture
