@@ -68,7 +68,7 @@ def row_of(run: Path, precision: str, layout: str, rows: int) -> dict[str, Any]:
     """
     packed = TABLES * rows * ROW_BYTES[precision] / 2**20
     with tempfile.TemporaryDirectory(dir=run.parent) as folder:
-        # Random labels tell nothing of what rounding costs.
+        # A world this small does not tell what rounding costs.
         flags = ["--precision", precision, "--layout", layout, "--max-auc-loss", "1"]
         peak = peak_mib(["export", str(run), "--out", f"{folder}/model", *flags])
     return {
