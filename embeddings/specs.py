@@ -10,6 +10,7 @@ IdsKind = Literal["hashed", "managed"]
 ServedPrecision = Literal["fp32", "fp16", "int8", "int4"]
 TableOptimizer = Literal["rowwise_adagrad", "adagrad"]
 Eviction = Literal["lfu", "lru", "distance_lfu", "time_to_live"]
+MapKind = Literal["sorted", "mpzch"]
 NewItems = Literal["content", "age", "init"]
 Sharding = Literal["auto", "row_wise", "column_wise", "table_wise"]
 
@@ -39,6 +40,7 @@ class ManagedIdsConfig:
     eviction: Eviction = "distance_lfu"
     time_to_live_updates: int = 100
     new_items: NewItems = "content"
+    map: MapKind = "sorted"
 
     def __post_init__(self) -> None:
         require_at_least(
@@ -48,6 +50,11 @@ class ManagedIdsConfig:
             update_steps=self.update_steps,
             time_to_live_updates=self.time_to_live_updates,
         )
+        if self.map == "mpzch" and self.eviction not in ("lru", "time_to_live"):
+            raise UserError(
+                f"managed_ids.map mpzch does not count sightings, so managed_ids.eviction can't be {self.eviction}; "
+                "set it to lru or time_to_live."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

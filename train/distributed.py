@@ -87,6 +87,15 @@ def max_over_ranks(value: int) -> int:
     return int(largest)
 
 
+def from_first_rank(x: Tensor) -> Tensor:
+    """What the first rank has, of the same shape and on the same device as this rank's."""
+    if dist.get_world_size() == 1:
+        return x
+    theirs = x.to(collective_device()).contiguous()
+    dist.broadcast(theirs, src=0)
+    return theirs.to(x.device)
+
+
 def has_most(count: int) -> bool:
     """Whether no rank has more of something, and none before this one as much. Every rank must call it."""
     ranks = dist.get_world_size()

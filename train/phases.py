@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.id_map.probed import require_gpu
 from pinfm.model.stored.run_folder import MANIFEST, REQUESTS, RunFolder
 from pinfm.train.build import (
     Tables,
@@ -127,7 +128,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         # What goes on has everything in its own checkpoints, even where the pretraining run is gone.
         if place.pretrained is not None and not place.has_checkpoint():
             pretrained = RunFolder.open(place.pretrained)
-            require_compatible(pretrained, config.tower, tables.item, schema, config.managed_ids.eviction)
+            require_compatible(pretrained, config.tower, tables.item, schema, config.managed_ids)
             checkpoint.load_pretrained(model, ids, pretrained, config.finetune.pretrained_sums_scale)
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)
@@ -142,6 +143,8 @@ def started(config: RunConfig, place: Place) -> Iterator[torch.device]:
     if place.has_run() and not place.resume:
         raise UserError(f"{place.out} holds a run already; continue it with --resume, or give another --out.")
     device = choose_device(config.device)
+    if config.managed_ids.map == "mpzch" and "managed" in (config.item_table.ids, config.feature_tables.user_ids):
+        require_gpu()
     with process_group(device):
         torch.manual_seed(config.seed)
         yield device

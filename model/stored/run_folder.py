@@ -161,7 +161,7 @@ class RunFolder:
             UserError: there is no checkpoint, or it can't be read.
         """
         ids, rows = torch.empty(2, table.rows, dtype=torch.int64)
-        whole = {"_mch_sorted_raw_ids": ids, "_mch_remapped_ids_mapping": rows}
+        whole = {"ids": ids, "rows": rows}
         with readable(self._checkpoint(checkpoint)) as path:
             dcp.load({"ids": {table.name: {"map": whole}}}, checkpoint_id=path, no_dist=True)
         return torch.stack([ids, rows])[:, ids != NO_ID]

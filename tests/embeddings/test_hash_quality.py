@@ -10,7 +10,9 @@ import torch
 
 from pinfm.embeddings.hashing import hash_rows, hash_seeds
 
-N, K, R = 10_000_000, 4, 100_003
+N, K, R = 10_000_000, 8, 100_003
+# Ids hashed at a time: few enough that what is in between stays in the cache.
+PART = 16_384
 IDS = {
     "sequential": lambda: torch.arange(N),
     "strided": lambda: torch.arange(N) * 4096 + 17,
@@ -19,10 +21,15 @@ IDS = {
 
 
 @pytest.fixture(scope="module", params=IDS)
-def rows_KN(request):
+def ids(request):
     torch.manual_seed(0)
-    ids, seeds = IDS[request.param](), hash_seeds(K, seed=0)
-    return torch.cat([hash_rows(part, seeds, R).int() for part in ids.split(1_000_000)], dim=1)
+    return IDS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def rows_KN(ids):
+    seeds = hash_seeds(K, seed=0)
+    return torch.cat([hash_rows(part, seeds, R).int() for part in ids.split(PART)], dim=1)
 
 
 def assert_uniform(cells, num_cells):
@@ -47,13 +54,12 @@ def test_sub_tables_are_independent_in_pairs(rows_KN):
             assert_uniform(cells_N, grid * grid)
 
 
-def test_as_many_pairs_share_all_rows_as_chance_gives(rows_KN):
-    # Few rows, so that there are pairs to count: N (N - 1) / 2 of them, each alike with probability 1 / (rows ** K).
-    rows = 100
-    key_N = torch.zeros(N, dtype=torch.int64)
-    for rows_N in rows_KN:
-        key_N = key_N * rows + rows_N % rows
-    together = torch.bincount(torch.bincount(key_N, minlength=rows**K))
-    pairs = sum(count * size * (size - 1) // 2 for size, count in enumerate(together.tolist()))
-    expected = N * (N - 1) / 2 / rows**K
+@pytest.mark.parametrize(("k", "rows"), [(2, 31_607), (4, 100), (8, 10)])
+def test_as_many_pairs_share_all_rows_as_chance_gives(ids, k, rows):
+    # Few rows, so that there are pairs to count: N (N - 1) / 2 of them, each alike with probability 1 / (rows ** k).
+    weights_K1 = rows ** torch.arange(k)[:, None]
+    keys = [(hash_rows(part, hash_seeds(k, seed=0), rows) * weights_K1).sum(0) for part in ids.split(PART)]
+    _, sizes = torch.cat(keys).unique(return_counts=True)
+    pairs = int((sizes * (sizes - 1) // 2).sum())
+    expected = N * (N - 1) / 2 / rows**k
     assert abs(pairs - expected) < 5 * math.sqrt(expected)

@@ -2,6 +2,7 @@
 
 import pickle
 
+import probing
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +14,16 @@ from pinfm.embeddings.rows import NO_ID
 from pinfm.embeddings.specs import ItemTableConfig, ManagedIdsConfig
 
 EVICTIONS = ("lfu", "lru", "distance_lfu", "time_to_live")
+# Every eviction with every map that knows it.
+KINDS = [*((eviction, "sorted") for eviction in EVICTIONS), ("lru", "mpzch"), ("time_to_live", "mpzch")]
+both_maps = pytest.mark.parametrize("kind", ["sorted", "mpzch"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kernel():
+    with pytest.MonkeyPatch.context() as patches:
+        probing.train_without_a_gpu(patches)
+        yield
 
 
 def managed(num_rows=5, **fields):
@@ -28,9 +39,10 @@ def owners(ids):
     return dict(zip(*(part.tolist() for part in ids.table()), strict=True))
 
 
-def test_every_id_has_a_row_of_its_own_while_rows_are_free():
-    ids = managed(num_rows=5)
-    wanted = torch.tensor([7, -(2**63), 2**62, 0])
+@both_maps
+def test_every_id_has_a_row_of_its_own_while_rows_are_free(kind):
+    ids = managed(num_rows=5, eviction="lru", map=kind)
+    wanted = torch.tensor([-1, -(2**63), 2**62, 0])
     assert ids.rows(wanted).tolist() == [4, 4, 4, 4]
     assert show(ids, wanted.tolist()) == [[0, 1, 2, 3]]
     assert sorted(ids.rows(wanted).tolist()) == [0, 1, 2, 3]
@@ -38,8 +50,9 @@ def test_every_id_has_a_row_of_its_own_while_rows_are_free():
     assert ids.counters() == {"occupancy": 1.0, "hit_rate": 1.0, "waiting": 0, "admitted": 4, "evicted": 0}
 
 
-def test_an_id_is_admitted_after_so_many_sightings():
-    ids = managed(min_count=3)
+@both_maps
+def test_an_id_is_admitted_after_so_many_sightings(kind):
+    ids = managed(min_count=3, eviction="lru", map=kind)
     assert [len(changed) for changed in show(ids, [1, 2, 1], [2], [1, 2])] == [0, 0, 2]
     assert ids.rows(torch.tensor([1, 2, 3])).max() == 4
     assert ids.num_ids() == 2
@@ -61,8 +74,9 @@ def test_the_least_frequent_makes_room():
     assert ids.counters()["evicted"] == 1
 
 
-def test_who_was_not_seen_for_longest_makes_room():
-    ids = managed(eviction="lru")
+@both_maps
+def test_who_was_not_seen_for_longest_makes_room(kind):
+    ids = managed(eviction="lru", map=kind)
     show(ids, [1, 1, 1, 2, 3, 4], [2, 3, 4])
     row_of_1 = owners(ids)[1]
     assert show(ids, [2, 3, 4, 9]) == [[row_of_1]]
@@ -76,8 +90,9 @@ def test_distance_weighs_frequency_and_time():
     assert show(ids, [2, 3, 4], [2, 3, 4, 9, 9, 9]) == [[], [row_of_1]]
 
 
-def test_only_who_was_not_seen_for_its_time_makes_room():
-    ids = managed(eviction="time_to_live", time_to_live_updates=3)
+@both_maps
+def test_only_who_was_not_seen_for_its_time_makes_room(kind):
+    ids = managed(eviction="time_to_live", time_to_live_updates=3, map=kind)
     show(ids, [1, 2, 3, 4])
     row_of_1 = owners(ids)[1]
     assert show(ids, [2, 3, 4, 9], [2, 3, 4, 9], [2, 3, 4, 9]) == [[], [], [row_of_1]]
@@ -90,16 +105,17 @@ def test_more_ids_in_a_step_than_in_the_first_are_all_seen():
     assert ids.num_ids() == 1000
 
 
-@pytest.mark.parametrize("eviction", ["lru", "distance_lfu", "time_to_live"])
-def test_who_waits_unseen_takes_no_row(eviction):
-    ids = managed(num_rows=3, eviction=eviction, time_to_live_updates=1)
+@pytest.mark.parametrize(("eviction", "kind"), [kind for kind in KINDS if kind != ("lfu", "sorted")])
+def test_who_waits_unseen_takes_no_row(eviction, kind):
+    ids = managed(num_rows=3, eviction=eviction, map=kind, time_to_live_updates=1)
     show(ids, [1, 2], [1, 2, 9], *[[1, 2]] * 20)
     assert show(ids, [2]) == [[]]
     assert set(owners(ids)) == {1, 2}
 
 
-def test_the_id_that_marks_free_rows_has_none():
-    ids = managed()
+@both_maps
+def test_the_id_that_marks_free_rows_has_none(kind):
+    ids = managed(eviction="lru", map=kind)
     [[row_of_3]] = show(ids, [NO_ID, 3])
     assert ids.rows(torch.tensor([NO_ID, 3])).tolist() == [4, row_of_3]
 
@@ -115,11 +131,11 @@ def test_as_many_wait_as_there_are_rows():
 STEPS = st.lists(st.lists(st.integers(0, 12), max_size=20), min_size=1, max_size=12)
 
 
-@given(STEPS, st.sampled_from(EVICTIONS), st.integers(1, 3), st.integers(1, 3), st.integers(2, 7), st.integers(0, 11))
-@settings(deadline=None, max_examples=60)
-def test_a_map_goes_on_from_its_state(steps, eviction, min_count, update_steps, num_rows, cut):
-    fields = {"num_rows": num_rows, "eviction": eviction, "min_count": min_count, "update_steps": update_steps}
-    fields["time_to_live_updates"] = 2
+@given(STEPS, st.sampled_from(KINDS), st.integers(1, 3), st.integers(1, 3), st.integers(2, 7), st.integers(0, 11))
+@settings(deadline=None, max_examples=90)
+def test_a_map_goes_on_from_its_state(steps, kind, min_count, update_steps, num_rows, cut):
+    fields = {"num_rows": num_rows, "min_count": min_count, "update_steps": update_steps, "time_to_live_updates": 2}
+    fields["eviction"], fields["map"] = kind
     whole, first, second = managed(**fields), managed(**fields), managed(**fields)
     changed = show(whole, *steps)
     begun = show(first, *steps[:cut])
@@ -130,10 +146,10 @@ def test_a_map_goes_on_from_its_state(steps, eviction, min_count, update_steps, 
     assert counters.items() <= second.counters().items()
 
 
-@given(STEPS, st.sampled_from(EVICTIONS), st.integers(2, 7))
-@settings(deadline=None, max_examples=60)
-def test_no_two_ids_share_a_row_and_changes_are_told(steps, eviction, num_rows):
-    ids = managed(num_rows=num_rows, eviction=eviction, time_to_live_updates=2)
+@given(STEPS, st.sampled_from(KINDS), st.integers(2, 7))
+@settings(deadline=None, max_examples=90)
+def test_no_two_ids_share_a_row_and_changes_are_told(steps, kind, num_rows):
+    ids = managed(num_rows=num_rows, eviction=kind[0], map=kind[1], time_to_live_updates=2)
     before = {}
     for step in steps:
         [changed] = show(ids, step)
@@ -149,5 +165,7 @@ def test_no_two_ids_share_a_row_and_changes_are_told(steps, eviction, num_rows):
 def test_settings_below_one_are_refused():
     with pytest.raises(UserError, match=r"managed_ids\.min_count"):
         ManagedIdsConfig(min_count=0)
+    with pytest.raises(UserError, match=r"mpzch does not count sightings.*can't be distance_lfu; set it to lru or"):
+        ManagedIdsConfig(map="mpzch")
     with pytest.raises(UserError, match=r"item_table\.rows must be at least 2 for managed ids"):
         ItemTableConfig(rows=1, ids="managed")

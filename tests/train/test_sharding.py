@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import probing
 import pytest
 import runs
 import torch
@@ -17,7 +18,7 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from pinfm.embeddings.one_device.lookup import init_range
 from pinfm.embeddings.sharded.collections import embedding_collection
-from pinfm.embeddings.sharded.init import fill_uniform
+from pinfm.embeddings.sharded.init import fill_uniform, uniform_rows
 from pinfm.embeddings.specs import ManagedIdsConfig
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.build import build_pretrain, pretrain_tables
@@ -35,7 +36,16 @@ STEPS, HALF = 20, 8
 TOLERANCE = {"rtol": 1e-3, "atol": 5e-4}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def kernel():
+    with pytest.MonkeyPatch.context() as patches:
+        probing.train_without_a_gpu(patches)
+        yield
+
+
 def config_of(kind):
+    if kind == MPZCH:
+        return replace(config_of("row_wise_managed"), managed_ids=replace(MANAGED_IDS, map="mpzch", eviction="lru"))
     if kind == FINETUNE:
         plain = config_of("row_wise_managed")
         users = replace(plain.feature_tables, user_ids="managed", max_rows=30)
@@ -56,7 +66,8 @@ def config_of(kind):
 
 SHARDINGS = ("column_wise", "row_wise", "table_wise")
 FINETUNE = "finetune_managed"  # users have managed ids too
-KINDS = (*SHARDINGS, *(f"{sharding}_managed" for sharding in SHARDINGS), FINETUNE)
+MPZCH = "mpzch_managed"
+KINDS = (*SHARDINGS, *(f"{sharding}_managed" for sharding in SHARDINGS), FINETUNE, MPZCH)
 # Rows are earned from the first step on: while all items share one, its gradient is rounding alone.
 MANAGED_IDS = ManagedIdsConfig(min_count=2, update_steps=1, eviction="distance_lfu")
 
@@ -127,8 +138,25 @@ def at_one(root, dataset):
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
 def test_one_process_trains_as_an_unsharded_model(group, at_one, dataset, sharding):
-    run = at_one / sharding
-    losses, tables, sums = unsharded(config_of(sharding), dataset)
+    assert_same_as_unsharded(at_one / sharding, config_of(sharding), dataset)
+
+
+FROM_INIT = replace(config_of("row_wise_managed"), managed_ids=replace(MANAGED_IDS, new_items="init"))
+
+
+@pytest.fixture
+def from_init(dataset, tmp_path):
+    pretrain(FROM_INIT, Place(data=dataset, out=tmp_path / "run"))
+    return tmp_path / "run"
+
+
+def test_managed_ids_train_as_in_an_unsharded_model(from_init, group, dataset):
+    assert_same_as_unsharded(from_init, FROM_INIT, dataset)
+    assert runs.losses(from_init)["ids/item/evicted"].iloc[-1] > FROM_INIT.item_table.rows
+
+
+def assert_same_as_unsharded(run, config, dataset):
+    losses, tables, sums = unsharded(config, dataset)
     assert len(losses) >= STEPS
     pd.testing.assert_series_equal(runs.losses(run)["loss"], losses, rtol=1e-4)
     state = runs.checkpoint(run)
@@ -161,6 +189,11 @@ def unsharded(config, data):
     schedules = [torch.optim.lr_scheduler.LambdaLR(part, factor) for part in optimizers]
     losses = []
     for batch in feed.batches(0, steps):
+        fresh = batch.fresh.item  # none of hashed ids
+        for name, weight in named.items():
+            columns, bounds = (0, tables.item.dim), init_range(tables.item)
+            weight.data[fresh] = uniform_rows(name, config.seed, fresh, columns, bounds)
+            optimizers[0].state[weight]["sum"][fresh] = 0.0
         loss, _ = module(batch)
         module.zero_grad()
         loss.backward()

@@ -13,6 +13,7 @@ from pinfm.embeddings.sharded.collections import RowFinder
 from pinfm.embeddings.specs import IdTable, ManagedIdsConfig
 from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.data.ragged import IntArray
+from pinfm.train.distributed import from_first_rank
 
 
 class FreshRows(NamedTuple):
@@ -43,7 +44,9 @@ class Ids:
         self.item, self.features = item, tuple(features)
         spaces = [(ITEM_TABLES, item), *((FEATURE_TABLES, table) for table in features)]
         self.managed_tables = {table.name: (name, table) for name, table in spaces if table.ids == "managed"}
-        self.managed = {name: ManagedIds(table.rows, config) for name, (_, table) in self.managed_tables.items()}
+        self.managed = {
+            name: ManagedIds(table.rows, config, from_first_rank) for name, (_, table) in self.managed_tables.items()
+        }
         self.item_rows = RowFinder([item], self.managed)
         self.feature_rows = RowFinder(features, self.managed)
 

@@ -1,7 +1,7 @@
 """What a pretraining run must have in common with the fine-tuning that starts from it."""
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.specs import IdTable
+from pinfm.embeddings.specs import IdTable, ManagedIdsConfig
 from pinfm.model.config import TowerConfig
 from pinfm.model.schema import InputSchema
 from pinfm.model.stored.run_folder import RunFolder
@@ -15,7 +15,7 @@ CODES = ("actions", "surfaces")
 
 
 def require_compatible(
-    pretrained: RunFolder, tower: TowerConfig, table: IdTable, schema: InputSchema, eviction: str
+    pretrained: RunFolder, tower: TowerConfig, table: IdTable, schema: InputSchema, managed_ids: ManagedIdsConfig
 ) -> None:
     """A fine-tuning run must have the tower, the item table and the codes that it starts from.
 
@@ -24,7 +24,7 @@ def require_compatible(
         tower: of the fine-tuning run.
         table: its item ids'.
         schema: its dataset's.
-        eviction: of managed ids.
+        managed_ids: its maps'.
 
     Raises:
         UserError: names the first difference.
@@ -43,8 +43,10 @@ def require_compatible(
         *((f"item_table.{name}", getattr(pretrained.item_table, name), getattr(table, name)) for name in OF_THE_TABLE),
     ]
     if table.ids == "managed":
-        # Each policy keeps counts of its own.
-        settings.append(("managed_ids.eviction", pretrained.manifest["config"]["managed_ids"]["eviction"], eviction))
+        # Each map, and each policy, remembers other things.
+        wanted = ManagedIdsConfig(**pretrained.manifest["config"]["managed_ids"])
+        settings.append(("managed_ids.map", wanted.map, managed_ids.map))
+        settings.append(("managed_ids.eviction", wanted.eviction, managed_ids.eviction))
     for name, theirs, ours in settings:
         if theirs != ours:
             raise UserError(f"{pretrained.path} was pretrained with {name} {theirs}, not {ours}; use the same.")

@@ -1,0 +1,1 @@
+"""Which id has which row: the two maps that managed ids can have."""
