@@ -5,7 +5,7 @@ r"""Does a training step take longer, and how much memory, with more rows and wi
 Pretraining steps of 64 segments with a small tower, 8 sub-tables of 16 columns in fp32 with row-wise Adagrad, and ids
 that are drawn evenly, so that the caches help as little as they can. Every measurement is a process of its own (or as
 many as there are ranks), with one thread each unless told; the sizes take turns, and the table shows medians over the
-turns. Memory is what building and filling the tables adds, before any step.
+turns. Memory is what building and filling the tables adds to a model, before any step.
 """
 
 import argparse

@@ -5,8 +5,8 @@ may have a row of its own, when a free one is left or the eviction policy takes 
 
     ids seen  ->  waiting (counted)  ->  admitted (a row of its own)  ->  evicted (its row is another's; waits anew)
 
-Every rank shows its map the ids of all ranks, so all ranks hold the same map. A sorted map is a function of these ids,
-in their order, whatever the number of ranks; one that a GPU changes is the first rank's.
+All ranks hold the same map, as every rank shows its own the ids of all. A sorted map is a function of these ids, in
+their order, whatever the number of ranks; one that a GPU changes is the first rank's.
 """
 
 from collections.abc import Callable

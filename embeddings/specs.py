@@ -26,10 +26,12 @@ class ManagedIdsConfig:
     Args:
         min_count: sightings after which an id may have a row; before that it shares the fallback row.
         update_steps: steps between changes of the map.
-        eviction: when all rows are taken, who makes room: `lfu`, the ids seen least; `lru`, those not seen for longest;
+        eviction: when all rows are taken, who makes room: `lfu`, the ids seen least; `lru`, the least recently seen;
             `distance_lfu`, the smallest ratio of the two; `time_to_live`, those not seen for `time_to_live_updates`,
             and nobody else.
         time_to_live_updates: so many changes of the map without being seen.
+        map: `sorted`, which runs anywhere; `mpzch`, which needs a GPU to train, and evicts by `lru` or `time_to_live`
+            among the ids whose hashes are near that of the new one. Both are TorchRec's.
         new_items: what the row of a newly admitted item starts from. `content`: what rows of items with content like
             its own have learned; `age`: the mean row of items of its age, as it is when training ends; `init`: as in a
             new table. An item without content takes the second, an item of unknown age the third.
@@ -39,8 +41,8 @@ class ManagedIdsConfig:
     update_steps: int = 50
     eviction: Eviction = "distance_lfu"
     time_to_live_updates: int = 100
-    new_items: NewItems = "content"
     map: MapKind = "sorted"
+    new_items: NewItems = "content"
 
     def __post_init__(self) -> None:
         require_at_least(
@@ -124,6 +126,10 @@ class FeatureTableConfig:
         if self.dim % self.num_hashes:
             raise UserError(
                 f"feature_tables.num_hashes ({self.num_hashes}) must divide feature_tables.dim ({self.dim})."
+            )
+        if self.user_ids == "managed" and self.max_rows < 2:
+            raise UserError(
+                "feature_tables.max_rows must be at least 2 for managed ids: those without a row share the last."
             )
 
 

@@ -15,7 +15,7 @@ class ExportOptions:
         precision: of the tables.
         dense_precision: `fp32` or `bf16`, of everything else.
         layout: `whole` puts the tables into the TorchScript file; `apart` into files of their own, which are mapped.
-        max_auc_loss: what rounded tables may cost a task on the kept requests, beyond what chance explains.
+        max_auc_loss: what rounded tables may cost a task on the kept requests.
     """
 
     precision: ServedPrecision = "fp32"

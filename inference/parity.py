@@ -1,6 +1,5 @@
 """Whether an artefact is the run: its scores against those that the run gave to real requests."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,12 +67,11 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
         errors[task] = jackknife_error(ours, theirs, labels, part_N)
     if options.precision != "fp32":
         for task, change in changes.items():
-            # Where a task has few positives, a pair that changes places is much, and says nothing.
-            chance = math.inf if (error := errors[task]) is None else 2 * error
-            if change is not None and change < -options.max_auc_loss - chance:
+            if change is not None and change < -options.max_auc_loss:
                 raise ParityError(
-                    f"tables in {options.precision} cost {task} {-change:.4f} AUC (limit {options.max_auc_loss:g}), so "
-                    "nothing was written; take more bits with --precision, or allow it with --max-auc-loss."
+                    f"tables in {options.precision} change the AUC of {task} by {change_as_text(change, errors[task])} "
+                    f"(--max-auc-loss is {options.max_auc_loss:g}), so nothing was written; "
+                    "take more bits with --precision, or allow it with --max-auc-loss."
                 )
     return {
         "max_abs_diff": difference,

@@ -38,7 +38,7 @@ def write_tables(run: RunFolder, folder: Path, precision: ServedPrecision) -> li
             blocks = (in_precision(block, precision) for block in stored.blocks(BLOCK_ROWS))
             files.append(write_table(folder, f"{collection}.{name}", blocks))
         if table.ids == "managed":
-            files.append(write_table(folder, f"{collection}.{table.name}.ids", [run.id_map(table)]))
+            files.append(write_table(folder, f"{collection}.{table.name}.ids", run.id_map(table).chunk(2)))
     return files
 
 

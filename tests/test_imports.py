@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "torchx_specs": {"embeddings", "model", "train", "inference", "torchx_specs"},
 }
 # The parts of embeddings/ that need TorchRec or fbgemm; model/ must do without them.
-NEED_TORCHREC = tuple(f"pinfm.embeddings.{name}" for name in ("sharded", "managed", "quantize"))
+NEED_TORCHREC = tuple(f"pinfm.embeddings.{name}" for name in ("sharded", "id_map", "managed", "quantize"))
 MODEL_MAY_IMPORT = {*sys.stdlib_module_names, "torch", "pinfm"}
 FILES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
 

@@ -94,7 +94,7 @@ def train(
             parts = pipeline.progress(batches)
             schedule.step()
             state.step += 1
-            log.add(state.step, parts, state.ids.counters())
+            log.add(state.step, parts, state.ids.counters)
             if config.saves_after(state.step):
                 checkpoint.save(state, run)
                 # Not more often: pages that are taken again cost a fault each.
@@ -169,7 +169,7 @@ class MetricsLog:
             self._file.close()
             self._writer.close()
 
-    def add(self, step: int, values: dict[str, Tensor], totals: dict[str, float]) -> None:
+    def add(self, step: int, values: dict[str, Tensor], totals: Callable[[], dict[str, float]]) -> None:
         """Adds a step's scalars; now and then writes their means over steps and ranks, and the totals as they are.
 
         It does so every `log_steps`, and before each checkpoint, which must not be of a loss that is no number.
@@ -177,7 +177,7 @@ class MetricsLog:
         Args:
             step: that was done.
             values: of the step; all but scalars are left out.
-            totals: what is so after the step, the same on every rank.
+            totals: tells what is so after the step, the same on every rank; asked when it is written.
         """
         for name, value in values.items():
             if value.dim() == 0:
@@ -185,7 +185,7 @@ class MetricsLog:
         self._count += 1
         self._bar.update(self._config.examples_per_step)
         if step % self._config.log_steps == 0 or self._config.saves_after(step):
-            self._write(step, totals)
+            self._write(step, totals())
 
     def _write(self, step: int, totals: dict[str, float]) -> None:
         means = torch.stack([total.float() for total in self._sums.values()]) / self._count

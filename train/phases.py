@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.id_map.probed import require_gpu
+from pinfm.embeddings.id_map import probed_map
 from pinfm.model.stored.run_folder import MANIFEST, REQUESTS, RunFolder
 from pinfm.train.build import (
     Tables,
@@ -144,7 +144,7 @@ def started(config: RunConfig, place: Place) -> Iterator[torch.device]:
         raise UserError(f"{place.out} holds a run already; continue it with --resume, or give another --out.")
     device = choose_device(config.device)
     if config.managed_ids.map == "mpzch" and "managed" in (config.item_table.ids, config.feature_tables.user_ids):
-        require_gpu()
+        probed_map.require_gpu()
     with process_group(device):
         torch.manual_seed(config.seed)
         yield device

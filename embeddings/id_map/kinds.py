@@ -5,8 +5,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from pinfm.embeddings.id_map.probed import ProbedMap
-from pinfm.embeddings.id_map.sorted import SortedMap, eviction_policy
+from pinfm.embeddings.id_map.probed_map import ProbedMap
+from pinfm.embeddings.id_map.sorted_map import SortedMap, eviction_policy
 from pinfm.embeddings.specs import ManagedIdsConfig
 
 
@@ -34,7 +34,7 @@ class IdMap(Protocol):
         """The ids that have a row, ascending, and their rows: int64 (M,) each."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Tensors whose shapes do not change; `ids`, ascending, and `rows` have all rows, NO_ID that of a free one."""
+        """Tensors whose shapes do not change, among them all `rows` and their `ids`: ascending, NO_ID of a free row."""
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Goes on from a state of `state_dict`."""

@@ -19,7 +19,7 @@ def configure(parser: ArgumentParser) -> None:
         "--max-auc-loss",
         type=float,
         default=0.002,
-        help="refuse tables that cost a task more than this and two standard errors",
+        help="refuse tables that cost a task more than this on the requests that the run kept",
     )
     parser.add_argument(
         "--layout",

@@ -160,11 +160,12 @@ class RunFolder:
         Raises:
             UserError: there is no checkpoint, or it can't be read.
         """
-        ids, rows = torch.empty(2, table.rows, dtype=torch.int64)
-        whole = {"ids": ids, "rows": rows}
+        whole_2R = torch.empty(2, table.rows, dtype=torch.int64)
+        ids_R, rows_R = whole_2R
         with readable(self._checkpoint(checkpoint)) as path:
-            dcp.load({"ids": {table.name: {"map": whole}}}, checkpoint_id=path, no_dist=True)
-        return torch.stack([ids, rows])[:, ids != NO_ID]
+            dcp.load({"ids": {table.name: {"map": {"ids": ids_R, "rows": rows_R}}}}, checkpoint_id=path, no_dist=True)
+        # Free rows stand last, as NO_ID is the greatest.
+        return whole_2R[:, : int((ids_R != NO_ID).sum())]
 
 
 def tables_to_json(item: IdTable, features: Sequence[IdTable]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.managed import ManagedIds
 from pinfm.embeddings.rows import NO_ID
-from pinfm.embeddings.specs import ItemTableConfig, ManagedIdsConfig
+from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig, ManagedIdsConfig
 
 EVICTIONS = ("lfu", "lru", "distance_lfu", "time_to_live")
 # Every eviction with every map that knows it.
@@ -169,3 +169,5 @@ def test_settings_below_one_are_refused():
         ManagedIdsConfig(map="mpzch")
     with pytest.raises(UserError, match=r"item_table\.rows must be at least 2 for managed ids"):
         ItemTableConfig(rows=1, ids="managed")
+    with pytest.raises(UserError, match=r"feature_tables\.max_rows must be at least 2 for managed ids"):
+        FeatureTableConfig(max_rows=1, user_ids="managed")

@@ -4,9 +4,8 @@ import probing
 import pytest
 import torch
 
-from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.id_map import probed
-from pinfm.embeddings.id_map.probed import ProbedMap, require_gpu
+from pinfm.embeddings.id_map import probed_map
+from pinfm.embeddings.id_map.probed_map import ProbedMap
 from pinfm.embeddings.specs import ManagedIdsConfig
 
 
@@ -16,7 +15,7 @@ def kernel(request, monkeypatch):
         probing.train_without_a_gpu(monkeypatch)
 
 
-def probed_map(num_rows, from_first_rank=lambda own: own, **fields):
+def new_map(num_rows, from_first_rank=lambda own: own, **fields):
     return ProbedMap(num_rows, ManagedIdsConfig(map="mpzch", **{"eviction": "lru", **fields}), from_first_rank)
 
 
@@ -37,7 +36,7 @@ def show(ids_map, ids):
 
 
 def test_ids_have_rows_of_their_own_and_keep_them_while_they_are_seen(kernel):
-    ids_map, first = probed_map(2001), random_ids(1000, seed=0)
+    ids_map, first = new_map(2001), random_ids(1000, seed=0)
     assert len(show(ids_map, first)) == len(first)  # half of the places are free, so 128 in a row are not taken
     assert ids_map.rows(random_ids(1000, seed=1)).unique().tolist() == [2000]
     rows = ids_map.rows(first)
@@ -48,7 +47,7 @@ def test_ids_have_rows_of_their_own_and_keep_them_while_they_are_seen(kernel):
 
 
 def test_nobody_makes_room_before_its_time(kernel):
-    ids_map = probed_map(301, eviction="time_to_live", time_to_live_updates=2)
+    ids_map = new_map(301, eviction="time_to_live", time_to_live_updates=2)
     first = random_ids(1000, seed=0)
     show(ids_map, first)
     held, _ = ids_map.table()
@@ -60,7 +59,7 @@ def test_nobody_makes_room_before_its_time(kernel):
 
 
 def test_a_map_goes_on_from_its_state(kernel):
-    first, second = probed_map(301), probed_map(301)
+    first, second = new_map(301), new_map(301)
     for seed in range(3):
         show(first, random_ids(200, seed))
     second.load_state_dict({name: value.clone() for name, value in first.state_dict().items()})
@@ -75,11 +74,11 @@ def test_a_map_goes_on_from_its_state(kernel):
 
 def test_an_id_waits_where_all_places_near_its_hash_are_taken(monkeypatch):
     probing.train_without_a_gpu(monkeypatch)
-    monkeypatch.setattr(probed, "MAX_PROBE", 2)
-    ids_map = probed_map(11)
+    monkeypatch.setattr(probed_map, "MAX_PROBE", 2)
+    ids_map = new_map(11)
     by_place = {}
     for id_ in range(1000):
-        by_place.setdefault(probing.hash_place(id_ ^ probed.SIGN_BIT, 10), []).append(id_)
+        by_place.setdefault(probing.hash_place(id_ ^ probed_map.SIGN_BIT, 10), []).append(id_)
     three = torch.tensor(by_place[4][:3])
     assert show(ids_map, three).tolist() == [4, 5]
     assert ids_map.rows(three).tolist() == [4, 5, 10]
@@ -91,17 +90,11 @@ def test_an_id_waits_where_all_places_near_its_hash_are_taken(monkeypatch):
 def test_every_rank_has_the_map_of_the_first(monkeypatch):
     probing.train_without_a_gpu(monkeypatch)
     sent = []
-    first = probed_map(11, from_first_rank=lambda own: sent.append(own.clone()) or own)
-    second = probed_map(11, from_first_rank=lambda own: sent.pop(0))
+    first = new_map(11, from_first_rank=lambda own: sent.append(own.clone()) or own)
+    second = new_map(11, from_first_rank=lambda own: sent.pop(0))
     ids = torch.arange(8)
     fresh = show(first, ids)
     # A kernel that races gives this rank's ids other places.
     monkeypatch.setattr(probing, "hash_place", lambda key, num_places: 0)
     assert torch.equal(show(second, ids), fresh)
     assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_training_is_refused():
-    with pytest.raises(UserError, match=r"mpzch needs a GPU to train, and torch sees none; set it to sorted"):
-        require_gpu()

@@ -112,19 +112,23 @@ def test_tables_that_cost_too_much_are_refused(exported, requests):
     ends = np.cumsum(requests["candidate_item_id"].map(len))[:-1]
     requests["label_click"] = np.split((scores <= np.median(scores)).astype(np.float32), ends)
     requests["expected_click"] = np.split(scores.mean() - 1e-3 * (scores - scores.mean()), ends)
-    with pytest.raises(ParityError, match=r"tables in int4 cost click 1\.0000 AUC \(limit 0\.002\).*--max-auc-loss"):
+    with pytest.raises(
+        ParityError, match=r"in int4 change the AUC of click by -1\.0000 .*allow it with --max-auc-loss"
+    ):
         check_parity(scorer, requests, ExportOptions(precision="int4"))
     check_parity(scorer, requests, ExportOptions(precision="int4", max_auc_loss=1.0))
     with pytest.raises(UserError, match="max_auc_loss"):
         ExportOptions(max_auc_loss=-0.1)
 
 
-@pytest.mark.parametrize(("error", "refused"), [(0.001, True), (0.0035, True), (0.0045, False), (None, False)])
-def test_a_loss_that_chance_explains_is_none(exported, requests, monkeypatch, error, refused):
+@pytest.mark.parametrize(("limit", "refused"), [(0.0099, True), (0.0101, False)])
+@pytest.mark.parametrize(("error", "told"), [(0.02, "± 0.0200"), (None, r"\(too few to tell\)")])
+def test_a_loss_up_to_the_limit_is_allowed(exported, requests, monkeypatch, limit, refused, error, told):
     monkeypatch.setattr(parity_module, "auc_change", lambda *_: -0.01)
     monkeypatch.setattr(parity_module, "jackknife_error", lambda *_: error)
-    with pytest.raises(ParityError, match=r"cost click 0\.0100 AUC") if refused else nullcontext():
-        check_parity(load(exported), requests, ExportOptions(precision="int4"))
+    options = ExportOptions(precision="int4", max_auc_loss=limit)
+    with pytest.raises(ParityError, match=rf"AUC of click by -0\.0100 {told}") if refused else nullcontext():
+        check_parity(load(exported), requests, options)
 
 
 def test_requests_of_an_older_run_are_named(exported, requests):

@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import probing
 import pytest
 
 from pinfm.train.cli.main import main
@@ -28,9 +29,6 @@ def train_all(dataset: str, folder: Path, ports: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parents[1] / "embeddings"))
-    import probing
-
     probing.train_without_a_gpu(pytest.MonkeyPatch())
     hush_libraries()
     train_all(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])

@@ -148,9 +148,10 @@ def git_revision() -> dict[str, Any] | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores and accelerator."""
+    """Processor, cores, memory and accelerators."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {"machine": platform.machine(), "cores": os.cpu_count(), "gpus": gpus}
+    memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return {"machine": platform.machine(), "cores": os.cpu_count(), "memory_gib": round(memory_gib, 1), "gpus": gpus}
 
 
 def _git(folder: Path, *arguments: str) -> str:

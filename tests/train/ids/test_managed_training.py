@@ -6,11 +6,14 @@ from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
+import probing
 import pytest
 import runs
 import torch
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.id_map import probed_map
+from pinfm.embeddings.id_map.probed_map import require_gpu
 from pinfm.embeddings.one_device.lookup import init_range
 from pinfm.embeddings.sharded.init import uniform_rows
 from pinfm.embeddings.specs import ManagedIdsConfig
@@ -41,16 +44,29 @@ CONFIG = replace(
 )
 
 
-@pytest.fixture(scope="module")
-def managed_pretrained(root, dataset):
-    pretrain(CONFIG, Place(data=dataset, out=root / "managed_pretrained"))
-    return root / "managed_pretrained"
+@pytest.fixture(autouse=True, scope="module")
+def kernel():
+    with pytest.MonkeyPatch.context() as patches:
+        probing.train_without_a_gpu(patches)
+        yield
+
+
+@pytest.fixture(scope="module", params=["sorted", "mpzch"])
+def config(request):
+    return replace(CONFIG, managed_ids=replace(CONFIG.managed_ids, map=request.param))
 
 
 @pytest.fixture(scope="module")
-def managed_finetuned(root, dataset, managed_pretrained):
-    out = root / "managed_finetuned"
-    finetune(CONFIG, Place(data=dataset, out=out, pretrained=managed_pretrained))
+def managed_pretrained(root, dataset, config):
+    out = root / f"managed_pretrained_{config.managed_ids.map}"
+    pretrain(config, Place(data=dataset, out=out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def managed_finetuned(root, dataset, config, managed_pretrained):
+    out = root / f"managed_finetuned_{config.managed_ids.map}"
+    finetune(config, Place(data=dataset, out=out, pretrained=managed_pretrained))
     return out
 
 
@@ -170,8 +186,8 @@ def test_what_a_row_starts_from_does_not_depend_on_the_precision_of_a_step(train
     assert torch.equal(shards_of(model)[sums_key][rows], sums)
 
 
-def test_frozen_tables_give_no_row_away(managed_pretrained, dataset, tmp_path):
-    frozen = replace(CONFIG, finetune=replace(CONFIG.finetune, freeze_tower=True))
+def test_frozen_tables_give_no_row_away(config, managed_pretrained, dataset, tmp_path):
+    frozen = replace(config, finetune=replace(config.finetune, freeze_tower=True))
     finetune(frozen, Place(data=dataset, out=tmp_path / "run", pretrained=managed_pretrained))
     ours, theirs = (RunFolder.open(path) for path in (tmp_path / "run", managed_pretrained))
     assert torch.equal(ours.id_map(ours.item_table), theirs.id_map(theirs.item_table))
@@ -196,17 +212,41 @@ def test_rows_are_found_where_they_were_trained(managed_finetuned, dataset):
     assert torch.equal(found, expected)
 
 
-def test_finetuning_starts_from_the_pretrained_map(managed_pretrained, dataset, tmp_path):
-    frozen = replace(CONFIG, managed_ids=replace(CONFIG.managed_ids, update_steps=10_000))
+def test_finetuning_starts_from_the_pretrained_map(config, managed_pretrained, dataset, tmp_path):
+    frozen = replace(config, managed_ids=replace(config.managed_ids, update_steps=10_000))
     finetune(frozen, Place(data=dataset, out=tmp_path / "run", pretrained=managed_pretrained))
     ours, theirs = (RunFolder.open(path) for path in (tmp_path / "run", managed_pretrained))
     assert torch.equal(ours.id_map(ours.item_table), theirs.id_map(theirs.item_table))
 
 
-def test_counts_of_another_policy_are_not_taken_over(managed_pretrained, dataset, tmp_path):
-    other = replace(CONFIG, managed_ids=replace(CONFIG.managed_ids, eviction="lfu"))
-    with pytest.raises(UserError, match=r"was pretrained with managed_ids\.eviction lru, not lfu; use the same"):
-        finetune(other, Place(data=dataset, out=tmp_path / "run", pretrained=managed_pretrained))
+def refuses_to_go_on(managed_pretrained, dataset, out, config, sentence):
+    with pytest.raises(UserError, match=f"was pretrained with {sentence}; use the same"):
+        finetune(config, Place(data=dataset, out=out, pretrained=managed_pretrained))
+
+
+def test_counts_of_another_policy_are_not_taken_over(config, managed_pretrained, dataset, tmp_path):
+    other = replace(config, managed_ids=replace(config.managed_ids, eviction="time_to_live"))
+    sentence = r"managed_ids\.eviction lru, not time_to_live"
+    refuses_to_go_on(managed_pretrained, dataset, tmp_path / "run", other, sentence)
+
+
+def test_another_map_is_not_taken_over(config, managed_pretrained, dataset, tmp_path):
+    ours = config.managed_ids.map
+    theirs = "sorted" if ours == "mpzch" else "mpzch"
+    other = replace(config, managed_ids=replace(config.managed_ids, map=theirs))
+    refuses_to_go_on(managed_pretrained, dataset, tmp_path / "run", other, rf"managed_ids\.map {ours}, not {theirs}")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_map_that_needs_a_gpu_is_refused_at_once(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(probed_map, "require_gpu", require_gpu)
+    place = Place(data=dataset, out=tmp_path / "run")
+    mpzch = replace(CONFIG, managed_ids=replace(CONFIG.managed_ids, map="mpzch"))
+    with pytest.raises(UserError, match=r"mpzch needs a GPU to train, and torch sees none; set it to sorted"):
+        pretrain(mpzch, place)
+    assert not place.out.exists()
+    # Nothing is refused where no map is made.
+    pretrain(replace(mpzch, item_table=runs.CONFIG.item_table, feature_tables=runs.CONFIG.feature_tables), place)
 
 
 @pytest.mark.parametrize("layout", ["whole", "apart"])
@@ -218,10 +258,10 @@ def test_the_exported_model_finds_the_same_rows(managed_finetuned, tmp_path, lay
     assert np.isfinite(load(tmp_path / "model").score(requests)["click"]).all()
 
 
-def test_a_run_is_evaluated_with_its_map(managed_finetuned, dataset, monkeypatch):
-    known = evaluate(managed_finetuned, CONFIG, dataset, "test")["metrics"]["model"]["click"]
+def test_a_run_is_evaluated_with_its_map(config, managed_finetuned, dataset, monkeypatch):
+    known = evaluate(managed_finetuned, config, dataset, "test")["metrics"]["model"]["click"]
     monkeypatch.setattr(checkpoint, "_maps", lambda _: {})
-    unknown = evaluate(managed_finetuned, CONFIG, dataset, "test")["metrics"]["model"]["click"]
+    unknown = evaluate(managed_finetuned, config, dataset, "test")["metrics"]["model"]["click"]
     assert known["logloss"] != pytest.approx(unknown["logloss"], rel=1e-4)
 
 
@@ -232,9 +272,9 @@ def test_a_run_that_gave_nobody_a_row_is_exported(dataset, tmp_path, layout):
     assert export(tmp_path / "run", tmp_path / "model", ExportOptions(layout=layout))["max_abs_diff"] < 1e-5
 
 
-def test_a_resumed_run_equals_the_uninterrupted_one(managed_finetuned, managed_pretrained, dataset, tmp_path):
+def test_a_resumed_run_equals_the_uninterrupted_one(config, managed_finetuned, managed_pretrained, dataset, tmp_path):
     run = runs.interrupted(managed_finetuned, tmp_path / "run", 8)
-    finetune(CONFIG, Place(data=dataset, out=run, pretrained=managed_pretrained, resume=True))
+    finetune(config, Place(data=dataset, out=run, pretrained=managed_pretrained, resume=True))
     pd.testing.assert_frame_equal(runs.losses(run), runs.losses(managed_finetuned), rtol=1e-6, atol=1e-6)
     ours, theirs = (RunFolder.open(path) for path in (run, managed_finetuned))
     for table in (ours.item_table, ours.feature_tables[0]):

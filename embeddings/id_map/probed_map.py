@@ -1,11 +1,11 @@
 """The map that hashes ids to places and probes from there, on TorchRec's MPZCH: changes need a GPU, lookups do not.
 
-An id stands in the first free one of the `MAX_PROBE` places from its hash on. Where all of them are taken, the id of
-them that was not seen for longest makes room, if that is long enough ago; else the new one goes on waiting. So a change
-costs as much as there are ids in it, where the sorted map sorts all that it holds.
+An id stands in the first free one of the `MAX_PROBE` places from its hash on. Where all of them are taken, about the
+least recently seen id of them makes room, if it was seen long enough ago; else the new one goes on waiting. The map is
+in host memory, so that lookups wait for no GPU; a change copies it there and back.
 
-The map is in host memory, and on the GPU while it changes. Threads of a GPU race for places, so each rank would have a
-map of its own: all take the first rank's. The same run made twice need not have the same map.
+Threads of a GPU race for places, so each rank would have a map of its own: all take the first rank's. The same run made
+twice, or with another number of ranks, need not have the same map.
 """
 
 from collections.abc import Callable
@@ -117,7 +117,7 @@ def require_gpu() -> None:
     Raises:
         UserError: there is no GPU.
     """
-    if DEVICE.type == "cuda" and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         raise UserError("managed_ids.map mpzch needs a GPU to train, and torch sees none; set it to sorted.")
 
 

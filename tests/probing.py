@@ -1,12 +1,11 @@
 """MPZCH's kernel for training, which only CUDA has, as its lookups expect it: one id after the other."""
 
-import os
-
 import torch
+import torch.distributed as dist
 from torchrec.modules.hash_mc_modules import HashZchManagedCollisionModule
 
-from pinfm.embeddings.id_map import probed
-from pinfm.embeddings.id_map.probed import FREE
+from pinfm.embeddings.id_map import probed_map
+from pinfm.embeddings.id_map.probed_map import FREE
 
 lookup = HashZchManagedCollisionModule._zero_collision_hash
 
@@ -17,10 +16,14 @@ def one_by_one(module, **arguments):
     """
     if arguments["readonly"]:
         return lookup(module, **arguments)
-    keys_P, last_seen_P = arguments["identities"].squeeze(1), arguments["metadata"].squeeze(1)
+    identities, metadata = arguments["identities"], arguments["metadata"]
+    refuse_what_cuda_refuses(arguments)
+    keys_P, last_seen_P = identities.squeeze(1), metadata.squeeze(1)
     evicted, shown = [], list(zip(arguments["input"].tolist(), arguments["input_metadata"].tolist(), strict=True))
     # Threads of a GPU race, so that ranks differ.
-    for key, now in reversed(shown) if os.environ.get("RANK", "0") != "0" else shown:
+    if dist.is_initialized() and dist.get_rank() > 0:
+        shown.reverse()
+    for key, now in shown:
         places = (hash_place(key, len(keys_P)) + torch.arange(min(arguments["max_probe"], len(keys_P)))) % len(keys_P)
         place = next((place for wanted in (key, FREE) for place in places.tolist() if keys_P[place] == wanted), None)
         if place is None:
@@ -31,6 +34,20 @@ def one_by_one(module, **arguments):
             evicted.append(place)
         keys_P[place], last_seen_P[place] = key, now
     return arguments["input"].clone(), torch.tensor(evicted, dtype=torch.int64)
+
+
+def refuse_what_cuda_refuses(arguments):
+    """What the kernel asks of its arguments, and that it is told to evict the least recently seen."""
+    keys_N, times_N, size = arguments["input"], arguments["input_metadata"], len(arguments["identities"])
+    assert keys_N.dtype == arguments["identities"].dtype == torch.int64
+    assert times_N.dtype == arguments["metadata"].dtype == torch.int32
+    assert keys_N.shape == times_N.shape == arguments["local_sizes"].shape == arguments["offsets"].shape
+    assert arguments["identities"].shape == arguments["metadata"].shape == (size, 1)
+    assert (arguments["local_sizes"] == size).all()
+    assert not arguments["offsets"].any()
+    assert (arguments["eviction_policy"], arguments["eviction_threshold"] >= 0) == (1, True)
+    # A place that has an owner and no time would be waited for, without end.
+    assert ((arguments["identities"] == FREE) == (arguments["metadata"] == FREE)).all()
 
 
 def hash_place(key, num_places):
@@ -45,4 +62,5 @@ def hash_place(key, num_places):
 def train_without_a_gpu(monkeypatch):
     """Lets maps change on a CPU, slowly."""
     monkeypatch.setattr(HashZchManagedCollisionModule, "_zero_collision_hash", one_by_one)
-    monkeypatch.setattr(probed, "DEVICE", torch.device("cpu"))
+    monkeypatch.setattr(probed_map, "DEVICE", torch.device("cpu"))
+    monkeypatch.setattr(probed_map, "require_gpu", lambda: None)
