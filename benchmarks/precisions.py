@@ -17,6 +17,7 @@ from pinfm.inference.artifact import MANIFEST, MODULE
 from pinfm.inference.export import export
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import change_as_text
+from pinfm.train.cli.quiet import hush_libraries
 
 PAGE = Path("docs/scale.md")
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="a finished run of `pinfm finetune`")
     parser.add_argument("--write", action="store_true", help="write the page in docs/ and its JSON file")
     args = parser.parse_args()
+    hush_libraries()
     rows = {precision: exported(args.run, precision) for precision in get_args(ServedPrecision)}
     print(as_table(rows))
     if args.write:
