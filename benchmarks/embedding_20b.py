@@ -30,7 +30,7 @@ from pinfm.embeddings.one_device.lookup import init_range
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.quantize import in_precision
 from pinfm.embeddings.specs import IdTable
-from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, sha256, write_json
+from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, write_checksums, write_json
 from pinfm.inference.export import save_module
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.requests import input_columns
@@ -128,8 +128,7 @@ def build(folder: Path, rows: int) -> None:
     save_module(module, folder / MODULE)
     columns = [column.to_json() for column in input_columns(SCHEMA)]
     write_json(folder / SIGNATURE, {"inputs": columns, "max_history": EVENTS, "tasks": list(SCHEMA.tasks)})
-    digests = {name: sha256(folder / name) for name in (MODULE, SIGNATURE)}
-    write_json(folder / MANIFEST, {"sha256": digests, "tables": [file.to_json() for file in files]})
+    write_json(folder / MANIFEST, {"sha256": write_checksums(folder), "tables": [file.to_json() for file in files]})
 
 
 def random_blocks(table: IdTable, name: str) -> Iterator[Tensor]:

@@ -1,7 +1,11 @@
-"""The model folder: `scoring.pt`, `signature.json`, `manifest.json`, maybe `tables/`; and `load`, to score from it."""
+"""The model folder: `scoring.pt`, `signature.json`, `manifest.json`, maybe `tables/`; and `load`, to score from it.
+
+`scoring.crc32` is for hosts that read no JSON: libtorch does not notice that a file of weights was changed.
+"""
 
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +21,9 @@ from pinfm.inference.requests import Column, to_inputs
 from pinfm.inference.tables import TableFile, place_tables
 
 MODULE, SIGNATURE, MANIFEST = "scoring.pt", "signature.json", "manifest.json"
+MODULE_CRC32 = "scoring.crc32"
+# Bytes read at a time.
+PART = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,16 @@ def require_requests(count: int, batch_size: int) -> None:
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes indented JSON."""
     path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def write_checksums(folder: Path) -> dict[str, str]:
+    """Writes `scoring.crc32`, and tells the SHA-256 of module and signature for the manifest, in hex."""
+    crc32 = 0
+    with (folder / MODULE).open("rb") as file:
+        while part := file.read(PART):
+            crc32 = zlib.crc32(part, crc32)
+    (folder / MODULE_CRC32).write_text(f"{crc32:08x}\n")
+    return {name: sha256(folder / name) for name in (MODULE, SIGNATURE)}
 
 
 def sha256(path: Path) -> str:

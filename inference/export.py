@@ -12,7 +12,7 @@ import torch
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.new_folder import new_folder
 from pinfm.embeddings.one_device.served import ServedTable
-from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, load, sha256, write_json
+from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, load, write_checksums, write_json
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import check_parity
@@ -91,7 +91,7 @@ def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, An
         },
     )
     manifest: dict[str, Any] = {
-        "sha256": {name: sha256(folder / name) for name in (MODULE, SIGNATURE)},
+        "sha256": write_checksums(folder),
         "tables": [file.to_json() for file in files],
         "layout": options.layout,
         "precision": options.precision,

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <vector>
 
 namespace pinfm {
@@ -82,9 +83,24 @@ std::string told(const std::exception& error) {
   return text.substr(text.rfind('\n') + 1);
 }
 
-torch::jit::Module loaded(const fs::path& file) {
+// libtorch reads weights without a look at the checksums that a TorchScript file has of them.
+void require_unchanged(const fs::path& file, const fs::path& crc32_file) {
+  std::ifstream stated(crc32_file), bytes(file, std::ios::binary);
+  uint32_t crc32 = 0;
+  if (!(stated >> std::hex >> crc32))
+    throw Error(crc32_file.string() + " is missing or no checksum; copy the whole model folder, or export the run again.");
+  std::vector<char> part(1 << 20);
+  uLong sum = ::crc32(0, nullptr, 0);
+  while (bytes.read(part.data(), part.size()) || bytes.gcount() > 0)
+    sum = ::crc32(sum, reinterpret_cast<const Bytef*>(part.data()), static_cast<uInt>(bytes.gcount()));
+  if (sum != crc32)
+    throw Error(file.string() + " was changed after its export (CRC-32 differs); copy the model folder again.");
+}
+
+torch::jit::Module loaded(const fs::path& file, const fs::path& crc32_file) {
   if (std::error_code none; !fs::is_regular_file(file, none))
     throw Error(file.string() + " is missing; give a folder that `pinfm export` wrote.");
+  require_unchanged(file, crc32_file);
   try {
     return torch::jit::load(file.string());
   } catch (const std::exception& error) {
@@ -94,7 +110,7 @@ torch::jit::Module loaded(const fs::path& file) {
 
 }  // namespace
 
-Predictor::Predictor(const fs::path& model) : module_(loaded(model / "scoring.pt")) {
+Predictor::Predictor(const fs::path& model) : module_(loaded(model / "scoring.pt", model / "scoring.crc32")) {
   const std::vector<TableFile> files = table_files(module_);
   const torch::jit::Method place = module_.get_method("place");
   for (const TableFile& table : files) place({table.name, mapped(model / table.file, table)});

@@ -21,8 +21,8 @@ class Error : public std::runtime_error {
 // A loaded model. Calls of `score` may overlap; tables that stand apart are mapped, so that processes share their pages.
 class Predictor {
  public:
-  // Loads MODEL/scoring.pt and places the files of MODEL/tables. Throws Error where a file is missing or can't be read, or
-  // one of the tables was changed; that scoring.pt is the one that was written, its SHA-256 in manifest.json says.
+  // Loads MODEL/scoring.pt and places the files of MODEL/tables. Throws Error where a file is missing, can't be read, or
+  // was changed after its export.
   explicit Predictor(const std::filesystem::path& model);
 
   // A probability (N,) float32 a task, for inputs as MODEL/signature.json lists them: jagged over U requests, histories

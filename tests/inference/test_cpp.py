@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pinfm.inference import load
+from pinfm.inference.artifact import write_checksums
 from pinfm.train.cli.main import main
 
 OLDER = "the model was exported by an older pinfm, which did not list its tables; export the run again."
@@ -73,7 +74,12 @@ def test_scores_are_those_of_python(score, model, inputs, requests, tmp_path):
     ("spoil", "sentence"),
     [
         (lambda folder: (folder / "scoring.pt").unlink(), "scoring.pt is missing; give a folder that `pinfm export`"),
-        (lambda folder: (folder / "scoring.pt").write_bytes(b"PK"), "scoring.pt can't be loaded"),
+        (
+            lambda folder: flip_a_byte(folder / "scoring.pt", -5000),
+            "scoring.pt was changed after its export (CRC-32 di",
+        ),
+        (lambda folder: (folder / "scoring.crc32").unlink(), "scoring.crc32 is missing or no checksum; copy the whole"),
+        (lambda folder: (folder / "scoring.crc32").write_text("?"), "scoring.crc32 is missing or no checksum"),
         (lambda folder: table_of(folder).unlink(), "item_0.bin is missing; copy the whole model folder"),
         (lambda folder: table_of(folder).write_bytes(b"1"), "item_0.bin has 1 bytes, not 1200; copy the whole model"),
         (lambda folder: flip_a_byte(table_of(folder)), "item_0.bin was changed after its export (CRC-32 differs)"),
@@ -110,7 +116,7 @@ class Foreign(torch.nn.Module):
 )
 def test_a_module_of_another_kind_is_one_sentence(score, inputs, tmp_path, module, sentence):
     torch.jit.script(module).save(tmp_path / "scoring.pt")
-    done = score(tmp_path, inputs, tmp_path / "scores.csv")
+    done = score(sealed(tmp_path), inputs, tmp_path / "scores.csv")
     assert (done.returncode, done.stderr) == (2, f"{sentence}\n")
 
 
@@ -133,6 +139,13 @@ def test_inputs_that_do_not_fit_are_one_sentence(score, model, inputs, tmp_path,
     assert done.stderr.count("\n") == 1
 
 
+def test_a_file_that_is_no_torchscript_is_one_sentence(score, inputs, tmp_path):
+    (tmp_path / "scoring.pt").write_bytes(b"PK")
+    done = score(sealed(tmp_path), inputs, tmp_path / "scores.csv")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "scoring.pt can't be loaded" in done.stderr
+
+
 def test_files_that_can_not_be_read_or_written_are_one_sentence(score, model, inputs, tmp_path):
     broken, out = tmp_path / "broken.pt", tmp_path / "scores.csv"
     broken.write_text("no tensors")
@@ -149,11 +162,18 @@ def test_files_that_can_not_be_read_or_written_are_one_sentence(score, model, in
         assert done.stderr.count("\n") == 1
 
 
+def sealed(folder):
+    """The folder, with checksums of what stands in it."""
+    (folder / "signature.json").touch()
+    write_checksums(folder)
+    return folder
+
+
 def table_of(folder):
     return folder / "tables" / "item_tables.item_0.bin"
 
 
-def flip_a_byte(path):
+def flip_a_byte(path, place=7):
     values = bytearray(path.read_bytes())
-    values[7] ^= 1
+    values[place] ^= 1
     path.write_bytes(values)

@@ -23,6 +23,7 @@ from pinfm.inference.parity import BATCH_SIZE, ParityError, check_parity
 from pinfm.train.cli.main import main
 
 TASKS = ["click", "save", "hide"]
+FILES = ["manifest.json", "scoring.crc32", "scoring.pt", "signature.json"]
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def requests(finetuned):
 
 def test_the_folder_says_what_it_is(exported, finetuned, requests):
     manifest = json.loads((exported / "manifest.json").read_text())
-    assert sorted(path.name for path in exported.iterdir()) == ["manifest.json", "scoring.pt", "signature.json"]
+    assert sorted(path.name for path in exported.iterdir()) == FILES
     assert manifest["sha256"] == {name: sha256(exported / name) for name in ("scoring.pt", "signature.json")}
     assert manifest["parity"]["rows"] == sum(len(cell) for cell in requests["candidate_item_id"])
     assert 0 <= manifest["parity"]["max_abs_diff"] <= 1e-5
