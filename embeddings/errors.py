@@ -25,6 +25,13 @@ def require_at_least(owner: str, least: float, **values: float) -> None:
             raise UserError(f"{owner}{'.' * bool(owner)}{name} ({value}) must be at least {least}.")
 
 
+def require_at_most(owner: str, most: float, **values: float) -> None:
+    """Refuses settings above a bound; see `require_at_least`."""
+    for name, value in values.items():
+        if not value <= most:
+            raise UserError(f"{owner}{'.' * bool(owner)}{name} ({value}) must be at most {most}.")
+
+
 def require_positive(owner: str, **values: float) -> None:
     """Refuses settings that are not above zero; see `require_at_least`."""
     for name, value in values.items():

@@ -37,7 +37,7 @@ class ManagedIds:
         self._seen: list[Tensor] = []
         self._waiting = _Counted.of(torch.empty(0, dtype=torch.int64))
         self._steps = self.admitted = self.evicted = 0
-        self.hit_rate = 0.0
+        self._hit_rate: float | None = None
 
     def rows(self, ids_N: Tensor) -> Tensor:
         """The row of every id.
@@ -67,20 +67,20 @@ class ManagedIds:
             self._seen = []
             fresh_R = self._update(seen)
         if len(ids_N):
-            self.hit_rate = float((self.rows(ids_N) != self.num_rows - 1).float().mean())
+            self._hit_rate = float((self.rows(ids_N) != self.num_rows - 1).float().mean())
         return fresh_R
 
     def counters(self) -> dict[str, float]:
-        """Share of the rows that have an id, and of the last step's ids that have a row; ids waiting, and ids admitted
-        and evicted so far.
+        """Share of the rows that have an id, and of the last step's ids that have a row, once there was a step; ids
+        waiting, and ids admitted and evicted so far.
         """
-        return {
+        counted = {
             "occupancy": self.num_ids() / (self.num_rows - 1),
-            "hit_rate": self.hit_rate,
             "waiting": len(self._waiting.ids),
             "admitted": self.admitted,
             "evicted": self.evicted,
         }
+        return counted if self._hit_rate is None else {**counted, "hit_rate": self._hit_rate}
 
     def num_ids(self) -> int:
         """Ids that have a row of their own."""

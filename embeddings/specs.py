@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError, require_at_least, require_positive
+from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive
 
 Precision = Literal["fp32", "fp16"]
 IdsKind = Literal["hashed", "managed"]
@@ -15,6 +15,8 @@ NewItems = Literal["content", "age", "init"]
 Sharding = Literal["auto", "row_wise", "column_wise", "table_wise"]
 
 
+# Sightings and changes of a map are counted in 32 bits.
+MOST_COUNTED = (1 << 31) - 1
 # Of a sub-table: beyond it sizes in bytes soon leave 64 bits.
 MOST_VALUES = 1 << 50
 
@@ -51,6 +53,9 @@ class ManagedIdsConfig:
             min_count=self.min_count,
             update_steps=self.update_steps,
             time_to_live_updates=self.time_to_live_updates,
+        )
+        require_at_most(
+            "managed_ids", MOST_COUNTED, min_count=self.min_count, time_to_live_updates=self.time_to_live_updates
         )
         if self.map == "mpzch" and self.eviction not in ("lru", "time_to_live"):
             raise UserError(

@@ -210,7 +210,10 @@ class MetricsLog:
 def _continued(path: Path, step: int) -> TextIO:
     """Opens the log after the line of `step`: what an interrupted run logged beyond its checkpoint is trained again."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    try:
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} has a line that no training wrote; take it out, or move the file away.") from error
     file = path.open("w")
     file.writelines(kept)
     return file

@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.id_map import probed_map
-from pinfm.model.stored.run_folder import MANIFEST, REQUESTS, RunFolder
+from pinfm.model.stored.run_folder import CHECKPOINTS, MANIFEST, REQUESTS, RunFolder
 from pinfm.train.build import (
     Tables,
     build_finetune,
@@ -55,8 +55,8 @@ class Place:
     pretrained: Path | None = None
 
     def has_run(self) -> bool:
-        """Whether `out` holds a run, begun or finished."""
-        return (self.out / MANIFEST).exists()
+        """Whether `out` holds a run, begun or finished, or what is left of one."""
+        return (self.out / MANIFEST).exists() or (self.out / CHECKPOINTS).exists()
 
     def has_checkpoint(self) -> bool:
         """Whether that run has a checkpoint to go on from."""

@@ -7,10 +7,12 @@ from typing import Literal
 import torch
 import torch.distributed as dist
 
-from pinfm.embeddings.errors import UserError, require_at_least, require_positive
+from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive
 
 GIB = 1 << 30
 MOST_RANKS = 1 << 14
+# Of a rank's memory: beyond it sizes in bytes soon leave 64 bits.
+MOST_GIB = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class Hardware:
             require_positive("", hbm_gib=self.hbm_gib)
         else:
             require_positive("", host_gib=self.host_gib)
+        require_at_most("", MOST_GIB, hbm_gib=self.hbm_gib, host_gib=self.host_gib)
 
 
 def this_hardware(device: torch.device, group: dist.ProcessGroup) -> Hardware:

@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch.distributed as dist
@@ -37,7 +37,8 @@ from torchrec.distributed.planner.types import (  # noqa: E402
 from torchrec.distributed.types import ModuleSharder, ShardingPlan, ShardingType  # noqa: E402
 
 # Data-parallel tables fail on gloo for unpooled lookups; these train on every backend.
-SHARDING_TYPES = [ShardingType.ROW_WISE.value, ShardingType.TABLE_WISE.value]
+ROW_WISE = ShardingType.ROW_WISE.value
+SHARDING_TYPES = [ROW_WISE, ShardingType.TABLE_WISE.value]
 # Its parts of a row would each have a row-wise Adagrad sum, so it needs an optimizer with a sum a value.
 COLUMN_WISE = ShardingType.COLUMN_WISE.value
 # fbgemm's kernels ask for multiples of so many columns.
@@ -76,14 +77,16 @@ def sharding_plan(
         uses: of each sub-table; `TableUse()` where it is not named.
 
     Raises:
+        UserError: a table that is to be cut by rows has too few.
         DoesNotFitError: says what would.
     """
+    _require_rows_for_all(model, hardware, uses)
 
     def plan() -> ShardingPlan | UserError:
         try:
             return _planner(model, hardware, uses, None).plan(model, sharders)
         except PlannerError as error:
-            return too_small(error, model, hardware, fits_by(sharders, uses), training=True)
+            return too_small(error, model, hardware, *_fits(sharders, uses), training=True)
 
     # All ranks say why there is no plan, where the first alone has looked for one.
     found = invoke_on_rank_and_broadcast_result(group, 0, plan)
@@ -104,13 +107,15 @@ def planned_tables(
         uses: of each sub-table; `TableUse()` where it is not named.
 
     Raises:
+        UserError: a table that is to be cut by rows has too few.
         DoesNotFitError: says what is short, and what would fit.
     """
+    _require_rows_for_all(model, hardware, uses)
     kept = _Chosen()
     try:
         _planner(model, hardware, uses, kept).plan(model, sharders)
     except PlannerError as error:
-        raise too_small(error, model, hardware, fits_by(sharders, uses), training=False) from error
+        raise too_small(error, model, hardware, *_fits(sharders, uses), training=False) from error
     return kept.tables
 
 
@@ -125,6 +130,12 @@ def fits_by(sharders: list[ModuleSharder[nn.Module]], uses: Mapping[str, TableUs
         return True
 
     return fits
+
+
+def _fits(sharders: list[ModuleSharder[nn.Module]], uses: Mapping[str, TableUse]) -> tuple[Fits, Fits]:
+    """Whether there is a plan, with what a step looks up and without."""
+    unused = {name: replace(use, ids_per_step=1.0) for name, use in uses.items()}
+    return fits_by(sharders, uses), fits_by(sharders, unused)
 
 
 class _Chosen(Stats):  # type: ignore[misc]  # torchrec carries no types
@@ -163,7 +174,7 @@ def _planner(
         batch_size=1,  # a step's ids stand in one jagged sample
         constraints={
             name: ParameterConstraints(
-                sharding_types=_sharding_types(weight, uses.get(name, TableUse()).sharding),
+                sharding_types=_sharding_types(weight, uses.get(name, TableUse()).sharding, hardware.world_size),
                 compute_kernels=[kernel.value for kernel in kernels],
                 pooling_factors=[uses.get(name, TableUse()).ids_per_step],
                 min_partition=_least_columns(weight, hardware.world_size),
@@ -174,10 +185,27 @@ def _planner(
     )
 
 
-def _sharding_types(weight: Tensor, sharding: Sharding) -> list[str]:
+def _sharding_types(weight: Tensor, sharding: Sharding, world_size: int) -> list[str]:
     if sharding != "auto":
         return [sharding]
-    return SHARDING_TYPES if one_sum_a_row(weight) else [*SHARDING_TYPES, COLUMN_WISE]
+    types = SHARDING_TYPES if one_sum_a_row(weight) else [*SHARDING_TYPES, COLUMN_WISE]
+    return [kind for kind in types if kind != ROW_WISE or _has_rows_for_all(weight, world_size)]
+
+
+def _has_rows_for_all(weight: Tensor, world_size: int) -> bool:
+    """Whether every rank gets a row where TorchRec cuts a table by rows; fbgemm can't train a shard without any."""
+    rows = weight.size(0)
+    return math.ceil(rows / world_size) * (world_size - 1) < rows
+
+
+def _require_rows_for_all(model: nn.Module, hardware: Hardware, uses: Mapping[str, TableUse]) -> None:
+    for name, weight in sub_tables(model).items():
+        asked = uses.get(name, TableUse()).sharding
+        if asked == ROW_WISE and not _has_rows_for_all(weight, hardware.world_size):
+            raise UserError(
+                f"the {weight.size(0)} rows of {name} can't be cut over {hardware.world_size} ranks so that each has "
+                "some; set item_table.sharding to table_wise, or take more rows or fewer ranks."
+            )
 
 
 def _least_columns(weight: Tensor, world_size: int) -> int:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -46,7 +47,9 @@ class DoesNotFitError(UserError):
         return DoesNotFitError, (self.short, self.mends)
 
 
-def too_small(error: PlannerError, model: nn.Module, hardware: Hardware, fits: Fits, *, training: bool) -> UserError:
+def too_small(
+    error: PlannerError, model: nn.Module, hardware: Hardware, fits: Fits, alone: Fits, *, training: bool
+) -> UserError:
     """The error that tells a user what TorchRec's planner found.
 
     Args:
@@ -54,6 +57,7 @@ def too_small(error: PlannerError, model: nn.Module, hardware: Hardware, fits: F
         model: holds its collections on the meta device.
         hardware: planned for.
         fits: whether there is a plan for some tables on some hardware; every mend with a number was tried.
+        alone: the same for tables of which a step looks up next to nothing.
         training: on this very hardware, which has no host memory for the tables of GPUs.
     """
     if error.error_type not in (
@@ -76,11 +80,17 @@ def too_small(error: PlannerError, model: nn.Module, hardware: Hardware, fits: F
 
     of_host = f", and {host:.1f} of the host" if host else ""
     memory = f"{own:.1f} GiB each, less {RESERVED_SHARE:.0%} for the dense model{of_host}"
-    short = f"{needed - free:.1f} GiB short" if needed > free else f"too few for pieces of {sizes[largest]:.1f} GiB"
     mends = [
         *_more_ranks(model, hardware, needed / per_rank, fits, machines=training and not on_gpus),
         *_smaller_tables(model, hardware, free, fits),
     ]
+    if needed > free:
+        short = f"{needed - free:.1f} GiB short"
+    elif alone(model, hardware):
+        short = "too few beside what a step looks up of them"
+        mends.append("lower the batch_size")
+    else:
+        short = f"too few for pieces of {sizes[largest]:.1f} GiB"
     if on_gpus and not training:
         mends += _host_memory(model, hardware, (needed - free) / hardware.world_size, sizes[largest], fits)
     return DoesNotFitError(
@@ -155,6 +165,9 @@ def _host_memory(model: nn.Module, hardware: Hardware, short: float, largest: fl
     """The host memory of a rank with which tables fit that are `short` of so much; a table moves as a whole."""
     least = math.ceil(max(hardware.host_gib + short, 1))
     most = math.ceil(least + 2 * largest)
-    enough = next((gib for gib in range(least, most + 1) if fits(model, replace(hardware, host_gib=float(gib)))), None)
+    tried = range(least, most + 1)
+    first = bisect_left(tried, True, key=lambda gib: fits(model, replace(hardware, host_gib=float(gib))))
+    if first == len(tried):
+        return []
     # Training keeps the tables of GPUs in GPU memory, so far.
-    return [] if enough is None else [f"plan with {enough} GiB of host memory a rank, which training can't use yet"]
+    return [f"plan with {tried[first]} GiB of host memory a rank, which training can't use yet"]

@@ -9,6 +9,7 @@ RUN/checkpoints/step-*/       torch.distributed.checkpoint; names below `model.`
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,6 +32,8 @@ ITEM_TABLES, FEATURE_TABLES = "item_tables", "feature_tables"
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
 TABLES = "tables.json"
+# Of torch.distributed.checkpoint, which writes it last.
+METADATA = ".metadata"
 REQUESTS = "requests.parquet"
 
 
@@ -104,8 +107,13 @@ class RunFolder:
         """A checkpoint whose tables are the manifest's; under another hash its rows would be other items'.
 
         Raises:
-            UserError: they are not, or the checkpoint does not say.
+            UserError: they are not, or the checkpoint does not say, or is not whole.
         """
+        if not (checkpoint / METADATA).is_file():
+            raise UserError(
+                f"{checkpoint} is not whole (it has no {METADATA}); "
+                "move it away to fall back on an earlier one, or train again."
+            )
         written = checkpoint / TABLES
         if not written.is_file():
             raise UserError(
@@ -181,15 +189,20 @@ def tables_from_json(tables: Mapping[str, Any]) -> tuple[IdTable, tuple[IdTable,
 @contextmanager
 def readable(checkpoint: Path) -> Iterator[Path]:
     """Turns what torch raises for a torn or foreign checkpoint, which is no Exception, into a UserError."""
+    disabled = logging.root.manager.disable
+    # torch logs the traceback of what it raises a moment later.
+    logging.disable(logging.WARNING)
     try:
         yield checkpoint
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     except (dcp.CheckpointException, Exception) as error:  # a torn pickle may raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
             f"{checkpoint} can't be read ({lines[-1]}); move it away to fall back on an earlier one, or train again."
         ) from error
+    finally:
+        logging.disable(disabled)
 
 
 def model_config_from_json(config: Mapping[str, Any]) -> ModelConfig:

@@ -165,6 +165,8 @@ def test_no_two_ids_share_a_row_and_changes_are_told(steps, kind, num_rows):
 def test_settings_below_one_are_refused():
     with pytest.raises(UserError, match=r"managed_ids\.min_count"):
         ManagedIdsConfig(min_count=0)
+    with pytest.raises(UserError, match=r"managed_ids\.time_to_live_updates .* must be at most 2147483647"):
+        ManagedIdsConfig(time_to_live_updates=1 << 31)
     with pytest.raises(UserError, match=r"mpzch does not count sightings.*can't be distance_lfu; set it to lru or"):
         ManagedIdsConfig(map="mpzch")
     with pytest.raises(UserError, match=r"item_table\.rows must be at least 2 for managed ids"):

@@ -4,10 +4,12 @@ A verb is a module named under the entry point group `pinfm.verbs`, with `SUMMAR
 `run(args) -> report` (a JSON-ready dictionary).
 """
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,8 @@ from pinfm.train.cli.quiet import hush_libraries, is_first_process
 
 # The order of the road, which is also the order of the help page; verbs of other packages follow.
 ROAD = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score", "plan"]
+# What a path of the user's may end in; a missing file of ours is a bug.
+OF_PATHS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
 class VerbParser(ArgumentParser):
@@ -57,8 +61,12 @@ def main(argv: Sequence[str]) -> int:
     except UserError as error:
         print(f"pinfm: {error}", file=sys.stderr)
         return 2
-    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-        print(f"pinfm: {error.filename}: {error.strerror}; give another path.", file=sys.stderr)
+    except OSError as error:
+        if not isinstance(error, OF_PATHS) and error.errno not in (errno.ENAMETOOLONG, errno.ENOSPC, errno.EROFS):
+            raise
+        # pyarrow's have no name of a file, and say it in their text.
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"pinfm: {said.rstrip('.')}; give another path.", file=sys.stderr)
         return 2
     return 0
 
@@ -76,8 +84,9 @@ def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
     path = _report_path(args)
     if path is not None:
         # Before the work, which may take hours.
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
             raise UserError(f"--report {path} can't be written; give a file in a folder that can.")
     report = verb.run(args)
     if path is not None and is_first_process():

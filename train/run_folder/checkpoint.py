@@ -17,6 +17,9 @@ from pinfm.model.stored.run_folder import CHECKPOINTS, ITEM_TABLES, TABLES, RunF
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.ids.maps import Ids
 
+# What torch.distributed.checkpoint says of a state that is not the checkpoint's.
+OTHER_SHAPES = ("Size mismatch", "Missing key")
+
 
 @dataclass(kw_only=True)
 class TrainState:
@@ -98,7 +101,7 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
         The names that were copied.
 
     Raises:
-        UserError: the shapes differ.
+        UserError: the shapes differ, or the checkpoint can't be read.
     """
     state = model.state_dict()
     wanted = {
@@ -109,16 +112,16 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
     values: dict[str, Any] = {"model": wanted, "optimizer": {"state": sums}}
     if "item" in ids.managed:
         values["ids"] = {"item": ids.managed["item"].state_dict()}
-    path = run.latest_checkpoint()
-    if not (path / ".metadata").is_file():
-        raise UserError(f"{path} is not whole (it has no .metadata); remove it, or pretrain again.")
-    try:
-        dcp.load(values, checkpoint_id=path)
-    except (dcp.CheckpointException, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"the tower of {run.path} does not fit this config ({_first_line(error)}); "
-            "use the same tower, item_table and dataset vocabulary as the pretraining run."
-        ) from error
+    with readable(run.latest_checkpoint()) as path:
+        try:
+            dcp.load(values, checkpoint_id=path)
+        except (dcp.CheckpointException, ValueError, RuntimeError) as error:
+            if not any(words in str(error) for words in OTHER_SHAPES):
+                raise
+            raise UserError(
+                f"the tower of {run.path} does not fit this config ({_last_line(error)}); "
+                "use the same tower, item_table and dataset vocabulary as the pretraining run."
+            ) from error
     # Sharded collections take a whole state dict only.
     model.load_state_dict({**state, **wanted})
     for sharded in (tensor for of_table in sums.values() for tensor in of_table.values()):
@@ -141,5 +144,5 @@ def _initialise_optimizer_state(state: TrainState) -> None:
             optimizer.init_state()
 
 
-def _first_line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -10,6 +10,8 @@ from pinfm.model.stored.run_folder import RunFolder
 OF_THE_TOWER = ("num_layers", "num_heads", "mlp", "attention_gate", "positions", "time", "request_time")
 # The rows would mean other items under another hash, another map or another size.
 OF_THE_TABLE = ("num_hashes", "rows", "dim", "seed", "ids")
+# Each map, and each policy, remembers other things.
+OF_THE_MAP = ("map", "eviction")
 # The tower knows them by code alone, so another order of names would fit and mean nothing.
 CODES = ("actions", "surfaces")
 
@@ -43,10 +45,8 @@ def require_compatible(
         *((f"item_table.{name}", getattr(pretrained.item_table, name), getattr(table, name)) for name in OF_THE_TABLE),
     ]
     if table.ids == "managed":
-        # Each map, and each policy, remembers other things.
-        wanted = ManagedIdsConfig(**pretrained.manifest["config"]["managed_ids"])
-        settings.append(("managed_ids.map", wanted.map, managed_ids.map))
-        settings.append(("managed_ids.eviction", wanted.eviction, managed_ids.eviction))
+        theirs = pretrained.manifest["config"].get("managed_ids", {})
+        settings += [(f"managed_ids.{name}", theirs.get(name), getattr(managed_ids, name)) for name in OF_THE_MAP]
     for name, theirs, ours in settings:
         if theirs != ours:
             raise UserError(f"{pretrained.path} was pretrained with {name} {theirs}, not {ours}; use the same.")

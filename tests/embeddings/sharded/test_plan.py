@@ -71,6 +71,25 @@ def test_a_whole_table_that_no_rank_can_hold_is_named():
     planned_tables(model(), SHARDERS, Hardware(world_size=8, hbm_gib=4.0), rows)
 
 
+@pytest.mark.parametrize(("rows", "ranks"), [(1, 2), (4, 3), (32, 12)])
+def test_a_table_is_cut_by_rows_where_every_rank_gets_some(rows, ranks):
+    small, hardware = model(rows, "fp32"), Hardware(world_size=ranks)
+    for option in planned_tables(small, SHARDERS, hardware, USES):
+        assert option.sharding_type == "table_wise"
+    for option in planned_tables(model(rows + ranks * ranks, "fp32"), SHARDERS, hardware, USES):
+        assert all(shard.size[0] > 0 for shard in option.shards)
+    by_rows = dict.fromkeys(USES, TableUse(sharding="row_wise"))
+    with pytest.raises(UserError, match=rf"the {rows} rows of item_0 can't be cut over {ranks} ranks .* table_wise"):
+        planned_tables(small, SHARDERS, hardware, by_rows)
+
+
+def test_what_a_step_looks_up_may_be_too_much():
+    uses = dict.fromkeys(USES, TableUse(ids_per_step=1e8))
+    with pytest.raises(DoesNotFitError, match=r"too few beside what a step looks up of them") as error:
+        planned_tables(model(rows=1000), SHARDERS, Hardware(world_size=1, hbm_gib=1.0), uses)
+    assert error.value.mends[-1] == "lower the batch_size"
+
+
 def test_rows_with_one_sum_are_not_cut_unless_told():
     with pytest.raises(UserError, match=r"sharding column_wise would give .*; set item_table\.optimizer to adagrad"):
         ItemTableConfig(sharding="column_wise")

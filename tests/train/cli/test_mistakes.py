@@ -10,6 +10,9 @@ from pinfm.embeddings.errors import UserError
 from pinfm.train.cli.main import main
 from pinfm.train.distributed import choose_device
 
+# Copies of a run or of the dataset, each damaged in its own way.
+SPOILT = ("torn", "unwhole", "lost", "logged", "cut", "cut_map", "half", "quarter")
+
 
 @pytest.fixture
 def places(dataset, pretrained, finetuned, exported, tmp_path):
@@ -20,10 +23,18 @@ def places(dataset, pretrained, finetuned, exported, tmp_path):
     (tmp_path / "broken.yaml").write_text("tower: {num_layers: 2")
     (tmp_path / "unknown.yaml").write_text("tower: {colour: red}")
     (tmp_path / "null.yaml").write_text("cold_start:\n")
-    for name in ("torn", "unwhole"):
+    for name in ("torn", "unwhole", "lost", "logged"):
         shutil.copytree(finetuned, tmp_path / name)
     (tmp_path / "torn" / "manifest.json").write_text("{")
     (max((tmp_path / "unwhole" / "checkpoints").iterdir()) / ".metadata").unlink()
+    (tmp_path / "lost" / "manifest.json").unlink()
+    with (tmp_path / "logged" / "metrics.jsonl").open("a") as log:
+        log.write("no JSON\n")
+    for name, spoilt in (("cut", "__0_0.distcp"), ("cut_map", ".metadata")):
+        shutil.copytree(pretrained, tmp_path / name)
+        with (max((tmp_path / name / "checkpoints").iterdir()) / spoilt).open("r+b") as file:
+            file.truncate(99)
+    (tmp_path / "report.json").touch(mode=0o444)
     for name in ("half", "quarter"):
         shutil.copytree(dataset, tmp_path / name)
     (tmp_path / "half" / "items.parquet").write_bytes(b"PAR1")
@@ -34,7 +45,7 @@ def places(dataset, pretrained, finetuned, exported, tmp_path):
         "BROKEN": str(tmp_path / "broken.yaml"),
         "UNKNOWN": str(tmp_path / "unknown.yaml"),
         "NULL": str(tmp_path / "null.yaml"),
-        **{name.upper(): str(tmp_path / name) for name in ("torn", "unwhole", "half", "quarter")},
+        **{name.upper(): str(tmp_path / name) for name in SPOILT},
         "CONFIG": str(finetuned / "config.yaml"),
     }
 
@@ -52,6 +63,23 @@ MISTAKES = {
     "no --data": ("pretrain --out NEW", "data"),
     "no --out": ("finetune --data DATA", "out"),
     "--out holds a run": ("pretrain --config CONFIG --data DATA --out PRETRAINED", "holds a run already"),
+    "--out holds what is left of a run": ("finetune --config CONFIG --data DATA --out LOST", "holds a run already"),
+    "a run without its manifest to go on with": (
+        "finetune --config CONFIG --data DATA --out LOST --resume",
+        "is not a run folder: it has no manifest.json",
+    ),
+    "a log that is none": (
+        "finetune --config CONFIG --data DATA --out LOGGED --pretrained PRETRAINED --resume",
+        "metrics.jsonl has a line that no training wrote",
+    ),
+    "a pretrained run with half a shard": (
+        "finetune --config CONFIG --data DATA --out NEW --pretrained CUT",
+        "can't be read",
+    ),
+    "a pretrained run with half a list of shards": (
+        "finetune --config CONFIG --data DATA --out NEW --pretrained CUT_MAP",
+        "can't be read",
+    ),
     "batch size and streams": (
         "pretrain --config CONFIG --data DATA --out NEW --pretrain.batch_size 6",
         "pretrain.batch_size (6) must be a multiple of data_streams (4)",
@@ -91,10 +119,14 @@ MISTAKES = {
     "a file for a run folder": ("pretrain --config CONFIG --data DATA --out UNKNOWN", "give another path"),
     "a model for a run": ("evaluate MODEL --data DATA", "manifest.json is not that of a run"),
     "a torn manifest": ("evaluate TORN --data DATA", "manifest.json is not that of a run"),
-    "a checkpoint that is not whole": ("evaluate UNWHOLE --data DATA", "can't be read"),
+    "a checkpoint that is not whole": ("evaluate UNWHOLE --data DATA", "is not whole (it has no .metadata); move it"),
+    "a checkpoint with half a shard": ("evaluate CUT --data DATA", "can't be read"),
     "a dataset that is not whole": ("pretrain --config CONFIG --data HALF --out NEW", "items.parquet can't be read"),
     "a dataset with half a description": ("evaluate FINETUNED --data QUARTER", "dataset.json lacks a part"),
     "a report where there is a folder": ("evaluate FINETUNED --data DATA --report EMPTY", "can't be written"),
+    "a report where no folder can be": ("evaluate FINETUNED --data DATA --report /proc/x/y.json", "can't be written"),
+    "a model where nothing can be written": ("export FINETUNED --out /proc/model", "choose another --out"),
+    "a path that is too long": (f"export FINETUNED --out {'m' * 300}", "give another path"),
     "scores over the requests": ("score MODEL REQUESTS --out REQUESTS", "must be a file of its own"),
     "scores for a folder": ("score MODEL REQUESTS --out EMPTY", "must be a file of its own"),
     "a quickstart over something else": ("quickstart --out DATA", "is not empty; give another --out"),

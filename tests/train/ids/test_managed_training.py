@@ -191,6 +191,7 @@ def test_frozen_tables_give_no_row_away(config, managed_pretrained, dataset, tmp
     finetune(frozen, Place(data=dataset, out=tmp_path / "run", pretrained=managed_pretrained))
     ours, theirs = (RunFolder.open(path) for path in (tmp_path / "run", managed_pretrained))
     assert torch.equal(ours.id_map(ours.item_table), theirs.id_map(theirs.item_table))
+    assert "ids/item/hit_rate" not in runs.losses(tmp_path / "run")  # the map is shown no ids
     tables, pretrained = (runs.weights(path) for path in (tmp_path / "run", managed_pretrained))
     for name in (f"item_tables.embeddings.item_{k}.weight" for k in range(2)):
         assert torch.equal(tables[name], pretrained[name])
