@@ -1,6 +1,7 @@
 """Whether an artefact is the run: its scores against those that the run gave to real requests."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,12 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
         error, None where the requests do not tell}.
 
     Raises:
-        UserError: the requests have no labels.
+        UserError: the requests have no labels or no answers.
         ParityError: probabilities differ, or a task's AUC falls, by more than the options allow.
     """
-    for task in scorer.tasks:
-        if f"label_{task}" not in requests:
-            raise UserError(f"{REQUESTS} of the run has no label_{task}, so an older pinfm made it; fine-tune again.")
+    for kind, task in product(("label", "expected"), scorer.tasks):
+        if f"{kind}_{task}" not in requests:
+            raise UserError(f"{REQUESTS} of the run has no {kind}_{task}, so an older pinfm made it; fine-tune again.")
     scored = scorer.score(requests, BATCH_SIZE)
     limit = MAX_ABS_DIFF[options.dense_precision] + MAX_ABS_DIFF_OF_TABLES[options.precision]
     part_N = scored["request"].to_numpy() * PARTS // len(requests)

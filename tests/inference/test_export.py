@@ -132,9 +132,10 @@ def test_a_loss_up_to_the_limit_is_allowed(exported, requests, monkeypatch, limi
         check_parity(load(exported), requests, options)
 
 
-def test_requests_of_an_older_run_are_named(exported, requests):
-    with pytest.raises(UserError, match=r"has no label_save, so an older pinfm made it; fine-tune again"):
-        check_parity(load(exported), requests.drop(columns="label_save"), ExportOptions())
+@pytest.mark.parametrize("column", ["label_save", "expected_click"])
+def test_requests_of_an_older_run_are_named(exported, requests, column):
+    with pytest.raises(UserError, match=rf"has no {column}, so an older pinfm made it; fine-tune again"):
+        check_parity(load(exported), requests.drop(columns=column), ExportOptions())
 
 
 def test_a_wrong_weight_writes_nothing(finetuned, tmp_path, monkeypatch):
