@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pinfm.embeddings.id_map.kinds import bytes_per_row, id_map
+from pinfm.embeddings.id_map.kinds import bytes_per_row, empty_map
 from pinfm.embeddings.rows import NO_ID
 from pinfm.embeddings.specs import ManagedIdsConfig
 
@@ -33,7 +33,7 @@ class ManagedIds:
         self, num_rows: int, config: ManagedIdsConfig, from_first_rank: Callable[[Tensor], Tensor] = lambda own: own
     ) -> None:
         self.config, self.num_rows = config, num_rows
-        self._map = id_map(num_rows, config, from_first_rank)
+        self._map = empty_map(num_rows, config, from_first_rank)
         self._seen: list[Tensor] = []
         self._waiting = _Counted.of(torch.empty(0, dtype=torch.int64))
         self._steps = self.admitted = self.evicted = 0

@@ -15,7 +15,7 @@ NewItems = Literal["content", "age", "init"]
 Sharding = Literal["auto", "row_wise", "column_wise", "table_wise"]
 
 
-# Sightings and changes of a map are counted in 32 bits.
+# Sightings of an id, and changes of a map, which MPZCH counts in 32 bits.
 MOST_COUNTED = (1 << 31) - 1
 # Of a sub-table: beyond it sizes in bytes soon leave 64 bits.
 MOST_VALUES = 1 << 50

@@ -49,7 +49,7 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
     """
     for kind, task in product(("label", "expected"), scorer.tasks):
         if f"{kind}_{task}" not in requests:
-            raise UserError(f"{REQUESTS} of the run has no {kind}_{task}, so an older pinfm made it; fine-tune again.")
+            raise UserError(f"{REQUESTS} of the run has no {kind}_{task}, as of an older pinfm; fine-tune again.")
     scored = scorer.score(requests, BATCH_SIZE)
     limit = MAX_ABS_DIFF[options.dense_precision] + MAX_ABS_DIFF_OF_TABLES[options.precision]
     part_N = scored["request"].to_numpy() * PARTS // len(requests)

@@ -170,10 +170,9 @@ def checkpoint(run: Path) -> dict[str, Any]:
 
 
 def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Runs a program of this environment, which finds this folder, on one thread; a failure shows what it printed."""
+    """Runs a program of this environment on one thread; a failure shows what it printed."""
     bin_folder = Path(sys.executable).parent
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
-    env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [env.get("PYTHONPATH")])])
     if env.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Else every process compiles torch anew, which takes longer than all that these tests do.
         env["PYTHONPYCACHEPREFIX"] = str(cwd.parent / "bytecode")

@@ -28,6 +28,8 @@ from pinfm.train.loader.batches import Batch
 from pinfm.train.memory import give_back_freed_memory
 from pinfm.train.run_folder import checkpoint
 
+METRICS = "metrics.jsonl"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
@@ -149,7 +151,7 @@ class MetricsLog:
         self._sums: dict[str, Tensor] = {}
         self._count, self._since = 0, time.perf_counter()
         self._writer = SummaryWriter(run / "tensorboard", purge_step=start_step + 1) if is_first_rank() else None
-        self._file = _continued(run / "metrics.jsonl", start_step) if is_first_rank() else None
+        self._file = _continued(run, start_step) if is_first_rank() else None
         self._bar = tqdm(
             total=config.total_steps * config.examples_per_step,
             initial=start_step * config.examples_per_step,
@@ -207,14 +209,24 @@ class MetricsLog:
         self._sums, self._count, self._since = {}, 0, time.perf_counter()
 
 
-def _continued(path: Path, step: int) -> TextIO:
-    """Opens the log after the line of `step`: what an interrupted run logged beyond its checkpoint is trained again."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+def logged_lines(run: Path) -> list[tuple[int, str]]:
+    """The whole lines of a run's metrics.jsonl, each after its step.
+
+    Raises:
+        UserError: there are others in it.
+    """
+    path = run / METRICS
     try:
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        return [(int(json.loads(line)["step"]), line) for line in lines if line.endswith("\n")]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} has a line that no training wrote; take it out, or move the file away.") from error
-    file = path.open("w")
+
+
+def _continued(run: Path, step: int) -> TextIO:
+    """Opens the log after the line of `step`: what an interrupted run logged beyond its checkpoint is trained again."""
+    kept = [line for logged, line in logged_lines(run) if logged <= step]
+    file = (run / METRICS).open("w")
     file.writelines(kept)
     return file
 

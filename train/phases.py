@@ -29,7 +29,7 @@ from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.starts import ItemStarts
 from pinfm.train.loader.feed import Feed
 from pinfm.train.loader.feeds import held_out_feed, request_feed, segment_feed
-from pinfm.train.loop import LoopConfig, train
+from pinfm.train.loop import LoopConfig, logged_lines, train
 from pinfm.train.planning.uses import finetune_uses, pretrain_uses
 from pinfm.train.run_folder import checkpoint
 from pinfm.train.run_folder.inputs import require_same_inputs
@@ -77,7 +77,7 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
         raise UserError("use_tower is false, so there is nothing to pretrain; set it to true, or only fine-tune.")
     with started(config, place) as device:
         schema, tables = dataset.info.schema, pretrain_tables(config)
-        ids = Ids(tables.item, tables.features, config.managed_ids)
+        ids = trainable_ids(tables, config)
         feed = segment_feed(config, dataset, ids)
         model = shard(
             build_pretrain(config, schema, tables, device),
@@ -116,7 +116,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
             # Nothing is pretrained, so nothing has to be handled gently.
             optimizer = replace(optimizer, pretrained_lr_scale=1.0)
         tables = finetune_tables(config, schema, dataset.info.counts.users)
-        ids = Ids(tables.item, tables.features, config.managed_ids)
+        ids = trainable_ids(tables, config)
         feed = request_feed(config, dataset, ids, "train", training=True)
         model = shard(
             build_finetune(config, schema, tables, device),
@@ -137,14 +137,29 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         return metrics
 
 
+def trainable_ids(tables: Tables, config: RunConfig) -> Ids:
+    """The maps of a run, which change.
+
+    Raises:
+        UserError: they can't on this machine.
+    """
+    ids = Ids(tables.item, tables.features, config.managed_ids)
+    if ids.managed and config.managed_ids.map == "mpzch":
+        probed_map.require_gpu()
+    return ids
+
+
 @contextmanager
 def started(config: RunConfig, place: Place) -> Iterator[torch.device]:
     """Checks the run folder, joins the process group and seeds this rank."""
+    if place.has_run() and not (place.out / MANIFEST).exists():
+        raise UserError(
+            f"{place.out} has {CHECKPOINTS} and no {MANIFEST}, so no run goes on there; "
+            "put the manifest back, or give another --out."
+        )
     if place.has_run() and not place.resume:
         raise UserError(f"{place.out} holds a run already; continue it with --resume, or give another --out.")
     device = choose_device(config.device)
-    if config.managed_ids.map == "mpzch" and "managed" in (config.item_table.ids, config.feature_tables.user_ids):
-        probed_map.require_gpu()
     with process_group(device):
         torch.manual_seed(config.seed)
         yield device
@@ -170,6 +185,7 @@ def begin(
         run = RunFolder.open(place.out)
         require_same_run(run, kind, config, origin)
         require_same_inputs(run, dataset)
+        logged_lines(place.out)  # by every rank, before anything is changed
         if run.has_checkpoint():
             checkpoint.resume(state, run)
             return

@@ -40,7 +40,7 @@ class IdMap(Protocol):
         """Goes on from a state of `state_dict`."""
 
 
-def id_map(num_rows: int, config: ManagedIdsConfig, from_first_rank: Callable[[Tensor], Tensor]) -> IdMap:
+def empty_map(num_rows: int, config: ManagedIdsConfig, from_first_rank: Callable[[Tensor], Tensor]) -> IdMap:
     """An empty map.
 
     Args:

@@ -118,7 +118,10 @@ def require_gpu() -> None:
         UserError: there is no GPU.
     """
     if not torch.cuda.is_available():
-        raise UserError("managed_ids.map mpzch needs a GPU to train, and torch sees none; set it to sorted.")
+        raise UserError(
+            "managed_ids.map mpzch needs a GPU to train, and torch sees none; "
+            "train on a GPU, or set it to sorted, from pretraining on."
+        )
 
 
 def _module(num_places: int, device: torch.device, evicts: bool) -> HashZchManagedCollisionModule:

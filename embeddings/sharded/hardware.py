@@ -61,5 +61,10 @@ def this_hardware(device: torch.device, group: dist.ProcessGroup) -> Hardware:
     if device.type == "cuda":
         hbm_gib = torch.cuda.get_device_properties(device).total_memory / GIB
         return Hardware(world_size=group.size(), ranks_per_node=ranks_per_node, hbm_gib=hbm_gib)
-    host_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB / ranks_per_node
+    host_gib = machine_gib() / ranks_per_node
     return Hardware(device="cpu", world_size=group.size(), ranks_per_node=ranks_per_node, host_gib=host_gib)
+
+
+def machine_gib() -> float:
+    """Memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB

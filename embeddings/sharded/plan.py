@@ -6,6 +6,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch.distributed as dist
@@ -36,8 +37,8 @@ from torchrec.distributed.planner.types import (  # noqa: E402
 )
 from torchrec.distributed.types import ModuleSharder, ShardingPlan, ShardingType  # noqa: E402
 
-# Data-parallel tables fail on gloo for unpooled lookups; these train on every backend.
 ROW_WISE = ShardingType.ROW_WISE.value
+# Data-parallel tables fail on gloo for unpooled lookups; these train on every backend.
 SHARDING_TYPES = [ROW_WISE, ShardingType.TABLE_WISE.value]
 # Its parts of a row would each have a row-wise Adagrad sum, so it needs an optimizer with a sum a value.
 COLUMN_WISE = ShardingType.COLUMN_WISE.value
@@ -86,7 +87,7 @@ def sharding_plan(
         try:
             return _planner(model, hardware, uses, None).plan(model, sharders)
         except PlannerError as error:
-            return too_small(error, model, hardware, *_fits(sharders, uses), training=True)
+            return too_small(error, model, hardware, *fits_by(sharders, uses), training=True)
 
     # All ranks say why there is no plan, where the first alone has looked for one.
     found = invoke_on_rank_and_broadcast_result(group, 0, plan)
@@ -115,27 +116,23 @@ def planned_tables(
     try:
         _planner(model, hardware, uses, kept).plan(model, sharders)
     except PlannerError as error:
-        raise too_small(error, model, hardware, *_fits(sharders, uses), training=False) from error
+        raise too_small(error, model, hardware, *fits_by(sharders, uses), training=False) from error
     return kept.tables
 
 
-def fits_by(sharders: list[ModuleSharder[nn.Module]], uses: Mapping[str, TableUse]) -> Fits:
-    """Whether there is a plan, by tables and hardware."""
+def fits_by(sharders: list[ModuleSharder[nn.Module]], uses: Mapping[str, TableUse]) -> tuple[Fits, Fits]:
+    """Whether there is a plan, by tables and hardware: with what a step looks up, and without."""
 
-    def fits(model: nn.Module, hardware: Hardware) -> bool:
+    def fits(uses: Mapping[str, TableUse], model: nn.Module, hardware: Hardware) -> bool:
         try:
+            _require_rows_for_all(model, hardware, uses)
             _planner(model, hardware, uses, None).plan(model, sharders)
-        except PlannerError:
+        except (PlannerError, UserError):
             return False
         return True
 
-    return fits
-
-
-def _fits(sharders: list[ModuleSharder[nn.Module]], uses: Mapping[str, TableUse]) -> tuple[Fits, Fits]:
-    """Whether there is a plan, with what a step looks up and without."""
     unused = {name: replace(use, ids_per_step=1.0) for name, use in uses.items()}
-    return fits_by(sharders, uses), fits_by(sharders, unused)
+    return partial(fits, uses), partial(fits, unused)
 
 
 class _Chosen(Stats):  # type: ignore[misc]  # torchrec carries no types

@@ -48,7 +48,7 @@ class DoesNotFitError(UserError):
 
 
 def too_small(
-    error: PlannerError, model: nn.Module, hardware: Hardware, fits: Fits, alone: Fits, *, training: bool
+    error: PlannerError, model: nn.Module, hardware: Hardware, fits: Fits, fits_unused: Fits, *, training: bool
 ) -> UserError:
     """The error that tells a user what TorchRec's planner found.
 
@@ -57,7 +57,7 @@ def too_small(
         model: holds its collections on the meta device.
         hardware: planned for.
         fits: whether there is a plan for some tables on some hardware; every mend with a number was tried.
-        alone: the same for tables of which a step looks up next to nothing.
+        fits_unused: the same for tables of which a step looks up next to nothing.
         training: on this very hardware, which has no host memory for the tables of GPUs.
     """
     if error.error_type not in (
@@ -86,9 +86,9 @@ def too_small(
     ]
     if needed > free:
         short = f"{needed - free:.1f} GiB short"
-    elif alone(model, hardware):
+    elif fits_unused(model, hardware):
         short = "too few beside what a step looks up of them"
-        mends.append("lower the batch_size")
+        mends.append("lower pretrain.batch_size or finetune.batch_size")
     else:
         short = f"too few for pieces of {sizes[largest]:.1f} GiB"
     if on_gpus and not training:
@@ -163,9 +163,10 @@ def with_items(model: nn.Module, rows: float = 1.0, data_type: DataType | None =
 
 def _host_memory(model: nn.Module, hardware: Hardware, short: float, largest: float, fits: Fits) -> list[str]:
     """The host memory of a rank with which tables fit that are `short` of so much; a table moves as a whole."""
-    least = math.ceil(max(hardware.host_gib + short, 1))
+    least = math.ceil(max(hardware.host_gib + max(short, 0.0), 1))
     most = math.ceil(least + 2 * largest)
     tried = range(least, most + 1)
+    # What fits in some memory fits in more.
     first = bisect_left(tried, True, key=lambda gib: fits(model, replace(hardware, host_gib=float(gib))))
     if first == len(tried):
         return []

@@ -93,6 +93,7 @@ void require_unchanged(const fs::path& file, const fs::path& crc32_file) {
   uLong sum = ::crc32(0, nullptr, 0);
   while (bytes.read(part.data(), part.size()) || bytes.gcount() > 0)
     sum = ::crc32(sum, reinterpret_cast<const Bytef*>(part.data()), static_cast<uInt>(bytes.gcount()));
+  if (!bytes.eof()) throw Error(file.string() + " can't be read to its end; look at its permissions and its disk.");
   if (sum != crc32)
     throw Error(file.string() + " was changed after its export (CRC-32 differs); copy the model folder again.");
 }

@@ -191,18 +191,23 @@ def readable(checkpoint: Path) -> Iterator[Path]:
     """Turns what torch raises for a torn or foreign checkpoint, which is no Exception, into a UserError."""
     disabled = logging.root.manager.disable
     # torch logs the traceback of what it raises a moment later.
-    logging.disable(logging.WARNING)
+    logging.disable(max(disabled, logging.WARNING))
     try:
         yield checkpoint
     except (MemoryError, UserError):
         raise
     except (dcp.CheckpointException, Exception) as error:  # a torn pickle may raise anything
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"{checkpoint} can't be read ({lines[-1]}); move it away to fall back on an earlier one, or train again."
+            f"{checkpoint} can't be read ({last_line(error)}); "
+            "move it away to fall back on an earlier one, or train again."
         ) from error
     finally:
         logging.disable(disabled)
+
+
+def last_line(error: BaseException) -> str:
+    """What torch says at the end of it, or what it is."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def model_config_from_json(config: Mapping[str, Any]) -> ModelConfig:

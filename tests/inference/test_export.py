@@ -134,7 +134,7 @@ def test_a_loss_up_to_the_limit_is_allowed(exported, requests, monkeypatch, limi
 
 @pytest.mark.parametrize("column", ["label_save", "expected_click"])
 def test_requests_of_an_older_run_are_named(exported, requests, column):
-    with pytest.raises(UserError, match=rf"has no {column}, so an older pinfm made it; fine-tune again"):
+    with pytest.raises(UserError, match=rf"has no {column}, as of an older pinfm; fine-tune again"):
         check_parity(load(exported), requests.drop(columns=column), ExportOptions())
 
 

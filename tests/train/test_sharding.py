@@ -75,9 +75,10 @@ MANAGED_IDS = ManagedIdsConfig(min_count=2, update_steps=1, eviction="distance_l
 def launch(processes, dataset, folder):
     """Trains every config of the folder with so many processes."""
     script = Path(__file__).with_name("sharded_processes.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
+    finds_what_tests_share = f"PYTHONPATH={Path(runs.__file__).parent}"
+    launcher = ["env", finds_what_tests_share, sys.executable, "-m", "torch.distributed.run", "--standalone"]
     ports = runs.free_ports(len(list(folder.glob("*.yaml"))))
-    runs.command(*torchrun, script, dataset, folder, *ports, cwd=folder)
+    runs.command(*launcher, "--nproc-per-node", processes, script, dataset, folder, *ports, cwd=folder)
     return folder
 
 

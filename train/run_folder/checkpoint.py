@@ -13,12 +13,20 @@ from torchrec.optim.keyed import CombinedOptimizer
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.encoder import is_pretrained
-from pinfm.model.stored.run_folder import CHECKPOINTS, ITEM_TABLES, TABLES, RunFolder, readable, tables_to_json
+from pinfm.model.stored.run_folder import (
+    CHECKPOINTS,
+    ITEM_TABLES,
+    TABLES,
+    RunFolder,
+    last_line,
+    readable,
+    tables_to_json,
+)
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.ids.maps import Ids
 
 # What torch.distributed.checkpoint says of a state that is not the checkpoint's.
-OTHER_SHAPES = ("Size mismatch", "Missing key")
+DOES_NOT_FIT = ("Size mismatch", "Missing key")
 
 
 @dataclass(kw_only=True)
@@ -116,10 +124,10 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
         try:
             dcp.load(values, checkpoint_id=path)
         except (dcp.CheckpointException, ValueError, RuntimeError) as error:
-            if not any(words in str(error) for words in OTHER_SHAPES):
+            if not any(words in str(error) for words in DOES_NOT_FIT):
                 raise
             raise UserError(
-                f"the tower of {run.path} does not fit this config ({_last_line(error)}); "
+                f"the tower of {run.path} does not fit this config ({last_line(error)}); "
                 "use the same tower, item_table and dataset vocabulary as the pretraining run."
             ) from error
     # Sharded collections take a whole state dict only.
@@ -142,7 +150,3 @@ def _initialise_optimizer_state(state: TrainState) -> None:
     for _, optimizer in state.optimizer.optimizers:
         if hasattr(optimizer, "init_state"):
             optimizer.init_state()
-
-
-def _last_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.sharded.hardware import machine_gib
 from pinfm.model.schema import InputSchema
 from pinfm.model.stored.run_folder import MANIFEST, RunFolder, tables_to_json
 from pinfm.train.build import Tables
@@ -150,8 +151,8 @@ def git_revision() -> dict[str, Any] | None:
 def hardware() -> dict[str, Any]:
     """Processor, cores, memory and accelerators."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    return {"machine": platform.machine(), "cores": os.cpu_count(), "memory_gib": round(memory_gib, 1), "gpus": gpus}
+    memory = {"cores": os.cpu_count(), "memory_gib": round(machine_gib(), 1)}
+    return {"machine": platform.machine(), **memory, "gpus": gpus}
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -45,8 +45,12 @@ def require_compatible(
         *((f"item_table.{name}", getattr(pretrained.item_table, name), getattr(table, name)) for name in OF_THE_TABLE),
     ]
     if table.ids == "managed":
+        # Of an older pinfm they say nothing, and no map could be read.
         theirs = pretrained.manifest["config"].get("managed_ids", {})
-        settings += [(f"managed_ids.{name}", theirs.get(name), getattr(managed_ids, name)) for name in OF_THE_MAP]
+        settings += [
+            (f"managed_ids.{name}", theirs.get(name, "of an older pinfm"), getattr(managed_ids, name))
+            for name in OF_THE_MAP
+        ]
     for name, theirs, ours in settings:
         if theirs != ours:
             raise UserError(f"{pretrained.path} was pretrained with {name} {theirs}, not {ours}; use the same.")

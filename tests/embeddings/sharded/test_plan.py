@@ -87,7 +87,7 @@ def test_what_a_step_looks_up_may_be_too_much():
     uses = dict.fromkeys(USES, TableUse(ids_per_step=1e8))
     with pytest.raises(DoesNotFitError, match=r"too few beside what a step looks up of them") as error:
         planned_tables(model(rows=1000), SHARDERS, Hardware(world_size=1, hbm_gib=1.0), uses)
-    assert error.value.mends[-1] == "lower the batch_size"
+    assert error.value.mends[-1] == "lower pretrain.batch_size or finetune.batch_size"
 
 
 def test_rows_with_one_sum_are_not_cut_unless_told():

@@ -34,7 +34,6 @@ def places(dataset, pretrained, finetuned, exported, tmp_path):
         shutil.copytree(pretrained, tmp_path / name)
         with (max((tmp_path / name / "checkpoints").iterdir()) / spoilt).open("r+b") as file:
             file.truncate(99)
-    (tmp_path / "report.json").touch(mode=0o444)
     for name in ("half", "quarter"):
         shutil.copytree(dataset, tmp_path / name)
     (tmp_path / "half" / "items.parquet").write_bytes(b"PAR1")
@@ -63,10 +62,13 @@ MISTAKES = {
     "no --data": ("pretrain --out NEW", "data"),
     "no --out": ("finetune --data DATA", "out"),
     "--out holds a run": ("pretrain --config CONFIG --data DATA --out PRETRAINED", "holds a run already"),
-    "--out holds what is left of a run": ("finetune --config CONFIG --data DATA --out LOST", "holds a run already"),
+    "--out holds what is left of a run": (
+        "finetune --config CONFIG --data DATA --out LOST",
+        "has checkpoints and no manifest.json, so no run goes on there; put the manifest back",
+    ),
     "a run without its manifest to go on with": (
         "finetune --config CONFIG --data DATA --out LOST --resume",
-        "is not a run folder: it has no manifest.json",
+        "has checkpoints and no manifest.json",
     ),
     "a log that is none": (
         "finetune --config CONFIG --data DATA --out LOGGED --pretrained PRETRAINED --resume",

@@ -243,7 +243,7 @@ def test_a_map_that_needs_a_gpu_is_refused_at_once(dataset, tmp_path, monkeypatc
     monkeypatch.setattr(probed_map, "require_gpu", require_gpu)
     place = Place(data=dataset, out=tmp_path / "run")
     mpzch = replace(CONFIG, managed_ids=replace(CONFIG.managed_ids, map="mpzch"))
-    with pytest.raises(UserError, match=r"mpzch needs a GPU to train, and torch sees none; set it to sorted"):
+    with pytest.raises(UserError, match=r"mpzch needs a GPU to train, and torch sees none; train on a GPU, or"):
         pretrain(mpzch, place)
     assert not place.out.exists()
     # Nothing is refused where no map is made.
