@@ -38,7 +38,14 @@ class VerbParser(ArgumentParser):
 def entry() -> None:
     """The console script."""
     hush_libraries()
-    sys.exit(main(sys.argv[1:]))
+    try:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the table has gone, as `head` does; Python would flush the rest once more, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
 
 
 def main(argv: Sequence[str]) -> int:

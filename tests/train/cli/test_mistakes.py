@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -153,6 +156,13 @@ def test_a_mistake_is_one_sentence(places, capsys, tmp_path, mistake):
     assert sentence in told
     assert "Traceback" not in told
     assert not (tmp_path / "new").exists()
+
+
+def test_a_reader_that_has_gone_is_no_traceback():
+    pinfm = Path(sys.executable).with_name("pinfm")
+    with subprocess.Popen([pinfm, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 1)
 
 
 def test_a_gpu_that_is_not_there(places, capsys, monkeypatch, tmp_path):
