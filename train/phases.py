@@ -55,8 +55,8 @@ class Place:
     pretrained: Path | None = None
 
     def has_run(self) -> bool:
-        """Whether `out` holds a run, begun or finished, or what is left of one."""
-        return (self.out / MANIFEST).exists() or (self.out / CHECKPOINTS).exists()
+        """Whether `out` holds a run, begun or finished."""
+        return (self.out / MANIFEST).exists()
 
     def has_checkpoint(self) -> bool:
         """Whether that run has a checkpoint to go on from."""
@@ -152,7 +152,7 @@ def trainable_ids(tables: Tables, config: RunConfig) -> Ids:
 @contextmanager
 def started(config: RunConfig, place: Place) -> Iterator[torch.device]:
     """Checks the run folder, joins the process group and seeds this rank."""
-    if place.has_run() and not (place.out / MANIFEST).exists():
+    if not place.has_run() and (place.out / CHECKPOINTS).exists():
         raise UserError(
             f"{place.out} has {CHECKPOINTS} and no {MANIFEST}, so no run goes on there; "
             "put the manifest back, or give another --out."

@@ -150,9 +150,12 @@ def git_revision() -> dict[str, Any] | None:
 
 def hardware() -> dict[str, Any]:
     """Processor, cores, memory and accelerators."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    memory = {"cores": os.cpu_count(), "memory_gib": round(machine_gib(), 1)}
-    return {"machine": platform.machine(), **memory, "gpus": gpus}
+    return {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(machine_gib(), 1),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
 
 
 def _git(folder: Path, *arguments: str) -> str:
