@@ -16,7 +16,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.parts.pages import mean_and_spread, table, write_results
+from benchmarks.parts.pages import RESULTS, mean_and_spread, report_path, table, write_results
 from benchmarks.parts.quality.kept import Results, results_of, with_kept
 from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of
 from benchmarks.parts.quality.runs import Runs, prepared
@@ -86,18 +86,16 @@ def main() -> None:
     trainer = Trainer(runs, dataset, plan)
     trainer.train(rows)
     results = trainer.evaluated(ROWS)
-    for group, section in (("", "cold start"), ("arrivals", "cold start arrivals")):
+    for group, title in (("", "cold start"), ("arrivals", "cold start arrivals")):
+        section = f"{title} {args.dataset}"
         settings = {row.name: settings_of(row, plan, PRETRAINED) for row in ROWS if row.group == group}
         of_group = {name: results[name] for name in settings if name in results}
         if not of_group:
             continue
         print(as_tables(of_group))
         if args.write:
-            docs = Path("docs")
-            report = docs / "results" / f"{section.replace(' ', '_')}_{args.dataset}.json"
-            kept = with_kept(report, of_group, settings, runs.revision)
-            values = {"split": args.split, "rows": kept}
-            write_results(report, docs / "results.md", f"{section} {args.dataset}", as_tables(results_of(kept)), values)
+            kept = with_kept(report_path(RESULTS, section), of_group, settings, runs.revision)
+            write_results(RESULTS, section, as_tables(results_of(kept)), {"split": args.split, "rows": kept})
 
 
 def source(data: Path | None) -> Source:

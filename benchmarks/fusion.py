@@ -11,7 +11,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.parts.pages import mean_and_spread, table, write_results
+from benchmarks.parts.pages import RESULTS, mean_and_spread, report_path, table, write_results
 from benchmarks.parts.quality.kept import Results, results_of, with_kept
 from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of
 from benchmarks.parts.quality.runs import Runs, prepared
@@ -91,11 +91,10 @@ def main() -> None:
     results = trainer.evaluated(rows)
     print(as_tables(results))
     if args.write:
-        docs, settings = Path("docs"), {row.name: settings_of(row, plan, PRETRAINED) for row in rows}
-        report = docs / "results" / f"fusion_{args.dataset}.json"
-        kept = with_kept(report, results, settings, runs.revision)
-        values = {"split": args.split, "rows": kept}
-        write_results(report, docs / "results.md", f"fusion {args.dataset}", as_tables(results_of(kept)), values)
+        settings = {row.name: settings_of(row, plan, PRETRAINED) for row in rows}
+        section = f"fusion {args.dataset}"
+        kept = with_kept(report_path(RESULTS, section), results, settings, runs.revision)
+        write_results(RESULTS, section, as_tables(results_of(kept)), {"split": args.split, "rows": kept})
 
 
 def rows_of(dataset: str) -> list[Row]:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.pages import mean_and_spread, table, write_results
+from benchmarks.parts.pages import RESULTS, mean_and_spread, report_path, table, write_results
 from benchmarks.parts.quality.kept import Results, add_write_flag, results_of, with_kept
 from benchmarks.parts.quality.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
 from benchmarks.parts.quality.movielens_rows import PUBLISHED, RECIPE, ROWS, Row
@@ -67,11 +67,10 @@ def main() -> None:
                 results.setdefault(name, {})[seed] = chosen(figures, told, row.trains_on_validation)
     print(as_table(results))
     if args.write:
-        docs = Path("docs")
-        report = docs / "results" / "movielens.json"
         settings = {line: row.settings() for row in ROWS.values() for line in told_or_not(row)}
+        report = report_path(RESULTS, "movielens")
         kept = with_kept(report, results, settings, lambda line, seed: runs.revision(row_of(line).name, seed))
-        write_results(report, docs / "results.md", "movielens", as_table(results_of(kept)), {"rows": kept})
+        write_results(RESULTS, "movielens", as_table(results_of(kept)), {"rows": kept})
 
 
 class Figures:

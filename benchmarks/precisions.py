@@ -32,7 +32,7 @@ def main() -> None:
     rows = {precision: exported(args.run, precision) for precision in get_args(ServedPrecision)}
     print(as_table(rows))
     if args.write:
-        write_results(PAGE.with_suffix("") / "precisions.json", PAGE, "precisions", as_table(rows), {"rows": rows})
+        write_results(PAGE, "precisions", as_table(rows), {"rows": rows})
 
 
 def exported(run: Path, precision: ServedPrecision) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.pages import mean_and_spread, table, write_results
+from benchmarks.parts.pages import RESULTS, mean_and_spread, table, write_results
 
 METRICS = ("auc", "gauc", "ne", "hit3")
 RANKERS = ("fused", "no_tower", "popularity")
@@ -29,9 +29,8 @@ def main() -> None:
     markdown = as_table(reports)
     print(markdown)
     if args.write:
-        docs = Path("docs")
         values = {"seeds": {seed: summary(report, args.out / f"seed-{seed}") for seed, report in reports.items()}}
-        write_results(docs / "results" / "quickstart.json", docs / "results.md", "quickstart", markdown, values)
+        write_results(RESULTS, "quickstart", markdown, values)
 
 
 def quickstart(out: Path, seed: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import tomllib
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -92,3 +93,12 @@ def test_ci_tries_the_wheel_and_the_readme():
     assert os.access(script, os.X_OK)
     for stage in ("README.md", "make check", "--wheel", "top-level", "pinfm prepare kuairand"):
         assert stage in script.read_text(), stage
+
+
+def test_no_file_name_has_a_space():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    names = listed.stdout.split("\0")
+    assert "pyproject.toml" in names
+    assert [name for name in names if re.search(r"\s", name)] == []

@@ -8,6 +8,8 @@ from typing import Any
 
 from pinfm.train.run_folder.manifest import git_revision, hardware, versions
 
+RESULTS = Path("docs/results.md")
+
 
 def mean_and_spread(values: Sequence[float]) -> str:
     """`0.7491 ± 0.0008`: mean and sample standard deviation; the mean alone of a single value, nothing of none."""
@@ -30,11 +32,15 @@ def write_report(report: Path, values: Mapping[str, Any]) -> None:
     report.write_text(json.dumps({**made_with, **values}, indent=2) + "\n")
 
 
-def write_results(report: Path, page: Path, section: str, markdown: str, values: Mapping[str, Any]) -> None:
+def report_path(page: Path, section: str) -> Path:
+    """The JSON file of a section: in the folder of the page's name, without the spaces that scripts stumble over."""
+    return page.with_suffix("") / f"{section.replace(' ', '_')}.json"
+
+
+def write_results(page: Path, section: str, markdown: str, values: Mapping[str, Any]) -> None:
     """Writes a benchmark's JSON, with what it was made with, and its section of the results page.
 
     Args:
-        report: the JSON file.
         page: the Markdown page; holds `<!-- section -->` and, after it, `<!-- end of section -->`.
         section: the benchmark's name.
         markdown: what stands between the two.
@@ -43,7 +49,7 @@ def write_results(report: Path, page: Path, section: str, markdown: str, values:
     Raises:
         ValueError: the page has no such section.
     """
-    write_report(report, values)
+    write_report(report_path(page, section), values)
     begin, end = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
     text = page.read_text()
     if begin not in text or end not in text:

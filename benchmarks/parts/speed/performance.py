@@ -43,8 +43,7 @@ def put_out(
     print(tables)
     keep_report(args, found)
     if args.write:
-        report = page.with_suffix("") / f"{section}.json"
-        write_results(report, page, section, markdown or tables, _values(args, found))
+        write_results(page, section, markdown or tables, _values(args, found))
 
 
 def keep_report(args: argparse.Namespace, found: Found) -> None:
