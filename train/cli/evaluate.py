@@ -23,12 +23,12 @@ def run(args: Namespace) -> dict[str, Any]:
     from pinfm.model.stored.run_folder import RunFolder
     from pinfm.train.cli.run_flags import config_from_manifest
     from pinfm.train.evaluation.evaluate import evaluate
-    from pinfm.train.metrics import metrics_table
+    from pinfm.train.metrics import metrics_notes, metrics_table
 
     config = config_from_manifest(RunFolder.open(args.run).manifest["config"])
     report = evaluate(args.run, config, args.data, args.split, args.device)
     if "metrics" in report:
-        print(metrics_table(report["metrics"]))
+        print("\n".join([metrics_table(report["metrics"]), *metrics_notes(report["metrics"])]))
     else:
         print("\n".join(f"{name:<18}{value}" for name, value in report["retrieval"].items()))
     return {"run": str(args.run), "data": str(args.data), "split": args.split, **report}

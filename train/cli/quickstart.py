@@ -152,9 +152,9 @@ def _clear(out: Path, overwrite: bool) -> None:
 
 
 def _print(report: dict[str, Any], out: Path) -> None:
-    from pinfm.train.metrics import metrics_table
+    from pinfm.train.metrics import metrics_notes, metrics_table
 
-    print("\n" + metrics_table(report["metrics"]) + "\n")
+    print("\n".join(["", metrics_table(report["metrics"]), *metrics_notes(report["metrics"]), ""]))
     print("seconds: " + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in report["seconds"].items()))
     parity = report["parity"]
     print(

@@ -6,19 +6,15 @@ Legend: N rows (candidates), R tied runs, G requests.
 import torch
 from torch import Tensor
 
+from pinfm.train.metrics.slices import TaskSlice
 from pinfm.train.metrics.ties import TiedRuns
 
 
-def hit_metrics(runs_by_request: TiedRuns, y_N: Tensor, slice_N: Tensor, k: int = 3) -> dict[str, float]:
+def hit_metrics(of: TaskSlice, k: int = 3) -> dict[str, float]:
     """HIT@k of one task, over the whole data or a slice of the items (PinFM, arXiv 2507.12704).
 
-    A slice restricts the ANSWERS, not the contest: the candidates of a request compete as they did when it
-    was served, and only positives in the slice can be hit. So no slice gets easier by losing its rivals.
-
     Args:
-        runs_by_request: the task's probabilities, grouped by request.
-        y_N: bool, the candidate received the action.
-        slice_N: bool, the candidate belongs to the slice; all True for the whole data.
+        of: the slice; its `runs` and `positive_N` are read, so that rivals outside the slice stay.
         k: how many top candidates are looked at.
 
     Returns:
@@ -34,10 +30,11 @@ def hit_metrics(runs_by_request: TiedRuns, y_N: Tensor, slice_N: Tensor, k: int 
     """
     if k < 1:
         raise ValueError(f"k ({k}) must be at least 1")
-    hit_G = expected_hits(runs_by_request, y_N & slice_N, k)
-    present_G = runs_by_request.sum_by_group(runs_by_request.count(slice_N)) > 0
-    positive_G = runs_by_request.sum_by_group(runs_by_request.count(y_N & slice_N)) > 0
-    hard_G = positive_G & (runs_by_request.group_size_G > k)
+    runs = of.runs
+    hit_G = expected_hits(runs, of.positive_N, k)
+    present_G = runs.sum_by_group(runs.count(of.member_N)) > 0
+    positive_G = runs.sum_by_group(runs.count(of.positive_N)) > 0
+    hard_G = positive_G & (runs.group_size_G > k)
     return {
         f"hit{k}": float(hit_G[positive_G].mean()),
         f"hit{k}_all": float(hit_G[present_G].mean()),

@@ -1,17 +1,84 @@
-"""Every ranking metric of every task, as one JSON-ready dictionary. Legend: N rows, one an impression."""
+"""Every ranking metric of every task, as one JSON-ready dictionary. Legend: N rows, one an impression.
+
+REQUEST_METRICS is the one list of them: the keys of a report, the columns of the printed table and the table in
+docs/results.md follow from it.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pinfm.train.metrics.hits import hit_metrics
 from pinfm.train.metrics.inputs import Array, Impressions, check_impressions, check_tasks
 from pinfm.train.metrics.ranking import auc, entropy_metrics, grouped_auc
-from pinfm.train.metrics.slices import age_slices
-from pinfm.train.metrics.ties import TiedRuns, tied_runs
+from pinfm.train.metrics.slices import TaskRows, TaskSlice, age_slices
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestMetric:
+    """One measurement of a task, of one value or of several that come together.
+
+    Args:
+        measure: a slice of a task -> its values by name, NaN where undefined.
+        told: name -> what it is, in the order of the report; the docs' table says the same.
+        shown: names that have a column in the printed table.
+    """
+
+    measure: Callable[[TaskSlice], Mapping[str, float]]
+    told: Mapping[str, str]
+    shown: tuple[str, ...] = ()
+
+
+REQUEST_METRICS = (
+    RequestMetric(
+        measure=lambda of: {"impressions": of.y_S.numel(), "positives": int(of.y_S.sum())},
+        told={"impressions": "candidates that were shown", "positives": "those that received the action"},
+    ),
+    RequestMetric(
+        measure=lambda of: {"auc": auc(of.p_S, of.y_S)},
+        told={"auc": "area under the ROC curve, a tied pair counting one half"},
+        shown=("auc",),
+    ),
+    RequestMetric(
+        measure=lambda of: grouped_auc(of.p_S, of.y_S, of.user_id_S),
+        told={
+            "gauc": "mean of the AUC within each user, weighted by impressions",
+            "gauc_users": "users in it: those with both positives and negatives",
+            "gauc_users_left_out": "users with one of the two alone, who have no AUC",
+            "gauc_impressions": "impressions of the users in it",
+        },
+        shown=("gauc",),
+    ),
+    RequestMetric(
+        measure=lambda of: {"request_auc": grouped_auc(of.p_S, of.y_S, of.request_S)["gauc"]},
+        told={"request_auc": "mean of the AUC within each request, weighted by impressions"},
+        shown=("request_auc",),
+    ),
+    RequestMetric(
+        measure=lambda of: entropy_metrics(of.p_S, of.y_S),
+        told={
+            "ne": "normalised entropy: log loss over that of the mean rate, so that 1 is what a constant has",
+            "logloss": "mean cross-entropy in nats",
+        },
+        shown=("ne", "logloss"),
+    ),
+    RequestMetric(
+        measure=hit_metrics,
+        told={
+            "hit3": "share of the requests with a positive that have one among their top three",
+            "hit3_all": "the same over all requests, as the paper has it",
+            "hit3_hard": "the same over requests with a positive and more than three candidates: with three, any "
+            "ranker hits",
+            "requests": "requests with a candidate",
+            "requests_positive": "requests with a positive",
+            "requests_hard": "requests with a positive and more than three candidates",
+        },
+        shown=("hit3", "hit3_hard"),
+    ),
+)
 
 
 def ranking_metrics(
@@ -33,10 +100,8 @@ def ranking_metrics(
         unseen: `[N]`, bool, the item never occurs in the training split.
 
     Returns:
-        Task -> `impressions`, `positives`, `auc`, the values of `grouped_auc` by user, the AUC by request as
-        `request_auc`, the values of `entropy_metrics` and `hit_metrics`, `impressions_age_unknown`, and `by_age`:
-        slice name -> the same metrics of its rows (HIT@3 as `hit_metrics` defines it for a slice). An undefined
-        metric is None, which JSON writes as null.
+        Task -> every name of REQUEST_METRICS, `impressions_age_unknown`, and `by_age`: slice name -> the same metrics
+        of the slice (see `TaskSlice`). An undefined metric is None, which JSON writes as null.
 
     Raises:
         UserError: a probability is NaN or outside [0, 1].
@@ -58,27 +123,18 @@ def ranking_metrics(
 
 
 def _task_report(p_N: Tensor, y_N: Tensor, rows: Impressions) -> dict[str, Any]:
-    runs = tied_runs(p_N, rows.request_N)  # one sort for all slices: see hit_metrics
-    everything_N = torch.ones_like(y_N)
+    task = TaskRows(p_N, y_N, rows)
     slices = age_slices(rows.age_days_N, rows.unseen_N)
     return {
-        **_slice_report(p_N, y_N, rows, runs, everything_N),
+        **_slice_report(task.everything()),
         "impressions_age_unknown": int(rows.age_days_N.isnan().sum()),
-        "by_age": {name: _slice_report(p_N, y_N, rows, runs, mask_N) for name, mask_N in slices.items()},
+        "by_age": {name: _slice_report(task.cut(member_N)) for name, member_N in slices.items()},
     }
 
 
-def _slice_report(
-    p_N: Tensor, y_N: Tensor, rows: Impressions, runs: TiedRuns, slice_N: Tensor
-) -> dict[str, float | None]:
-    p_S, y_S = p_N[slice_N], y_N[slice_N]
-    metrics = {
-        "impressions": y_S.numel(),
-        "positives": int(y_S.sum()),
-        "auc": auc(p_S, y_S),
-        **grouped_auc(p_S, y_S, rows.user_id_N[slice_N]),
-        "request_auc": grouped_auc(p_S, y_S, rows.request_N[slice_N])["gauc"],
-        **entropy_metrics(p_S, y_S),
-        **hit_metrics(runs, y_N, slice_N),
-    }
-    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
+def _slice_report(of: TaskSlice) -> dict[str, float | None]:
+    report: dict[str, float | None] = {}
+    for metric in REQUEST_METRICS:
+        values = metric.measure(of)
+        report |= {name: None if math.isnan(values[name]) else values[name] for name in metric.told}
+    return report

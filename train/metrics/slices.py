@@ -1,12 +1,77 @@
 """Slices of the impressions by item age: a fresh item has little but its content to be known by."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from pinfm.model.cold_start import OLD_DAYS, SECONDS_PER_DAY, YOUNG_DAYS
-from pinfm.train.metrics.inputs import Array
+from pinfm.train.metrics.inputs import Array, Impressions
+from pinfm.train.metrics.ties import TiedRuns, tied_runs
 
 AGE_SLICES = ("<7d", "7-28d", "<28d", ">=28d", "unseen")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSlice:
+    """One task in a slice of the items, in the two views that metrics read.
+
+    A metric that judges candidates one by one (AUC, log loss) reads the rows of the slice, suffix S. A metric that
+    judges lists (HIT@k) reads whole requests, suffix N: a slice restricts the ANSWERS, not the contest. The candidates
+    of a request compete as they did when it was served, and only positives in the slice can be found, so no slice gets
+    easier by losing its rivals.
+
+        candidates of one request   a  b  c  d      in the slice: a, d
+        p_S, y_S                    a        d      AUC: a against d
+        runs, positive_N            a  b  c  d      HIT@3: is a positive among a, d in the top 3 of all four?
+
+    Attributes:
+        p_S: floating, the task's probabilities.
+        y_S: bool, the candidate received the action.
+        user_id_S: int64.
+        request_S: int64, equal for the candidates of one request.
+        runs: all N candidates, grouped by request, best first.
+        member_N: bool, the candidate belongs to the slice.
+        positive_N: bool, it belongs to the slice and received the action.
+    """
+
+    p_S: Tensor
+    y_S: Tensor
+    user_id_S: Tensor
+    request_S: Tensor
+    runs: TiedRuns
+    member_N: Tensor
+    positive_N: Tensor
+
+
+class TaskRows:
+    """One task's rows, to be cut into slices.
+
+    Args:
+        p_N: floating, the task's probabilities.
+        y_N: bool, the candidate received the action.
+        rows: what the tasks share.
+    """
+
+    def __init__(self, p_N: Tensor, y_N: Tensor, rows: Impressions) -> None:
+        self._p_N, self._y_N, self._rows = p_N, y_N, rows
+        self._runs = tied_runs(p_N, rows.request_N)  # one sort for all slices
+
+    def everything(self) -> TaskSlice:
+        """All rows."""
+        return self.cut(torch.ones_like(self._y_N))
+
+    def cut(self, member_N: Tensor) -> TaskSlice:
+        """The rows that are set in `member_N`, bool."""
+        return TaskSlice(
+            p_S=self._p_N[member_N],
+            y_S=self._y_N[member_N],
+            user_id_S=self._rows.user_id_N[member_N],
+            request_S=self._rows.request_N[member_N],
+            runs=self._runs,
+            member_N=member_N,
+            positive_N=self._y_N & member_N,
+        )
 
 
 def item_age_days(request_timestamp: Array, created_at: Array) -> Tensor:

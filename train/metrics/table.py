@@ -1,15 +1,21 @@
-"""The plain-text table that `quickstart` and `evaluate` print."""
+"""The plain-text table that `quickstart` and `evaluate` print, and what has to be known to read it."""
 
 from collections.abc import Mapping
+from typing import Any
 
-METRIC_COLUMNS = ("auc", "gauc", "request_auc", "ne", "logloss", "hit3", "hit3_hard")
+from pinfm.train.metrics.report import REQUEST_METRICS
+
+METRIC_COLUMNS = tuple(name for metric in REQUEST_METRICS for name in metric.shown)
+
+# Ranker -> task -> metrics, as `ranking_metrics` returns them.
+Report = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
-def metrics_table(report: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
+def metrics_table(report: Report) -> str:
     """Lay out a report with the rankers of one task under each other, where they are compared.
 
     Args:
-        report: ranker -> task -> metrics, as `ranking_metrics` returns them.
+        report: the metrics of every ranker.
 
     Returns:
         A heading, a rule and one line for each task and ranker, in the order of first occurrence; metrics with
@@ -32,6 +38,36 @@ def metrics_table(report: Mapping[str, Mapping[str, Mapping[str, object]]]) -> s
     widths = [max(len(row[column]) for row in [heading, *rows]) for column in range(len(heading))]
     rule = ["-" * width for width in widths]
     return "\n".join(_line(row, widths) for row in [heading, rule, *rows])
+
+
+def metrics_notes(report: Report) -> list[str]:
+    """Lines that belong under the table where its figures mislead: empty where they do not.
+
+    Args:
+        report: as of `metrics_table`.
+
+    Example:
+        >>> metrics_notes({"model": {"click": {"ne": 1.25}}})
+        ['click, model: ne 1.2500 is above 1, so the mean rate for every candidate would predict better.']
+    """
+    notes = {}  # the requests of a task are the same under every ranker: one line
+    for by_task in report.values():
+        for task, metrics in by_task.items():
+            positive = metrics.get("requests_positive", 0)
+            easy = positive - metrics.get("requests_hard", 0)
+            if 2 * easy > positive:
+                notes[task] = (
+                    f"{task}: {easy:,} of {positive:,} requests with a positive hold three candidates or fewer, "
+                    "which hit3 counts as found by any ranker; read hit3_hard and request_auc."
+                )
+    above = [
+        f"{task}, {ranker}: ne {metrics['ne']:.4f} is above 1, "
+        "so the mean rate for every candidate would predict better."
+        for ranker, by_task in report.items()
+        for task, metrics in by_task.items()
+        if (metrics.get("ne") or 0.0) > 1.0
+    ]
+    return [*notes.values(), *above]
 
 
 def _number(value: object) -> str:

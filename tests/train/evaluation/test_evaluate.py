@@ -30,7 +30,7 @@ from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.evaluation import evaluate as module_under_test
 from pinfm.train.evaluation.evaluate import evaluate
 from pinfm.train.evaluation.popularity import PRIOR_IMPRESSIONS
-from pinfm.train.metrics import ranking_metrics
+from pinfm.train.metrics import metrics_notes, ranking_metrics
 from pinfm.train.run_folder.inputs import require_same_inputs
 
 TASKS = ["click", "save", "hide"]
@@ -61,6 +61,10 @@ def test_ranking_metrics_are_those_of_the_artefact(finetuned, exported, dataset,
     printed = capsys.readouterr().out
     assert "popularity" in printed
     assert all(task in printed for task in TASKS)
+    # A run of a few steps is worse than the mean rate somewhere.
+    notes = metrics_notes(report["metrics"])
+    assert notes
+    assert printed.splitlines()[-len(notes) :] == notes
 
 
 def test_users_requests_and_ages_of_items_are_those_of_the_dataset(finetuned, exported, dataset, tmp_path):

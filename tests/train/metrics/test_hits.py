@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinfm.train.metrics import hit_metrics, tied_runs
+from pinfm.train.metrics import TaskRows, hit_metrics, tied_runs
 from pinfm.train.metrics.hits import expected_hits
+from pinfm.train.metrics.inputs import Impressions
 
 CANDIDATES = st.lists(
     st.tuples(st.integers(0, 3), st.sampled_from([0.1, 0.2, 0.3]), st.booleans(), st.booleans()),
@@ -25,7 +26,9 @@ def columns(rows):
 
 def hits(rows, k=3):
     request_N, p_N, y_N, slice_N = columns(rows)
-    return hit_metrics(tied_runs(p_N, request_N), y_N, slice_N, k)
+    # What HIT@k does not read: users and ages.
+    rows = Impressions(user_id_N=request_N, request_N=request_N, age_days_N=p_N, unseen_N=y_N)
+    return hit_metrics(TaskRows(p_N, y_N, rows).cut(slice_N), k)
 
 
 def averaged_hit(p, y, k):

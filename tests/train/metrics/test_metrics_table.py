@@ -5,27 +5,42 @@ import importlib
 
 import pytest
 
-from pinfm.train.metrics import metrics_table
+from pinfm.train.metrics import REQUEST_METRICS, metrics_notes, metrics_table, table
 
 REPORT = {
-    "fused": {"click": {"auc": 0.74756, "gauc": 0.7, "ne": 0.9, "logloss": 10.5, "hit3": 1.0, "by_age": {}}},
-    "popularity": {"click": {"auc": 0.5, "ne": None, "logloss": float("nan")}, "like": {"hit3_hard": 0.25}},
+    "fused": {"click": {"auc": 0.74756, "logloss": 10.5, "hit3": 1.0, "by_age": {}}},
+    "popularity": {"click": {"auc": 0.5, "logloss": float("nan")}, "like": {"hit3": None}},
 }
 
 
-def test_rankers_of_a_task_stand_under_each_other_in_aligned_columns():
+def test_rankers_of_a_task_stand_under_each_other_in_aligned_columns(monkeypatch):
+    monkeypatch.setattr(table, "METRIC_COLUMNS", ("auc", "logloss", "hit3"))
     assert metrics_table(REPORT).split("\n") == [
-        "task   ranker         auc    gauc  request_auc      ne  logloss    hit3  hit3_hard",
-        "-----  ----------  ------  ------  -----------  ------  -------  ------  ---------",
-        "click  fused       0.7476  0.7000            -  0.9000  10.5000  1.0000          -",
-        "click  popularity  0.5000       -            -       -        -       -          -",
-        "like   popularity       -       -            -       -        -       -     0.2500",
+        "task   ranker         auc  logloss    hit3",
+        "-----  ----------  ------  -------  ------",
+        "click  fused       0.7476  10.5000  1.0000",
+        "click  popularity  0.5000        -       -",
+        "like   popularity       -        -       -",
     ]
 
 
-def test_an_empty_report_is_a_heading():
-    assert metrics_table({}).split("\n")[0] == "task  ranker  auc  gauc  request_auc  ne  logloss  hit3  hit3_hard"
+def test_the_columns_are_those_that_the_list_shows():
+    shown = [name for metric in REQUEST_METRICS for name in metric.shown]
+    assert metrics_table({}).split("\n")[0].split() == ["task", "ranker", *shown]
     assert len(metrics_table({}).split("\n")) == 2
+
+
+def test_hit3_of_lists_that_none_can_miss_is_called_so_once_a_task():
+    easy = {"requests_positive": 1200, "requests_hard": 500}
+    tasks = {"click": easy, "like": {"requests_positive": 1200, "requests_hard": 900}, "hide": {"requests_positive": 0}}
+    (note,) = metrics_notes({"model": tasks, "popularity": tasks})
+    assert note.startswith("click: 700 of 1,200 requests with a positive hold three candidates or fewer")
+
+
+def test_an_entropy_above_that_of_a_constant_is_named():
+    report = {"model": {"click": {"ne": 1.03}, "like": {"ne": 1.0}}, "popularity": {"click": {"ne": None}}}
+    (note,) = metrics_notes(report)
+    assert note == "click, model: ne 1.0300 is above 1, so the mean rate for every candidate would predict better."
 
 
 @pytest.mark.parametrize("name", ["report", "retrieval", "table", "ties"])

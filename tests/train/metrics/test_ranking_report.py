@@ -1,6 +1,7 @@
 """`ranking_metrics`: slices, nulls, both kinds of array, and each mistake it names."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 from pinfm.embeddings.errors import UserError
 from pinfm.train.metrics import (
     AGE_SLICES,
+    REQUEST_METRICS,
+    TaskRows,
     age_slices,
     auc,
     entropy_metrics,
@@ -17,9 +20,12 @@ from pinfm.train.metrics import (
     ranking_metrics,
 )
 from pinfm.train.metrics.hits import hit_metrics
-from pinfm.train.metrics.ties import tied_runs
+from pinfm.train.metrics.inputs import Impressions, check_impressions
+from pinfm.train.metrics.table import METRIC_COLUMNS
 
 ROWS = 400
+PAGE = Path(__file__).parents[3] / "docs" / "results.md"
+NAMES = [name for metric in REQUEST_METRICS for name in metric.told]
 
 
 @pytest.fixture
@@ -39,6 +45,47 @@ def world():
     }
 
 
+def shared(world):
+    """The columns that the tasks share."""
+    columns = (world[name] for name in ("user_id", "request_index", "age_days", "unseen"))
+    return check_impressions(*columns, torch.device("cpu"))
+
+
+def test_a_report_has_the_metrics_of_the_list_and_no_others(world):
+    report = ranking_metrics(**world)["click"]
+    assert list(report) == [*NAMES, "impressions_age_unknown", "by_age"]
+    assert all(list(part) == NAMES for part in report["by_age"].values())
+    assert len(set(NAMES)) == len(NAMES)
+
+
+def test_the_docs_table_is_that_of_the_list():
+    lines = PAGE.read_text().split("<!-- metrics -->\n")[1].split("<!-- end of metrics -->")[0].splitlines()
+    told = [f"| `{name}` | {text} |" for metric in REQUEST_METRICS for name, text in metric.told.items()]
+    assert lines == ["| in a report | what it is |", "| --- | --- |", *told]
+
+
+def test_what_has_a_column_is_measured():
+    assert all(set(metric.shown) <= set(metric.told) for metric in REQUEST_METRICS)
+    assert METRIC_COLUMNS
+
+
+@pytest.mark.parametrize("metric", REQUEST_METRICS, ids=lambda metric: next(iter(metric.told)))
+def test_no_metric_depends_on_the_order_of_the_rows_or_writes_into_them(world, metric):
+    p, y, rows = (
+        torch.as_tensor(world["probabilities"]["click"]),
+        torch.as_tensor(world["labels"]["click"]),
+        shared(world),
+    )
+    order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0))
+    moved = Impressions(**{name: column[order] for name, column in vars(rows).items()})
+    whole = TaskRows(p, y, rows).everything()
+    before = whole.p_S.clone()
+    values = metric.measure(whole)
+    assert values == pytest.approx(metric.measure(TaskRows(p[order], y[order], moved).everything()), abs=1e-12)
+    assert set(metric.told) <= set(values)
+    assert torch.equal(whole.p_S, before)
+
+
 def test_each_slice_holds_the_metrics_of_its_rows(world):
     report = ranking_metrics(**world)["click"]
     p, y = world["probabilities"]["click"], world["labels"]["click"]
@@ -53,8 +100,7 @@ def test_each_slice_holds_the_metrics_of_its_rows(world):
         assert got["auc"] == auc(p_S, y_S)
         assert got["logloss"] == entropy_metrics(p_S, y_S)["logloss"]
         assert got["requests"] == len(np.unique(world["request_index"][mask]))
-        request = torch.as_tensor(world["request_index"])
-        hits = hit_metrics(tied_runs(torch.as_tensor(p), request), torch.as_tensor(y), torch.as_tensor(mask))
+        hits = hit_metrics(TaskRows(torch.as_tensor(p), torch.as_tensor(y), shared(world)).cut(torch.as_tensor(mask)))
         assert {name: got[name] for name in hits} == hits
         for name, groups in (("gauc", "user_id"), ("request_auc", "request_index")):
             assert got[name] == grouped_auc(p_S, y_S, torch.as_tensor(world[groups][mask]))["gauc"]
@@ -85,7 +131,8 @@ def test_an_empty_slice_is_null_and_json_accepts_it(world):
     report = ranking_metrics(**world)
     empty = report["click"]["by_age"]["unseen"]
     assert empty["impressions"] == empty["requests"] == empty["gauc_users"] == 0
-    assert [empty[name] for name in ("auc", "gauc", "ne", "logloss", "hit3", "hit3_all")] == [None] * 6
+    assert all(value is None or value == 0 for value in empty.values())
+    assert [empty[name] for name in METRIC_COLUMNS] == [None] * len(METRIC_COLUMNS)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
