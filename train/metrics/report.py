@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pinfm.train.metrics.hits import hit_metrics
+from pinfm.train.metrics.hits import hit_metrics, reciprocal_rank_metrics
 from pinfm.train.metrics.inputs import Array, Impressions, check_impressions, check_tasks
 from pinfm.train.metrics.ranking import auc, entropy_metrics, grouped_auc
 from pinfm.train.metrics.slices import TaskRows, TaskSlice, age_slices
@@ -77,6 +77,14 @@ REQUEST_METRICS = (
             "requests_hard": "requests with a positive and more than three candidates",
         },
         shown=("hit3", "hit3_hard"),
+    ),
+    RequestMetric(
+        measure=reciprocal_rank_metrics,
+        told={
+            "mrr": "mean of 1 / place of the first positive, over requests with a positive and more than one candidate",
+            "requests_contested": "those requests",
+        },
+        shown=("mrr",),
     ),
 )
 

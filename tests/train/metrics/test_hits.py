@@ -1,4 +1,4 @@
-"""HIT@3 against an average over every order of the tied candidates."""
+"""HIT@3 and the reciprocal rank against an average over every order of the tied candidates."""
 
 import math
 from itertools import permutations
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinfm.train.metrics import TaskRows, hit_metrics, tied_runs
-from pinfm.train.metrics.hits import expected_hits
+from pinfm.train.metrics.hits import expected_hits, expected_reciprocal_ranks, reciprocal_rank_metrics
 from pinfm.train.metrics.inputs import Impressions
 
 CANDIDATES = st.lists(
@@ -24,11 +24,15 @@ def columns(rows):
     return torch.tensor(request), torch.tensor(p), torch.tensor(y), torch.tensor(in_slice)
 
 
-def hits(rows, k=3):
+def cut(rows):
+    """The slice of a task; users and ages, which are not read here, are anything."""
     request_N, p_N, y_N, slice_N = columns(rows)
-    # What HIT@k does not read: users and ages.
     rows = Impressions(user_id_N=request_N, request_N=request_N, age_days_N=p_N, unseen_N=y_N)
-    return hit_metrics(TaskRows(p_N, y_N, rows).cut(slice_N), k)
+    return TaskRows(p_N, y_N, rows).cut(slice_N)
+
+
+def hits(rows, k=3):
+    return hit_metrics(cut(rows), k)
 
 
 def averaged_hit(p, y, k):
@@ -112,3 +116,39 @@ def test_an_empty_slice_has_no_requests():
 def test_k_below_one_is_refused():
     with pytest.raises(ValueError, match=r"k \(0\) must be at least 1"):
         hits([(0, 0.9, True, True)], k=0)
+
+
+def averaged_reciprocal_rank(p, y):
+    """The obvious reference: every order of the candidates, stably sorted by score."""
+    if not any(y):
+        return 0.0
+    orders = list(permutations(range(len(p))))
+    found = [[y[i] for i in sorted(order, key=lambda i: -p[i])].index(True) for order in orders]
+    return sum(1 / (place + 1) for place in found) / len(orders)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.booleans()), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=60)
+def test_the_reciprocal_rank_is_the_average_over_all_orders_of_tied_candidates(candidates):
+    p, y = zip(*candidates, strict=True)
+    runs = tied_runs(torch.tensor(p), torch.zeros(len(p), dtype=torch.int64))
+    got = expected_reciprocal_ranks(runs, torch.tensor(y))
+    assert got.tolist() == [pytest.approx(averaged_reciprocal_rank(p, y))]
+
+
+@given(CANDIDATES)
+@settings(deadline=None)
+def test_mrr_equals_a_loop_over_contested_requests(rows):
+    ranks = []
+    for request in {row[0] for row in rows}:
+        request_N, p_N, y_N, slice_N = columns([row for row in rows if row[0] == request])
+        if len(p_N) > 1 and (y_N & slice_N).any():
+            ranks += expected_reciprocal_ranks(tied_runs(p_N, request_N), y_N & slice_N).tolist()
+    got = reciprocal_rank_metrics(cut(rows))
+    assert got["requests_contested"] == len(ranks)
+    assert got["mrr"] == pytest.approx(sum(ranks) / len(ranks) if ranks else math.nan, nan_ok=True)
+
+
+def test_a_lone_candidate_is_no_contest():
+    got = reciprocal_rank_metrics(cut([(0, 0.9, True, True), (1, 0.2, True, True), (1, 0.3, False, True)]))
+    assert got == {"mrr": 0.5, "requests_contested": 1}
