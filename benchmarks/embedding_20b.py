@@ -30,8 +30,9 @@ from pinfm.embeddings.one_device.lookup import init_range
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.quantize import in_precision
 from pinfm.embeddings.specs import IdTable
-from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, write_checksums, write_json
+from pinfm.inference.artifact import write_checksums, write_json
 from pinfm.inference.export import save_module
+from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.requests import input_columns
 from pinfm.inference.tables import TableFile

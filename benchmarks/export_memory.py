@@ -21,7 +21,8 @@ from pinfm.model.config import TowerConfig
 from pinfm.model.stored.run_folder import REQUESTS
 from pinfm.train.config import RunConfig
 from pinfm.train.data.sources.simulate import Simulate
-from pinfm.train.phases import Place, finetune
+from pinfm.train.phases import finetune
+from pinfm.train.run_folder.place import Place
 
 PAGE = Path("docs/scale.md")
 TABLES, COLUMNS = 8, 32

@@ -13,8 +13,8 @@ from typing import Any, get_args
 
 from benchmarks.parts.pages import table, write_results
 from pinfm.embeddings.specs import ServedPrecision
-from pinfm.inference.artifact import MANIFEST, MODULE
 from pinfm.inference.export import export
+from pinfm.inference.folders import MANIFEST, MODULE
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import change_as_text
 from pinfm.train.cli.quiet import hush_libraries

@@ -20,9 +20,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     Raises:
         UserError: when `out` exists and is not an empty folder, or cannot be created.
     """
+    require_free(out)
     out = out.resolve()  # a rename can't replace `.` or a link
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not an empty folder; choose another --out or remove it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # A sibling, because a rename is atomic only within one file system.
@@ -35,6 +34,13 @@ def new_folder(out: Path) -> Iterator[Path]:
         _rename(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_free(out: Path) -> None:
+    """Raises UserError where `out` exists and is not an empty folder."""
+    out = out.resolve()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not an empty folder; choose another --out or remove it")
 
 
 def _rename(temporary: Path, out: Path) -> None:

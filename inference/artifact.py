@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from pinfm.embeddings.errors import UserError
+from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, require_batch_size, require_model
 from pinfm.inference.requests import Column, to_inputs
 from pinfm.inference.tables import TableFile, place_tables
 
-MODULE, SIGNATURE, MANIFEST = "scoring.pt", "signature.json", "manifest.json"
 MODULE_CRC32 = "scoring.crc32"
 # Bytes read at a time.
 PART = 1 << 20
@@ -91,9 +91,7 @@ def load(path: str | Path) -> Scorer:
         UserError: a file is missing, or is not the one that was written.
     """
     folder = Path(path)
-    for name in (MODULE, SIGNATURE, MANIFEST):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} is not a model folder: it has no {name}; write one with `pinfm export`.")
+    require_model(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         digests = {name: manifest["sha256"][name] for name in (MODULE, SIGNATURE)}
@@ -112,8 +110,7 @@ def load(path: str | Path) -> Scorer:
 
 def require_requests(count: int, batch_size: int) -> None:
     """Raises UserError where nothing could be scored."""
-    if batch_size < 1:
-        raise UserError(f"the batch size ({batch_size}) must be at least 1.")
+    require_batch_size(batch_size)
     if count < 1:
         raise UserError("there are no requests to score; give a file with at least one row.")
 

@@ -12,7 +12,8 @@ import torch
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.new_folder import new_folder
 from pinfm.embeddings.one_device.served import ServedTable
-from pinfm.inference.artifact import MANIFEST, MODULE, SIGNATURE, load, write_checksums, write_json
+from pinfm.inference.artifact import load, write_checksums, write_json
+from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, exportable_run
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import check_parity
@@ -21,6 +22,7 @@ from pinfm.inference.tables import TABLES, place_tables
 from pinfm.inference.write_tables import write_tables
 from pinfm.model.ranking.joint import build_model
 from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, REQUESTS, RunFolder
+from pinfm.model.stored.weights import read_weights
 
 DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -40,11 +42,7 @@ def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> d
         UserError: the run can't be exported, or `out` exists.
         ParityError: artefact and run differ by more than the precisions allow; nothing is written.
     """
-    run = RunFolder.open(run_path)
-    if run.kind != "finetune":
-        raise UserError(f"{run_path} is a {run.kind} run, which ranks nothing; export a run of `pinfm finetune`.")
-    if not (run_path / REQUESTS).is_file():
-        raise UserError(f"{run_path} has no {REQUESTS} to check against; let the run finish.")
+    run = exportable_run(run_path)
     with new_folder(out) as unfinished:
         return _write(run, unfinished, options or ExportOptions())
 
@@ -59,7 +57,7 @@ def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:
     items = ServedTable(run.item_table, options.precision, ITEM_TABLES)
     features = {table.name: ServedTable(table, options.precision, FEATURE_TABLES) for table in run.feature_tables}
     model = build_model(run.model, run.schema, items.dim, features["user_id"].dim)
-    model.load_state_dict(run.weights(model, "objective.model."))
+    model.load_state_dict(read_weights(run, model, "objective.model."))
     return ScoringModule(model, items, features, run.schema, DENSE_DTYPES[options.dense_precision]).eval()
 
 

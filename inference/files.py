@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.artifact import Scorer, require_requests
+from pinfm.inference.folders import require_own_file
 
 
 def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tuple[int, int]:
@@ -32,8 +33,7 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
         source = pyarrow.parquet.ParquetFile(requests)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise UserError(f"{requests} can't be read as Parquet; give a Parquet file of requests.") from error
-    if out.is_dir() or out.resolve() == requests.resolve():
-        raise UserError(f"--out ({out}) must be a file of its own, not a folder and not the requests.")
+    require_own_file(out, requests)
     total = source.metadata.num_rows
     require_requests(total, batch_size)
     out.parent.mkdir(parents=True, exist_ok=True)

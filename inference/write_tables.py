@@ -13,6 +13,7 @@ from pinfm.embeddings.specs import ServedPrecision
 from pinfm.inference.tables import TABLES, TableFile, bytes_of
 from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
 from pinfm.model.stored.table import StoredTable
+from pinfm.model.stored.weights import read_id_map
 
 # Rows read, packed and written at a time, which bounds the memory of an export.
 BLOCK_ROWS = 1 << 15
@@ -38,7 +39,7 @@ def write_tables(run: RunFolder, folder: Path, precision: ServedPrecision) -> li
             blocks = (in_precision(block, precision) for block in stored.blocks(BLOCK_ROWS))
             files.append(write_table(folder, f"{collection}.{name}", blocks))
         if table.ids == "managed":
-            files.append(write_table(folder, f"{collection}.{table.name}.ids", run.id_map(table).chunk(2)))
+            files.append(write_table(folder, f"{collection}.{table.name}.ids", read_id_map(run, table).chunk(2)))
     return files
 
 

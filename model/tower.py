@@ -11,6 +11,7 @@ from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.inputs import Candidates, History
 from pinfm.model.stored.run_folder import ITEM_TABLES, RunFolder
+from pinfm.model.stored.weights import read_id_map, read_weights
 
 
 class EncodedHistory(NamedTuple):
@@ -106,8 +107,8 @@ class SequenceTower(nn.Module):
         item_embedding = MultiHashEmbedding(run.item_table)
         encoder = build_encoder(run.model, run.schema, run.item_table.num_hashes * run.item_table.dim)
         rows = item_embedding.embeddings
-        rows.load_state_dict(run.weights(rows, f"{ITEM_TABLES}.embeddings.", checkpoint))
+        rows.load_state_dict(read_weights(run, rows, f"{ITEM_TABLES}.embeddings.", checkpoint))
         if run.item_table.ids == "managed":
-            item_embedding.find.place(*run.id_map(run.item_table, checkpoint))
-        encoder.load_state_dict(run.weights(encoder, "objective.model.encoder.", checkpoint))
+            item_embedding.find.place(*read_id_map(run, run.item_table, checkpoint))
+        encoder.load_state_dict(read_weights(run, encoder, "objective.model.encoder.", checkpoint))
         return cls(item_embedding, encoder)

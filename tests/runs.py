@@ -27,7 +27,8 @@ from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.config import FinetuneConfig, OptimizerConfig, PretrainConfig, RunConfig
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.sources.simulate import Simulate
-from pinfm.train.phases import Place, finetune, pretrain
+from pinfm.train.phases import finetune, pretrain
+from pinfm.train.run_folder.place import Place
 
 # Every setting stands here, so that new defaults do not move the golden losses.
 OPTIMIZER = OptimizerConfig(

@@ -92,8 +92,8 @@ def test_what_needs_torchrec_is_listed():
 def works_at_import(path: Path) -> list[str]:
     """The statements at the top of a module that do more than import, define and assign."""
     inert = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
-    # The check that comes before the first import of torchrec; the last lines of a script.
-    allowed = ("require_tested_versions()", "if __name__ == '__main__':")
+    # The check that comes before the first import of torchrec; imports for type checkers; the last lines of a script.
+    allowed = ("require_tested_versions()", "if TYPE_CHECKING:", "if __name__ == '__main__':")
     tree = ast.parse(path.read_text())
     statements = tree.body[ast.get_docstring(tree) is not None :]
     texts = [ast.unparse(node) for node in statements if not isinstance(node, inert)]

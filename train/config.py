@@ -232,3 +232,12 @@ class RunConfig:
     def model(self) -> ModelConfig:
         """The part that builds the dense model."""
         return ModelConfig(tower=self.tower, cold_start=self.cold_start, ranker=self.ranker, use_tower=self.use_tower)
+
+
+def require_equal_shares(data_streams: int, world_size: int) -> None:
+    """Raises UserError where ranks would read different numbers of streams."""
+    if data_streams % world_size:
+        raise UserError(
+            f"data_streams ({data_streams}) must be a multiple of the number of processes ({world_size}); "
+            f"set data_streams to {world_size * max(1, data_streams // world_size)}."
+        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.id_map import probed_map
-from pinfm.model.stored.run_folder import CHECKPOINTS, MANIFEST, REQUESTS, RunFolder
+from pinfm.model.stored.run_folder import REQUESTS, RunFolder
 from pinfm.train.build import (
     Tables,
     build_finetune,
@@ -35,32 +35,8 @@ from pinfm.train.run_folder import checkpoint
 from pinfm.train.run_folder.inputs import require_same_inputs
 from pinfm.train.run_folder.manifest import note_resume, require_same_run, write_manifest
 from pinfm.train.run_folder.parity import write_parity_requests
+from pinfm.train.run_folder.place import Place, require_finetuning, require_pretraining
 from pinfm.train.run_folder.pretrained import require_compatible
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a run reads and writes.
-
-    Args:
-        data: the prepared dataset.
-        out: the run folder.
-        resume: continue from the newest checkpoint in `out`.
-        pretrained: a pretraining run to start fine-tuning from.
-    """
-
-    data: Path
-    out: Path
-    resume: bool = False
-    pretrained: Path | None = None
-
-    def has_run(self) -> bool:
-        """Whether `out` holds a run, begun or finished."""
-        return (self.out / MANIFEST).exists()
-
-    def has_checkpoint(self) -> bool:
-        """Whether that run has a checkpoint to go on from."""
-        return self.has_run() and RunFolder.open(self.out).has_checkpoint()
 
 
 def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
@@ -72,10 +48,9 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
     Raises:
         UserError: `place.out` holds a run already and `resume` is off, or the dataset has nothing to train on.
     """
+    require_pretraining(config, place)
     dataset = PreparedDataset.open(place.data)
-    if not config.use_tower:
-        raise UserError("use_tower is false, so there is nothing to pretrain; set it to true, or only fine-tune.")
-    with started(config, place) as device:
+    with started(config) as device:
         schema, tables = dataset.info.schema, pretrain_tables(config)
         ids = trainable_ids(tables, config)
         feed = segment_feed(config, dataset, ids)
@@ -102,14 +77,9 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         UserError: `place.out` holds a run already and `resume` is off, the dataset has no tasks, or the pretrained
             tower does not fit.
     """
+    require_finetuning(config, place)
     dataset = PreparedDataset.open(place.data)
-    if not dataset.info.schema.tasks:
-        raise UserError(f"{place.data} has no impressions; prepare it with --impressions to fine-tune on it.")
-    if config.finetune.freeze_tower and config.use_tower and place.pretrained is None:
-        raise UserError("finetune.freeze_tower keeps the tower as it is, which is random; give --pretrained.")
-    if place.pretrained is not None and not config.use_tower:
-        raise UserError("use_tower is false, so nothing would be taken from --pretrained; leave one of them out.")
-    with started(config, place) as device:
+    with started(config) as device:
         schema = dataset.info.schema
         optimizer = config.finetune.optimizer
         if place.pretrained is None:
@@ -150,15 +120,8 @@ def trainable_ids(tables: Tables, config: RunConfig) -> Ids:
 
 
 @contextmanager
-def started(config: RunConfig, place: Place) -> Iterator[torch.device]:
-    """Checks the run folder, joins the process group and seeds this rank."""
-    if not place.has_run() and (place.out / CHECKPOINTS).exists():
-        raise UserError(
-            f"{place.out} has {CHECKPOINTS} and no {MANIFEST}, so no run goes on there; "
-            "put the manifest back, or give another --out."
-        )
-    if place.has_run() and not place.resume:
-        raise UserError(f"{place.out} holds a run already; continue it with --resume, or give another --out.")
+def started(config: RunConfig) -> Iterator[torch.device]:
+    """Joins the process group and seeds this rank."""
     device = choose_device(config.device)
     with process_group(device):
         torch.manual_seed(config.seed)

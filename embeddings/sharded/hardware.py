@@ -2,12 +2,13 @@
 
 import os
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-import torch.distributed as dist
+from typing import TYPE_CHECKING, Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive
+
+if TYPE_CHECKING:
+    import torch
+    import torch.distributed as dist
 
 GIB = 1 << 30
 MOST_RANKS = 1 << 14
@@ -50,13 +51,15 @@ class Hardware:
         require_at_most("", MOST_GIB, hbm_gib=self.hbm_gib, host_gib=self.host_gib)
 
 
-def this_hardware(device: torch.device, group: dist.ProcessGroup) -> Hardware:
+def this_hardware(device: "torch.device", group: "dist.ProcessGroup") -> Hardware:
     """What this process and its group run on; GPUs keep their tables in GPU memory.
 
     Args:
         device: of this rank.
         group: all ranks.
     """
+    import torch  # not before: `pinfm plan` checks its flags without it
+
     ranks_per_node = int(os.environ.get("LOCAL_WORLD_SIZE", group.size()))
     if device.type == "cuda":
         hbm_gib = torch.cuda.get_device_properties(device).total_memory / GIB

@@ -5,6 +5,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from pinfm.embeddings.new_folder import require_free
+from pinfm.inference.folders import exportable_run
+from pinfm.inference.options import ExportOptions
+
 SUMMARY = "the TorchScript artefact, checked against the run"
 
 
@@ -37,16 +41,18 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Exports; the report holds the parity."""
-    from pinfm.inference.export import export
-    from pinfm.inference.options import ExportOptions
-    from pinfm.inference.parity import change_as_text
-
     options = ExportOptions(
         precision=args.precision,
         dense_precision=args.dense_precision,
         layout=args.layout,
         max_auc_loss=args.max_auc_loss,
     )
+    exportable_run(args.run)
+    require_free(args.out)
+
+    from pinfm.inference.export import export
+    from pinfm.inference.parity import change_as_text
+
     parity = export(args.run, args.out, options)
     print(f"{args.out}: differs from the run by at most {parity['max_abs_diff']:.1e} on {parity['rows']} candidates")
     if args.precision != "fp32":

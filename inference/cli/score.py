@@ -7,6 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
+from pinfm.inference.folders import require_batch_size, require_model, require_own_file
 
 SUMMARY = "batch scoring of a Parquet file"
 
@@ -21,14 +22,18 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Scores; the report holds counts and seconds."""
-    from pinfm.inference.artifact import load
-    from pinfm.inference.files import score_file
-    from pinfm.inference.memory import keep_freed_memory
-
     if not args.requests.is_file():
         raise UserError(f"{args.requests} does not exist; give a Parquet file of requests.")
     if args.out.resolve().is_relative_to(args.model.resolve()):
         raise UserError(f"--out {args.out} is in the model's folder; give a file elsewhere.")
+    require_own_file(args.out, args.requests)
+    require_batch_size(args.batch_size)
+    require_model(args.model)
+
+    from pinfm.inference.artifact import load
+    from pinfm.inference.files import score_file
+    from pinfm.inference.memory import keep_freed_memory
+
     keep_freed_memory()
     scorer = load(args.model)
     start = time.perf_counter()

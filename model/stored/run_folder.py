@@ -1,4 +1,4 @@
-"""What a run folder says about its model, read with torch and the standard library alone.
+"""What a run folder says about its model, read with the standard library alone.
 
 RUN/manifest.json             kind, config, schema and tables, beside what made them
 RUN/requests.parquet          real requests with the finished run's own answers
@@ -6,22 +6,18 @@ RUN/checkpoints/step-*/tables.json    the id tables that it was written with
 RUN/checkpoints/step-*/       torch.distributed.checkpoint; names below `model.` in every kind of run:
                               item_tables.embeddings.item_0.weight, feature_tables.embeddings...,
                               objective.model.encoder..., objective.model.ranker...
+
+What a checkpoint holds is read in `weights.py`, which needs torch: the command line opens runs without it, so that a
+wrong path is told at once.
 """
 
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed.checkpoint as dcp
-from torch import Tensor, nn
-
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.rows import NO_ID
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.schema import InputSchema, schema_from_json
@@ -119,8 +115,10 @@ class RunFolder:
             raise UserError(
                 f"{checkpoint} has no {TABLES}, which says what id tables it holds; copy it whole, or train again."
             )
-        with readable(checkpoint):
+        try:
             tables = tables_from_json(json.loads(written.read_text()))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise unreadable(checkpoint, error) from error
         if tables != (self.item_table, self.feature_tables):
             raise UserError(
                 f"{checkpoint} was written with other id tables than {self.path / MANIFEST} says ({TABLES} holds their "
@@ -128,52 +126,9 @@ class RunFolder:
             )
         return checkpoint
 
-    def _checkpoint(self, chosen: Path | None) -> Path:
-        return self.checked(chosen) if chosen else self.latest_checkpoint()
-
     def checkpoints(self) -> list[Path]:
         """All checkpoints, oldest first."""
         return sorted((self.path / CHECKPOINTS).glob("step-*"))
-
-    def weights(self, module: nn.Module, prefix: str, checkpoint: Path | None = None) -> dict[str, Tensor]:
-        """Reads a module's weights from a checkpoint, whatever number of ranks wrote it.
-
-        Args:
-            module: its state dict says which names and shapes are wanted; it is left alone.
-            prefix: of these names in the training module.
-            checkpoint: which one; the newest where None.
-
-        Returns:
-            A state dict for `module`, on the CPU.
-
-        Raises:
-            UserError: there is no checkpoint, or it can't be read.
-        """
-        names = module.state_dict()
-        wanted = {"model": {prefix + name: torch.empty_like(tensor, device="cpu") for name, tensor in names.items()}}
-        with readable(self._checkpoint(checkpoint)) as path:
-            dcp.load(wanted, checkpoint_id=path, no_dist=True)
-        return {name: wanted["model"][prefix + name] for name in names}
-
-    def id_map(self, table: IdTable, checkpoint: Path | None = None) -> Tensor:
-        """Which row each id has, of a table whose ids are managed.
-
-        Args:
-            table: of this run.
-            checkpoint: which one; the newest where None.
-
-        Returns:
-            (2, M) int64: ids, ascending, and their rows.
-
-        Raises:
-            UserError: there is no checkpoint, or it can't be read.
-        """
-        whole_2R = torch.empty(2, table.rows, dtype=torch.int64)
-        ids_R, rows_R = whole_2R
-        with readable(self._checkpoint(checkpoint)) as path:
-            dcp.load({"ids": {table.name: {"map": {"ids": ids_R, "rows": rows_R}}}}, checkpoint_id=path, no_dist=True)
-        # Free rows stand last, as NO_ID is the greatest.
-        return whole_2R[:, : int((ids_R != NO_ID).sum())]
 
 
 def tables_to_json(item: IdTable, features: Sequence[IdTable]) -> dict[str, Any]:
@@ -186,23 +141,11 @@ def tables_from_json(tables: Mapping[str, Any]) -> tuple[IdTable, tuple[IdTable,
     return IdTable(**tables["item"]), tuple(IdTable(**table) for table in tables["features"])
 
 
-@contextmanager
-def readable(checkpoint: Path) -> Iterator[Path]:
-    """Turns what torch raises for a torn or foreign checkpoint, which is no Exception, into a UserError."""
-    disabled = logging.root.manager.disable
-    # torch logs the traceback of what it raises a moment later.
-    logging.disable(max(disabled, logging.WARNING))
-    try:
-        yield checkpoint
-    except (MemoryError, UserError):
-        raise
-    except (dcp.CheckpointException, Exception) as error:  # a torn pickle may raise anything
-        raise UserError(
-            f"{checkpoint} can't be read ({last_line(error)}); "
-            "move it away to fall back on an earlier one, or train again."
-        ) from error
-    finally:
-        logging.disable(disabled)
+def unreadable(checkpoint: Path, error: BaseException) -> UserError:
+    """What is told of a torn or foreign checkpoint."""
+    return UserError(
+        f"{checkpoint} can't be read ({last_line(error)}); move it away to fall back on an earlier one, or train again."
+    )
 
 
 def last_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.utils import _create_file_view
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.stored.run_folder import readable
+from pinfm.model.stored.weights import readable
 
 
 class StoredTable:

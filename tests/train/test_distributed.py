@@ -12,7 +12,8 @@ import torch
 from pandas.testing import assert_frame_equal
 
 from pinfm.model.stored.run_folder import RunFolder
-from pinfm.train.phases import Place, finetune, pretrain
+from pinfm.train.phases import finetune, pretrain
+from pinfm.train.run_folder.place import Place
 
 pytestmark = pytest.mark.dist
 

@@ -17,7 +17,8 @@ from pinfm.train.build import build_optimizer, build_pretrain, pretrain_tables, 
 from pinfm.train.config import OptimizerConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.loop import learning_rate_factor
-from pinfm.train.phases import Place, finetune, pretrain
+from pinfm.train.phases import finetune, pretrain
+from pinfm.train.run_folder.place import Place
 
 CPU = torch.device("cpu")
 

@@ -26,7 +26,8 @@ from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.feeds import segment_feed
 from pinfm.train.loop import learning_rate_factor
-from pinfm.train.phases import Place, finetune, pretrain
+from pinfm.train.phases import finetune, pretrain
+from pinfm.train.run_folder.place import Place
 
 pytestmark = pytest.mark.dist
 

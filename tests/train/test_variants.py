@@ -14,7 +14,8 @@ from pinfm.inference.export import export
 from pinfm.model.tower import SequenceTower
 from pinfm.train.build import build_finetune, build_optimizer, build_pretrain, finetune_tables, pretrain_tables, shard
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.phases import Place, finetune, pretrain
+from pinfm.train.phases import finetune, pretrain
+from pinfm.train.run_folder.place import Place
 
 # Few steps, each of many requests.
 SHORT = replace(runs.CONFIG, log_steps=1, finetune=replace(runs.CONFIG.finetune, batch_size=128))

@@ -5,6 +5,10 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from pinfm.model.stored.run_folder import RunFolder
+from pinfm.train.cli.run_flags import config_from_manifest
+from pinfm.train.data.info import DatasetInfo
+
 SUMMARY = "metrics of a run on a split"
 
 
@@ -20,12 +24,12 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Evaluates, prints the table, and reports everything."""
-    from pinfm.model.stored.run_folder import RunFolder
-    from pinfm.train.cli.run_flags import config_from_manifest
+    config = config_from_manifest(RunFolder.open(args.run).manifest["config"])
+    DatasetInfo.read(args.data)
+
     from pinfm.train.evaluation.evaluate import evaluate
     from pinfm.train.metrics import metrics_notes, metrics_table
 
-    config = config_from_manifest(RunFolder.open(args.run).manifest["config"])
     report = evaluate(args.run, config, args.data, args.split, args.device)
     if "metrics" in report:
         print("\n".join([metrics_table(report["metrics"]), *metrics_notes(report["metrics"])]))

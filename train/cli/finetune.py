@@ -6,6 +6,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.train.cli.run_flags import add_run_flags, print_end, run_config
+from pinfm.train.run_folder.place import Place, require_finetuning
 
 SUMMARY = "joint training of tower and ranker on impressions"
 
@@ -18,9 +19,12 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Trains; the report holds the last metrics."""
-    from pinfm.train.phases import Place, finetune
-
+    config = run_config(args)
     place = Place(data=args.data, out=args.out, resume=args.resume, pretrained=args.pretrained)
-    metrics = finetune(run_config(args), place)
+    require_finetuning(config, place)
+
+    from pinfm.train.phases import finetune
+
+    metrics = finetune(config, place)
     print_end(args.out, metrics, "requests")
     return {"run": str(args.out), "metrics": metrics}

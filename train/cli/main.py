@@ -2,6 +2,9 @@
 
 A verb is a module named under the entry point group `pinfm.verbs`, with `SUMMARY` (one line), `configure(parser)` and
 `run(args) -> report` (a JSON-ready dictionary).
+
+A verb's module imports no more than its flags need: `run` first looks at what it was given, and then imports torch,
+pandas or DuckDB, which take seconds. So help, and a mistake, come at once.
 """
 
 import errno

@@ -5,7 +5,10 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from pinfm.embeddings.sharded.hardware import Hardware
 from pinfm.train.cli.run_flags import add_config_flags, run_config
+from pinfm.train.config import require_equal_shares
+from pinfm.train.data.info import DatasetInfo
 
 SUMMARY = "the sharding plan and memory of each rank, without the hardware"
 
@@ -30,9 +33,6 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Plans and prints; the report holds every shard and every rank."""
-    from pinfm.embeddings.sharded.hardware import Hardware
-    from pinfm.train.planning.plan import plan
-
     config = run_config(args)
     hardware = Hardware(
         device="cpu" if config.device == "cpu" else "cuda",
@@ -43,6 +43,12 @@ def run(args: Namespace) -> dict[str, Any]:
         intra_node_gb_s=args.intra_node_gb_s,
         inter_node_gb_s=args.inter_node_gb_s,
     )
+    require_equal_shares(config.data_streams, hardware.world_size)
+    if args.data is not None:
+        DatasetInfo.read(args.data)
+
+    from pinfm.train.planning.plan import plan
+
     report = plan(config, hardware, args.phase, args.data)
     print(_tables(report["tables"]))
     print()

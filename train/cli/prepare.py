@@ -8,7 +8,8 @@ from typing import Any, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pinfm.train.data.prepare import PrepareOptions, prepare
+from pinfm.embeddings.new_folder import require_free
+from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.sources.events import Events
 from pinfm.train.data.sources.films.movielens import MovieLens
 from pinfm.train.data.sources.films.movietweetings import MovieTweetings
@@ -64,7 +65,13 @@ def run(args: Namespace) -> dict[str, Any]:
         flags["path"] = flags.pop("input")
     out = flags.pop("out")
     options = PrepareOptions(**{field.name: flags.pop(field.name) for field in dataclasses.fields(PrepareOptions)})
-    report = prepare(_SOURCES[args.source](**flags), out, options)
+    source = _SOURCES[args.source](**flags)
+    require_free(out)
+    source.require_inputs()
+
+    from pinfm.train.data.prepare import prepare
+
+    report = prepare(source, out, options)
     print(_table(report))
     return report
 

@@ -5,6 +5,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.train.cli.run_flags import add_run_flags, print_end, run_config
+from pinfm.train.run_folder.place import Place, require_pretraining
 
 SUMMARY = "self-supervised pretraining of tables and tower"
 
@@ -16,8 +17,11 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Trains; the report holds the last metrics."""
-    from pinfm.train.phases import Place, pretrain
+    config, place = run_config(args), Place(data=args.data, out=args.out, resume=args.resume)
+    require_pretraining(config, place)
 
-    metrics = pretrain(run_config(args), Place(data=args.data, out=args.out, resume=args.resume))
+    from pinfm.train.phases import pretrain
+
+    metrics = pretrain(config, place)
     print_end(args.out, metrics, "segments")
     return {"run": str(args.out), "metrics": metrics}

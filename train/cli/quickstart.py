@@ -16,7 +16,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
@@ -97,6 +96,8 @@ class Stages:
 
         The two halve the threads; steps this small hardly use more than one core each.
         """
+        import torch
+
         threads = torch.get_num_threads()
         half = max(1, threads // 2)
         context = multiprocessing.get_context("spawn")

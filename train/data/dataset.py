@@ -33,16 +33,9 @@ class PreparedDataset:
         """Opens a folder.
 
         Raises:
-            UserError: when the folder is no prepared dataset, or one of another format version.
+            UserError: see `DatasetInfo.read`.
         """
-        folder = Path(path)
-        description = folder / "dataset.json"
-        if not description.is_file():
-            raise UserError(f"{folder} is no prepared dataset (it has no dataset.json); make one with `pinfm prepare`")
-        try:
-            return cls(folder, DatasetInfo.from_json(description.read_text(errors="replace")))
-        except UserError as error:
-            raise UserError(f"{folder}: {error}") from error
+        return cls(Path(path), DatasetInfo.read(Path(path)))
 
     def items(self) -> pyarrow.Table:
         """Returns all items, ascending in item_id: created_at, content, attributes, event_count."""

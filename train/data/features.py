@@ -8,7 +8,7 @@ import duckdb
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
 from pinfm.train.data.info import SPLITS
-from pinfm.train.data.reading.readers import name
+from pinfm.train.data.reading.sql import name
 from pinfm.train.data.tables import SplitRule
 
 Splits = dict[str, tuple[int, int]]

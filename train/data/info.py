@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pinfm.embeddings.errors import UserError
@@ -68,6 +69,21 @@ class DatasetInfo:
     def to_json(self) -> str:
         """Returns the text of `dataset.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> "DatasetInfo":
+        """Reads the description of a prepared dataset.
+
+        Raises:
+            UserError: when the folder is no prepared dataset, or one of another format version.
+        """
+        description = folder / "dataset.json"
+        if not description.is_file():
+            raise UserError(f"{folder} is no prepared dataset (it has no dataset.json); make one with `pinfm prepare`")
+        try:
+            return cls.from_json(description.read_text(errors="replace"))
+        except UserError as error:
+            raise UserError(f"{folder}: {error}") from error
 
     @classmethod
     def from_json(cls, text: str) -> "DatasetInfo":

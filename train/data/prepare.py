@@ -3,10 +3,9 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 
@@ -15,38 +14,13 @@ from pinfm.embeddings.new_folder import new_folder
 from pinfm.model.schema import Feature, InputSchema
 from pinfm.train.data.features import Splits, find_splits, find_surfaces, with_statistics
 from pinfm.train.data.info import Counts, DatasetInfo
+from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.reading.readers import connect
 from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.tables import RawTables, Source, events_columns, impressions_columns, items_columns
 from pinfm.train.data.write import BucketWriter, gather_items, joined_impressions
 
 _ROWS_PER_BUCKET = 4_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareOptions:
-    """What holds for every source.
-
-    Args:
-        on_bad_rows: `fail` stops at the first bad row; `skip` drops, counts and keeps bad rows in rejects.parquet.
-        max_history: most events in a request's history.
-        num_buckets: files that users are spread over; None takes 16, or more where a bucket would pass 4M rows,
-            because a bucket's requests are sorted in memory.
-        memory_gib: memory that DuckDB may use before it spills to disk.
-    """
-
-    on_bad_rows: Literal["fail", "skip"] = "fail"
-    max_history: int = 256
-    num_buckets: int | None = None
-    memory_gib: float = 4.0
-
-    def __post_init__(self) -> None:
-        for field in ("max_history", "num_buckets", "memory_gib"):
-            value = getattr(self, field)
-            if value is not None and value <= 0:
-                raise UserError(f"{field} ({value}) must be positive; leave the flag out for the default")
-        if not 0.1 <= self.memory_gib <= 1e6:
-            raise UserError(f"memory_gib ({self.memory_gib}) must lie between 0.1 and 1,000,000")
 
 
 def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
 from pinfm.train.data.reading.columns import Column, Kind
-from pinfm.train.data.reading.validate import Validator
+
+if TYPE_CHECKING:
+    from pinfm.train.data.reading.validate import Validator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,14 @@ class Source(Protocol):
     def name(self) -> str:
         """Name of the source in `dataset.json`."""
 
-    def load(self, validator: Validator, work: Path) -> RawTables:
+    def require_inputs(self) -> None:
+        """Looks for the source's files, before anything is read or written.
+
+        Raises:
+            UserError: one is missing.
+        """
+
+    def load(self, validator: "Validator", work: Path) -> RawTables:
         """Reads and checks the source's files.
 
         Args:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from pinfm.model.schema import Feature, InputSchema
 from pinfm.train.data.features import Splits
-from pinfm.train.data.reading.readers import POSITION, name, quoted
+from pinfm.train.data.reading.sql import POSITION, name, quoted
 
 # Row groups that a reader can hold many of: events are narrow, requests carry lists.
 _EVENTS = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"

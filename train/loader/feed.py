@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.config import require_equal_shares
 from pinfm.train.distributed import max_over_ranks
 from pinfm.train.loader.arrays import concatenate
 from pinfm.train.loader.batches import Batch
@@ -16,7 +17,6 @@ from pinfm.train.loader.streams import (
     StreamPlan,
     num_steps,
     read_stream,
-    require_equal_shares,
 )
 
 A = TypeVar("A")

@@ -12,7 +12,6 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from pinfm.embeddings.errors import UserError
 from pinfm.train.data.ragged import IntArray
 
 # What random numbers are for; each purpose has streams of its own.
@@ -81,15 +80,6 @@ class StreamPlan:
     def per_stream(self) -> int:
         """Examples that a stream gives to a step."""
         return self.batch_size // self.num_streams
-
-
-def require_equal_shares(num_streams: int, world_size: int) -> None:
-    """Raises UserError where ranks would read different numbers of streams."""
-    if num_streams % world_size:
-        raise UserError(
-            f"data_streams ({num_streams}) must be a multiple of the number of processes ({world_size}); "
-            f"set data_streams to {world_size * max(1, num_streams // world_size)}."
-        )
 
 
 def num_steps(source: BucketSource[B], plan: StreamPlan, stream: int) -> int:

@@ -16,10 +16,9 @@ from pinfm.embeddings.sharded.plan import planned_tables
 from pinfm.embeddings.sharded.sub_tables import OPTIMIZER_BYTES, optimizer_values
 from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.build import META, Tables, finetune_tables, fuse_optimizer, pretrain_tables
-from pinfm.train.config import RunConfig
+from pinfm.train.config import RunConfig, require_equal_shares
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.info import DatasetInfo
-from pinfm.train.loader.streams import require_equal_shares
 from pinfm.train.planning.uses import finetune_uses, pretrain_uses
 
 Phase = Literal["pretrain", "finetune"]

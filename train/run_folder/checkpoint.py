@@ -13,15 +13,8 @@ from torchrec.optim.keyed import CombinedOptimizer
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.encoder import is_pretrained
-from pinfm.model.stored.run_folder import (
-    CHECKPOINTS,
-    ITEM_TABLES,
-    TABLES,
-    RunFolder,
-    last_line,
-    readable,
-    tables_to_json,
-)
+from pinfm.model.stored.run_folder import CHECKPOINTS, ITEM_TABLES, TABLES, RunFolder, last_line, tables_to_json
+from pinfm.model.stored.weights import readable
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.ids.maps import Ids
 

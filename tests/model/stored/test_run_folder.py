@@ -1,10 +1,8 @@
-"""Reading a run: manifest, newest checkpoint, weights by name."""
+"""Reading a run: manifest and newest checkpoint."""
 
 import pytest
-import torch
 from model_fakes import config, schema
 from run_fakes import ITEM_TABLE, write_checkpoint, write_manifest
-from torch import nn
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.specs import IdTable
@@ -44,25 +42,3 @@ def test_the_newest_checkpoint_is_the_one_of_most_steps(tmp_path):
     run = RunFolder.open(tmp_path)
     assert run.has_checkpoint()
     assert run.latest_checkpoint().name == "step-00020000"
-
-
-def test_weights_come_by_prefix_and_leave_the_module_alone(tmp_path):
-    write_manifest(tmp_path)
-    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
-    before = target.weight.clone()
-    saved = {f"part.{name}": x for name, x in source.state_dict().items()}
-    write_checkpoint(tmp_path, {**saved, "other": torch.ones(5)})
-    weights = RunFolder.open(tmp_path).weights(target, "part.")
-    assert torch.equal(target.weight, before)
-    target.load_state_dict(weights)
-    assert torch.equal(target.weight, source.weight)
-    assert torch.equal(target.bias, source.bias)
-
-
-def test_weights_that_the_checkpoint_lacks_are_an_error(tmp_path):
-    write_manifest(tmp_path)
-    write_checkpoint(tmp_path, {"part.weight": torch.ones(2, 3)})
-    with pytest.raises(
-        UserError, match=r"can't be read \(.*Missing key .*model\.part\.bias.*\); move it away to fall back"
-    ):
-        RunFolder.open(tmp_path).weights(nn.Linear(3, 2), "part.")

@@ -21,6 +21,7 @@ from pinfm.inference import load
 from pinfm.inference.export import export
 from pinfm.inference.options import ExportOptions
 from pinfm.model.stored.run_folder import RunFolder
+from pinfm.model.stored.weights import read_id_map
 from pinfm.model.tower import SequenceTower
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.data.dataset import PreparedDataset
@@ -30,8 +31,9 @@ from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.starts import ItemStarts
 from pinfm.train.ids.step_by_step import StepByStep
 from pinfm.train.loader.feeds import request_feed, segment_feed
-from pinfm.train.phases import Place, finetune, item_starts, pretrain
+from pinfm.train.phases import finetune, item_starts, pretrain
 from pinfm.train.run_folder import checkpoint
+from pinfm.train.run_folder.place import Place
 
 CPU = torch.device("cpu")
 # Fewer rows than items and users, so that rows change hands.
@@ -190,17 +192,17 @@ def test_frozen_tables_give_no_row_away(config, managed_pretrained, dataset, tmp
     frozen = replace(config, finetune=replace(config.finetune, freeze_tower=True))
     finetune(frozen, Place(data=dataset, out=tmp_path / "run", pretrained=managed_pretrained))
     ours, theirs = (RunFolder.open(path) for path in (tmp_path / "run", managed_pretrained))
-    assert torch.equal(ours.id_map(ours.item_table), theirs.id_map(theirs.item_table))
+    assert torch.equal(read_id_map(ours, ours.item_table), read_id_map(theirs, theirs.item_table))
     assert "ids/item/hit_rate" not in runs.losses(tmp_path / "run")  # the map is shown no ids
     tables, pretrained = (runs.weights(path) for path in (tmp_path / "run", managed_pretrained))
     for name in (f"item_tables.embeddings.item_{k}.weight" for k in range(2)):
         assert torch.equal(tables[name], pretrained[name])
-    assert len(ours.id_map(ours.feature_tables[0])[0])
+    assert len(read_id_map(ours, ours.feature_tables[0])[0])
 
 
 def test_rows_are_found_where_they_were_trained(managed_finetuned, dataset):
     run = RunFolder.open(managed_finetuned)
-    ids, rows = run.id_map(run.item_table)
+    ids, rows = read_id_map(run, run.item_table)
     assert (ids[1:] > ids[:-1]).all()
     assert len(rows.unique()) == len(rows) <= 59
     tower = SequenceTower.from_run(managed_finetuned)
@@ -217,7 +219,7 @@ def test_finetuning_starts_from_the_pretrained_map(config, managed_pretrained, d
     frozen = replace(config, managed_ids=replace(config.managed_ids, update_steps=10_000))
     finetune(frozen, Place(data=dataset, out=tmp_path / "run", pretrained=managed_pretrained))
     ours, theirs = (RunFolder.open(path) for path in (tmp_path / "run", managed_pretrained))
-    assert torch.equal(ours.id_map(ours.item_table), theirs.id_map(theirs.item_table))
+    assert torch.equal(read_id_map(ours, ours.item_table), read_id_map(theirs, theirs.item_table))
 
 
 def refuses_to_go_on(managed_pretrained, dataset, out, config, sentence):
@@ -279,7 +281,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(config, managed_finetuned, m
     pd.testing.assert_frame_equal(runs.losses(run), runs.losses(managed_finetuned), rtol=1e-6, atol=1e-6)
     ours, theirs = (RunFolder.open(path) for path in (run, managed_finetuned))
     for table in (ours.item_table, ours.feature_tables[0]):
-        assert torch.equal(ours.id_map(table), theirs.id_map(table))
+        assert torch.equal(read_id_map(ours, table), read_id_map(theirs, table))
 
 
 @pytest.mark.parametrize("phase", ["pretrain", "finetune"])
@@ -307,7 +309,7 @@ def test_random_ids_in_place_of_candidates_are_nobodys_sightings(managed_finetun
     waiting, _ = state["waiting"]
     assert set(waiting.tolist()) <= items
     run = RunFolder.open(managed_finetuned)
-    assert set(run.id_map(run.item_table)[0].tolist()) <= items
+    assert set(read_id_map(run, run.item_table)[0].tolist()) <= items
 
 
 def test_the_config_says_what_rows_of_new_items_start_from(dataset):

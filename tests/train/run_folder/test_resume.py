@@ -19,7 +19,8 @@ from pinfm.train import phases
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.evaluation.evaluate import evaluate
-from pinfm.train.phases import Place, finetune, pretrain
+from pinfm.train.phases import finetune, pretrain
+from pinfm.train.run_folder.place import Place
 
 
 def assert_same_run(run, expected):

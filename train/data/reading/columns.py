@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.reading.readers import name, quoted
+from pinfm.train.data.reading.sql import name, quoted
 
 Kind = Literal[
     "id", "time", "code", "flag", "dense", "number", "choice", "text", "vector", "ids", "count", "milliseconds"

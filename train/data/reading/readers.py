@@ -1,16 +1,13 @@
 """Files -> DuckDB views in which each row still knows its file and row number."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-
-# Columns that `read_table` adds; the underscores keep them apart from the user's own.
-FILE, ROW, POSITION = "__file", "__row", "__position"
+from pinfm.train.data.reading.files import CSV, Layout, table_files
+from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
 
 # What DuckDB raises for a file that is torn or not what its name says.
 UNREADABLE = (
@@ -21,30 +18,9 @@ UNREADABLE = (
     duckdb.NotSupportedError,
 )
 
-_SUFFIXES = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".dat", ".dat.gz")
 # A folder called `user_id=7` would otherwise become a column.
 _NO_HIVE = "hive_partitioning = false"
 _ROWS_PER_FILE = 1 << 40  # position = file number * this + row, so that files keep their order
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How the text files of a table are laid out.
-
-    Args:
-        delimiter: between two fields; None chooses a tab for `.tsv` and a comma otherwise.
-        names: column names of a file without a header line; None reads them from the header.
-        encoding: `utf-8` or `latin-1`.
-        quote: the quoting character; empty when quotes are ordinary text.
-    """
-
-    delimiter: str | None = None
-    names: tuple[str, ...] | None = None
-    encoding: str = "utf-8"
-    quote: str = '"'
-
-
-CSV = Layout()
 
 
 def connect(work: Path, memory_gib: float) -> duckdb.DuckDBPyConnection:
@@ -53,34 +29,6 @@ def connect(work: Path, memory_gib: float) -> duckdb.DuckDBPyConnection:
     connection.execute(f"SET memory_limit = '{round(memory_gib * 1024)}MiB'")
     connection.execute(f"SET temp_directory = {quoted(work / 'spill')}")
     return connection
-
-
-def quoted(text: object) -> str:
-    """Returns the text as an SQL string."""
-    return "'" + str(text).replace("'", "''") + "'"
-
-
-def name(identifier: str) -> str:
-    """Returns the identifier quoted for SQL."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def find_table(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
-    """Returns the first existing `folder/stem + suffix`, or None."""
-    return next((path for path in (folder / f"{stem}{suffix}" for suffix in suffixes) if path.is_file()), None)
-
-
-def need_table(folder: Path, stem: str, suffixes: Sequence[str]) -> Path:
-    """Like `find_table`.
-
-    Raises:
-        UserError: when none of the files exists.
-    """
-    path = find_table(folder, stem, suffixes)
-    if path is None:
-        wanted = " or ".join(f"{stem}{suffix}" for suffix in suffixes)
-        raise UserError(f"{folder} holds no {wanted}; give the folder of the downloaded data set")
-    return path
 
 
 def read_table(connection: duckdb.DuckDBPyConnection, view: str, path: Path, layout: Layout = CSV) -> None:
@@ -93,7 +41,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, view: str, path: Path, lay
         UserError: when there is no such file, the kind is unknown, the file cannot be read, or the files of a folder
             differ in their columns.
     """
-    files = _files(path)
+    files = table_files(path)
     try:
         selects = [_select(connection, file, number, layout) for number, file in enumerate(files)]
         _require_same_columns(connection, files, selects)
@@ -106,24 +54,6 @@ def unreadable(error: duckdb.Error, path: object) -> UserError:
     """Returns DuckDB's complaint about a file as one sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return UserError(f"cannot read {path}: {' '.join(lines)[:240].rstrip('.')}; mend the file")
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        if not path.name.endswith(_SUFFIXES):
-            raise UserError(f"{path} is of no kind that can be read; give a file ending in {', '.join(_SUFFIXES)}")
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"{path} does not exist; give a Parquet or CSV file, or a folder of them")
-    # Names that begin so are markers of other tools: _SUCCESS, .part-0.crc.
-    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "_")))
-    files = [entry for entry in entries if entry.is_file() and entry.name.endswith(_SUFFIXES)]
-    if files and len(files) < len(entries):
-        other = next(entry for entry in entries if entry not in files)
-        raise UserError(f"{other} is no file ending in {', '.join(_SUFFIXES)}; move it out of the table's folder")
-    if not files:
-        raise UserError(f"{path} holds no file ending in {', '.join(_SUFFIXES)}; give the folder of the table's files")
-    return files
 
 
 def _require_same_columns(connection: duckdb.DuckDBPyConnection, files: list[Path], selects: list[str]) -> None:

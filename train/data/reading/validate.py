@@ -9,18 +9,9 @@ import duckdb
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.reading.columns import Check, Column, checks, typed
-from pinfm.train.data.reading.readers import (
-    CSV,
-    FILE,
-    POSITION,
-    ROW,
-    UNREADABLE,
-    Layout,
-    name,
-    quoted,
-    read_table,
-    unreadable,
-)
+from pinfm.train.data.reading.files import CSV, Layout
+from pinfm.train.data.reading.readers import UNREADABLE, read_table, unreadable
+from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
 
 
 class Validator:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import duckdb
 
-from pinfm.train.data.reading.readers import FILE, ROW, name, need_table, quoted, read_table
+from pinfm.train.data.reading.files import need_table
+from pinfm.train.data.reading.readers import read_table
+from pinfm.train.data.reading.sql import FILE, ROW, name, quoted
 from pinfm.train.data.sources.kuairand import COLUMNS, STEMS
 
 _SPACED = "TRY_CAST(str_split({}, ' ') AS SMALLINT[])"

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
-from pinfm.train.data.reading.validate import Validator
+from pinfm.train.data.reading.files import table_files
 from pinfm.train.data.tables import RawTables, SplitRule
+
+if TYPE_CHECKING:
+    from pinfm.train.data.reading.validate import Validator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +96,20 @@ class Events:
         for name in taken:
             if name in reserved or name.startswith("__") or taken.count(name) > 1:
                 raise UserError(f"the column {name} is named for two purposes, or has a reserved name; rename it")
+        self._splits()
 
     @property
     def name(self) -> str:
         """Name of the source in `dataset.json`."""
         return "events"
 
-    def load(self, validator: Validator, work: Path) -> RawTables:
+    def require_inputs(self) -> None:
+        """See `tables.Source`."""
+        for path in (self.path, self.impressions, self.items):
+            if path is not None:
+                table_files(path)
+
+    def load(self, validator: "Validator", work: Path) -> RawTables:
         """See `tables.Source`."""
         validator.read("own_events", self.path)
         if self.impressions is not None:
@@ -122,9 +132,12 @@ class Events:
             features=self._features(),
             item_attributes=tuple(self.item_attributes),
             has_content=has_content,
-            splits=SplitRule.from_dates(self.validation_start, self.test_start),
+            splits=self._splits(),
             raw_names=asdict(self.columns),
         )
+
+    def _splits(self) -> SplitRule:
+        return SplitRule.from_dates(self.validation_start, self.test_start)
 
     def _features(self) -> tuple[Feature, ...]:
         dense = [Feature(name=n, kind="dense", scope=self._scope(n)) for n in self.dense_features]

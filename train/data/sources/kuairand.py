@@ -5,19 +5,18 @@ What is read, how requests and events come about, and what is not used because i
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import duckdb
-import numpy as np
-import numpy.typing as npt
-import pyarrow
+from typing import TYPE_CHECKING
 
 from pinfm.model.schema import Feature
 from pinfm.train.data.reading.columns import Column
-from pinfm.train.data.reading.readers import FILE, POSITION, ROW, name, need_table, quoted
-from pinfm.train.data.reading.validate import Validator
-from pinfm.train.data.sources.kuairand_sequences import merge, spread_times
-from pinfm.train.data.sources.sessions import number_requests
+from pinfm.train.data.reading.files import need_table
+from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
 from pinfm.train.data.tables import RawTables, SplitRule
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from pinfm.train.data.reading.validate import Validator
 
 BEIJING_SECONDS = 8 * 3600
 FIRST_DAY = 1649433600  # 2022-04-09 00:00 in Beijing, where the data begin
@@ -120,18 +119,29 @@ class KuaiRand:
         """Name of the source in `dataset.json`."""
         return "kuairand"
 
-    def load(self, validator: Validator, work: Path) -> RawTables:
+    def require_inputs(self) -> None:
         """See `tables.Source`."""
+        self._files()
+
+    def _files(self) -> dict[str, Path]:
+        """The file of each table."""
         folder = self.path or Path(__file__).parent.parent / "sample"
-        for table, stem in STEMS.items():
-            validator.read(f"{table}_raw", need_table(folder, stem, SUFFIXES))
+        return {table: need_table(folder, stem, SUFFIXES) for table, stem in STEMS.items()}
+
+    def load(self, validator: "Validator", work: Path) -> RawTables:
+        """See `tables.Source`."""
+        from pinfm.train.data.sources.kuairand_sequences import merge_sequences
+        from pinfm.train.data.sources.sessions import number_requests
+
+        for table, file in self._files().items():
+            validator.read(f"{table}_raw", file)
             validator.stage(table, f"{table}_raw", COLUMNS[table], unique=_UNIQUE.get(table, ()))
         connection = validator.connection
         connection.execute("ALTER TABLE kuairand_log ADD COLUMN timestamp BIGINT")
         connection.execute("UPDATE kuairand_log SET timestamp = time_ms // 1000")
         gap = self.request_gap_minutes * 60
         number_requests(connection, "kuairand_log", gap, (VALIDATION_START, TEST_START))
-        counts = _merge_sequences(connection)
+        counts = merge_sequences(connection, ACTIONS, FIRST_DAY)
         self._create_views(connection)
         return RawTables(
             events="kuairand_events",
@@ -151,7 +161,7 @@ class KuaiRand:
             counts=counts,
         )
 
-    def _create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def _create_views(self, connection: "duckdb.DuckDBPyConnection") -> None:
         feedback = "TRUE" if self.include_skips else "action NOT IN ('skip', 'seen')"
         stronger = " ".join(f"WHEN {name(task)} THEN '{task}'" for task in reversed(TASKS))
         connection.execute(
@@ -187,64 +197,8 @@ class KuaiRand:
         )
 
 
-def _coded(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> str:
+def _coded(connection: "duckdb.DuckDBPyConnection", table: str, column: str) -> str:
     """SQL of a string's place, from 1, among the sorted distinct ones; 0 for a missing one."""
     rows = connection.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY 1").fetchall()
     listed = ", ".join(quoted(row[0]) for row in rows)
     return f"coalesce(list_position([{listed}]::VARCHAR[], u.{column}), 0)::BIGINT AS {column}"
-
-
-def _merge_sequences(connection: duckdb.DuckDBPyConnection, batch_users: int = 4096) -> dict[str, int]:
-    """Creates `kuairand_past`, the events before 04-25, and counts the ids read and the events they became."""
-    connection.execute(
-        f"CREATE TABLE kuairand_past (user_id BIGINT, timestamp BIGINT, action VARCHAR, item_id BIGINT, "
-        f"{FILE} VARCHAR, {ROW} BIGINT, {POSITION} BIGINT)"
-    )
-    lists = ("watch_seq", "long_watch_seq", "like_seq")
-    filled = ", ".join(f"coalesce({column}, []::BIGINT[]) AS {column}" for column in lists)
-    # A cursor of its own, because the loop below writes through the connection.
-    query = (
-        f"SELECT user_id, history_len, last_time_ms, {filled}, {FILE}, {ROW} "
-        f"FROM kuairand_sequences ORDER BY {POSITION}"
-    )
-    batches = connection.cursor().sql(query).to_arrow_reader(batch_users)
-    counts = dict.fromkeys((*lists, "past_events"), 0)
-    for batch in batches:
-        watched, long, liked = ((flat(batch, column), lengths(batch, column)) for column in lists)
-        merged = (watched[0], np.full(len(watched[0]), ACTIONS.index("seen"), dtype=np.int8), watched[1])
-        merged = merge(merged, long, ACTIONS.index("long_view"))
-        item_N, level_N, lengths_U = merge(merged, liked, ACTIONS.index("like"))
-        time_N = spread_times(
-            lengths_U, batch["history_len"].to_numpy(), FIRST_DAY, batch["last_time_ms"].to_numpy() // 1000
-        )
-        user_N = np.repeat(np.arange(len(lengths_U)), lengths_U)
-        past = pyarrow.table(
-            {
-                "user_id": batch["user_id"].take(user_N),
-                "timestamp": time_N,
-                "action": pyarrow.array(ACTIONS).take(pyarrow.array(level_N)),
-                "item_id": item_N,
-                FILE: batch[FILE].take(user_N),
-                ROW: batch[ROW].take(user_N),
-                POSITION: counts["past_events"] + np.arange(len(item_N)),
-            }
-        )
-        connection.register("past_batch", past)
-        connection.execute("INSERT INTO kuairand_past FROM past_batch")
-        connection.unregister("past_batch")
-        for column, (ids, _) in zip(lists, (watched, long, liked), strict=True):
-            counts[column] += len(ids)
-        counts["past_events"] += len(item_N)
-    return counts
-
-
-def flat(batch: pyarrow.RecordBatch, column: str) -> npt.NDArray[np.int64]:
-    """Returns the values of a list column, one row after the other."""
-    values: npt.NDArray[np.int64] = batch[column].flatten().to_numpy(zero_copy_only=False)
-    return values
-
-
-def lengths(batch: pyarrow.RecordBatch, column: str) -> npt.NDArray[np.int64]:
-    """Returns the number of values in each row of a list column."""
-    counted: npt.NDArray[np.int64] = batch[column].value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    return counted

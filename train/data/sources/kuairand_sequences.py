@@ -1,7 +1,13 @@
 """Three lists of one user's past, of real order and without times -> one sequence of events."""
 
+from collections.abc import Sequence
+
+import duckdb
 import numpy as np
 import numpy.typing as npt
+import pyarrow
+
+from pinfm.train.data.reading.sql import FILE, POSITION, ROW
 
 Ids = npt.NDArray[np.int64]
 Levels = npt.NDArray[np.int8]
@@ -112,3 +118,71 @@ def spread_times(lengths_U: Ids, spans_U: Ids, first: int, last_U: Ids) -> Ids:
     back_N = lengths_U[user_N] - 1 - rank_N
     step_U = (last_U - first) / np.maximum(np.maximum(spans_U, lengths_U), 1)
     return np.maximum(last_U[user_N] - np.ceil(back_N * step_U[user_N]).astype(np.int64), first)
+
+
+def merge_sequences(
+    connection: duckdb.DuckDBPyConnection, actions: Sequence[str], first_time: int, batch_users: int = 4096
+) -> dict[str, int]:
+    """Creates `kuairand_past`, the events before the log, of `kuairand_sequences`.
+
+    Args:
+        connection: the database.
+        actions: weak to strong; `seen`, `long_view` and `like` are among them.
+        first_time: Unix seconds where the data begin.
+        batch_users: users merged at a time.
+
+    Returns:
+        How many ids each list held, and how many events they became.
+    """
+    connection.execute(
+        f"CREATE TABLE kuairand_past (user_id BIGINT, timestamp BIGINT, action VARCHAR, item_id BIGINT, "
+        f"{FILE} VARCHAR, {ROW} BIGINT, {POSITION} BIGINT)"
+    )
+    lists = ("watch_seq", "long_watch_seq", "like_seq")
+    filled = ", ".join(f"coalesce({column}, []::BIGINT[]) AS {column}" for column in lists)
+    # A cursor of its own, because the loop below writes through the connection.
+    query = (
+        f"SELECT user_id, history_len, last_time_ms, {filled}, {FILE}, {ROW} "
+        f"FROM kuairand_sequences ORDER BY {POSITION}"
+    )
+    batches = connection.cursor().sql(query).to_arrow_reader(batch_users)
+    counts = dict.fromkeys((*lists, "past_events"), 0)
+    for batch in batches:
+        watched, long, liked = ((_flat(batch, column), _lengths(batch, column)) for column in lists)
+        merged = (watched[0], np.full(len(watched[0]), actions.index("seen"), dtype=np.int8), watched[1])
+        merged = merge(merged, long, actions.index("long_view"))
+        item_N, level_N, lengths_U = merge(merged, liked, actions.index("like"))
+        time_N = spread_times(
+            lengths_U, batch["history_len"].to_numpy(), first_time, batch["last_time_ms"].to_numpy() // 1000
+        )
+        user_N = np.repeat(np.arange(len(lengths_U)), lengths_U)
+        past = pyarrow.table(
+            {
+                "user_id": batch["user_id"].take(user_N),
+                "timestamp": time_N,
+                "action": pyarrow.array(list(actions)).take(pyarrow.array(level_N)),
+                "item_id": item_N,
+                FILE: batch[FILE].take(user_N),
+                ROW: batch[ROW].take(user_N),
+                POSITION: counts["past_events"] + np.arange(len(item_N)),
+            }
+        )
+        connection.register("past_batch", past)
+        connection.execute("INSERT INTO kuairand_past FROM past_batch")
+        connection.unregister("past_batch")
+        for column, (ids, _) in zip(lists, (watched, long, liked), strict=True):
+            counts[column] += len(ids)
+        counts["past_events"] += len(item_N)
+    return counts
+
+
+def _flat(batch: pyarrow.RecordBatch, column: str) -> npt.NDArray[np.int64]:
+    """Returns the values of a list column, one row after the other."""
+    values: npt.NDArray[np.int64] = batch[column].flatten().to_numpy(zero_copy_only=False)
+    return values
+
+
+def _lengths(batch: pyarrow.RecordBatch, column: str) -> npt.NDArray[np.int64]:
+    """Returns the number of values in each row of a list column."""
+    counted: npt.NDArray[np.int64] = batch[column].value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    return counted

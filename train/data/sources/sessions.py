@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 
-from pinfm.train.data.reading.readers import POSITION, name
+from pinfm.train.data.reading.sql import POSITION, name
 
 
 def split_at_repeats(session_N: npt.NDArray[np.int64], item_N: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

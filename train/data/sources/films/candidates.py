@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 
-from pinfm.train.data.reading.readers import FILE, POSITION, ROW
+from pinfm.train.data.reading.sql import FILE, POSITION, ROW
 
 IntArray = npt.NDArray[np.int64]
 WINDOW_SECONDS = 30 * 86_400

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pinfm.embeddings.errors import require_at_least
 from pinfm.train.data.reading.columns import Column
-from pinfm.train.data.reading.readers import Layout, find_table, need_table
-from pinfm.train.data.reading.validate import Validator
-from pinfm.train.data.sources.films.ratings import Ratings
+from pinfm.train.data.reading.files import Layout, find_table, need_table
 from pinfm.train.data.tables import RawTables, SplitRule
+
+if TYPE_CHECKING:
+    from pinfm.train.data.reading.validate import Validator
 
 REBUILT = "ratings_all_users_rebuilt"
 _CSV = (".csv", ".csv.gz")
@@ -43,27 +45,39 @@ class MovieLens:
 
     def __post_init__(self) -> None:
         require_at_least("", 0, sampled_candidates=self.sampled_candidates)
+        self._splits()
+
+    def _splits(self) -> SplitRule:
+        return SplitRule.from_dates(self.validation_start, self.test_start)
 
     @property
     def name(self) -> str:
         """Name of the source in `dataset.json`."""
         return "movielens"
 
-    def load(self, validator: Validator, work: Path) -> RawTables:
+    def require_inputs(self) -> None:
         """See `tables.Source`."""
+        if find_table(self.path, REBUILT, _CSV) is None:
+            need_table(self.path, "ratings", (*_CSV, *_DAT))
+        need_table(self.path, "movies", (*_CSV, *_DAT))
+
+    def load(self, validator: "Validator", work: Path) -> RawTables:
+        """See `tables.Source`."""
+        from pinfm.train.data.sources.films.ratings import Ratings
+
         self._stage_ratings(validator)
         has_users, has_tags = self._stage_users(validator), self._stage_tags(validator)
         return Ratings(
             like_from=self.like_from,
             request_gap_minutes=self.request_gap_minutes,
             sampled_candidates=self.sampled_candidates,
-            splits=SplitRule.from_dates(self.validation_start, self.test_start),
+            splits=self._splits(),
             notes=("MovieLens, Harper and Konstan, 2015: research use; see the README of the data set.",),
             user_features=("gender", "age", "occupation") if has_users else (),
             has_tags=has_tags,
         ).tables(validator.connection)
 
-    def _stage_ratings(self, validator: Validator) -> None:
+    def _stage_ratings(self, validator: "Validator") -> None:
         user, item = "userId", "movieId"
         rebuilt = find_table(self.path, REBUILT, _CSV)
         if rebuilt is not None:
@@ -81,7 +95,7 @@ class MovieLens:
             validator.read("movies_raw", need_table(self.path, "movies", (*_CSV, *_DAT)))
         validator.stage("movies", "movies_raw", MOVIES, unique=("item_id",))
 
-    def _stage_users(self, validator: Validator) -> bool:
+    def _stage_users(self, validator: "Validator") -> bool:
         path = find_table(self.path, "users", _DAT)
         if path is None:
             return False
@@ -95,7 +109,7 @@ class MovieLens:
         )
         return True
 
-    def _stage_tags(self, validator: Validator) -> bool:
+    def _stage_tags(self, validator: "Validator") -> bool:
         path = find_table(self.path, "tags", _CSV)
         if path is None:
             return False

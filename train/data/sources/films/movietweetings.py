@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pinfm.embeddings.errors import require_at_least
 from pinfm.train.data.reading.columns import Column
-from pinfm.train.data.reading.readers import need_table
-from pinfm.train.data.reading.validate import Validator
+from pinfm.train.data.reading.files import need_table
 from pinfm.train.data.sources.films.movielens import MOVIES, double_colon
-from pinfm.train.data.sources.films.ratings import Ratings
 from pinfm.train.data.tables import RawTables, SplitRule
+
+if TYPE_CHECKING:
+    from pinfm.train.data.reading.validate import Validator
 
 _DAT = (".dat", ".dat.gz")
 _RATINGS = (
@@ -43,15 +45,25 @@ class MovieTweetings:
 
     def __post_init__(self) -> None:
         require_at_least("", 0, sampled_candidates=self.sampled_candidates)
+        self._splits()
+
+    def _splits(self) -> SplitRule:
+        return SplitRule.from_dates(self.validation_start, self.test_start)
 
     @property
     def name(self) -> str:
         """Name of the source in `dataset.json`."""
         return "movietweetings"
 
-    def load(self, validator: Validator, work: Path) -> RawTables:
+    def require_inputs(self) -> None:
         """See `tables.Source`."""
-        ratings, movies = (need_table(self.path, stem, _DAT) for stem in ("ratings", "movies"))
+        self._files()
+
+    def load(self, validator: "Validator", work: Path) -> RawTables:
+        """See `tables.Source`."""
+        from pinfm.train.data.sources.films.ratings import Ratings
+
+        ratings, movies = self._files()
         validator.read("ratings_raw", ratings, double_colon("userId", "movieId", "rating", "timestamp"))
         validator.stage("ratings", "ratings_raw", _RATINGS)
         validator.read("movies_raw", movies, double_colon("movieId", "title", "genres"))
@@ -60,6 +72,9 @@ class MovieTweetings:
             like_from=self.like_from,
             request_gap_minutes=self.request_gap_minutes,
             sampled_candidates=self.sampled_candidates,
-            splits=SplitRule.from_dates(self.validation_start, self.test_start),
+            splits=self._splits(),
             notes=("MovieTweetings, Dooms et al., CrowdRec 2013, MIT licence.",),
         ).tables(validator.connection)
+
+    def _files(self) -> tuple[Path, Path]:
+        return need_table(self.path, "ratings", _DAT), need_table(self.path, "movies", _DAT)

@@ -1,0 +1,42 @@
+"""What export and score read, and where they write; looked at without torch, so that a wrong path is told at once."""
+
+from pathlib import Path
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.stored.run_folder import REQUESTS, RunFolder
+
+# Of a model folder.
+MODULE, SIGNATURE, MANIFEST = "scoring.pt", "signature.json", "manifest.json"
+
+
+def exportable_run(path: Path) -> RunFolder:
+    """A run that can be exported.
+
+    Raises:
+        UserError: it is none.
+    """
+    run = RunFolder.open(path)
+    if run.kind != "finetune":
+        raise UserError(f"{path} is a {run.kind} run, which ranks nothing; export a run of `pinfm finetune`.")
+    if not (path / REQUESTS).is_file():
+        raise UserError(f"{path} has no {REQUESTS} to check against; let the run finish.")
+    return run
+
+
+def require_model(folder: Path) -> None:
+    """Raises UserError where a file of the model folder is missing."""
+    for name in (MODULE, SIGNATURE, MANIFEST):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} is not a model folder: it has no {name}; write one with `pinfm export`.")
+
+
+def require_own_file(out: Path, requests: Path) -> None:
+    """Raises UserError where scores can't be written to `out`."""
+    if out.is_dir() or out.resolve() == requests.resolve():
+        raise UserError(f"--out ({out}) must be a file of its own, not a folder and not the requests.")
+
+
+def require_batch_size(batch_size: int) -> None:
+    """Raises UserError where nothing would be scored at a time."""
+    if batch_size < 1:
+        raise UserError(f"the batch size ({batch_size}) must be at least 1.")

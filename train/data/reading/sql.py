@@ -1,0 +1,14 @@
+"""Names and texts as SQL, and the columns that each table has beside its own."""
+
+# Columns that `read_table` adds; the underscores keep them apart from the user's own.
+FILE, ROW, POSITION = "__file", "__row", "__position"
+
+
+def quoted(text: object) -> str:
+    """Returns the text as an SQL string."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def name(identifier: str) -> str:
+    """Returns the identifier quoted for SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
