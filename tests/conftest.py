@@ -21,6 +21,12 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Where a test computes: what it asserts of a GPU, the CPU of the default tier proves of the test."""
+    return torch.device(request.param)
+
+
 @pytest.fixture
 def group() -> Iterator[torch.distributed.ProcessGroup]:
     """A gloo group of this process alone."""

@@ -149,15 +149,25 @@ def gaps_to_next(history: History, unknown: int = NUM_GAP_BUCKETS) -> Tensor:
     return gap_T.masked_fill(newest_T, unknown)
 
 
-def gap_buckets(seconds: Tensor, num_buckets: int = NUM_GAP_BUCKETS) -> Tensor:
-    """Half-octave buckets of time gaps.
+def gap_buckets(seconds: Tensor) -> Tensor:
+    """Half-octave buckets of time gaps: floor(2 log2(1 + gap)), the same number on every device and host.
+
+    No logarithm is taken: devices round it differently, and an ulp at a power of two is another bucket. floor(2 log2 n)
+    is the place of the highest bit of n * n, which is twice that of n's own, or one more.
 
     Args:
-        seconds: int64; negative gaps count as 0.
-        num_buckets: larger gaps fall into the last one.
+        seconds: int64, any value; negative gaps count as 0.
 
     Returns:
-        int64 in [0, num_buckets), same shape.
+        int64 in [0, NUM_GAP_BUCKETS), same shape; the last bucket holds all gaps from 2**31.5 seconds on.
+
+    Example:
+        >>> gap_buckets(torch.tensor([-5, 0, 1, 2, 3, 2**40])).tolist()
+        [0, 0, 2, 3, 4, 63]
     """
-    octaves = torch.log2(1.0 + seconds.clamp(min=0).double())
-    return (2.0 * octaves).long().clamp(max=num_buckets - 1)
+    # Longer gaps are no other bucket, and their squares would not fit into 64 bits.
+    n = seconds.clamp(min=0, max=(1 << 32) - 2) + 1
+    # A double holds n as it is, and frexp reads its exponent: nothing is rounded.
+    octave = torch.frexp(n.double())[1].long() - 1
+    # Where n * n takes the sign's bit too, that very bit is the one asked for.
+    return 2 * octave + (((n * n) >> (2 * octave + 1)) & 1)

@@ -12,7 +12,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, RequestTime, gap_buckets
+from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, RequestTime
 from pinfm.model.layers.transformer import RotaryPositions, SiluGate
 
 
@@ -96,8 +96,12 @@ def token(tokens, parts):
 
 def gap_vector(tokens, seconds):
     """The embedding of a gap in half-octaves; None where there is no event before."""
-    bucket = 64 if seconds is None else min(63, math.floor(2 * math.log2(1 + max(seconds, 0))))
-    return tokens.gap.weight[bucket]
+    return tokens.gap.weight[NUM_GAP_BUCKETS if seconds is None else gap_bucket(seconds)]
+
+
+def gap_bucket(seconds):
+    """floor(2 log2(1 + gap)) in whole numbers of any length, the last bucket for all that is larger."""
+    return min(NUM_GAP_BUCKETS, ((1 + max(seconds, 0)) ** 2).bit_length()) - 1
 
 
 def event_tokens(tokens, history, item_TE):
@@ -152,7 +156,7 @@ def next_gaps(history):
     gaps, first = [], 0
     for length in history.lengths.tolist():
         times = history.timestamp[first : first + length].tolist()
-        gaps += [int(gap_buckets(torch.tensor(b - a))) for a, b in itertools.pairwise(times)]
+        gaps += [gap_bucket(b - a) for a, b in itertools.pairwise(times)]
         gaps += [NUM_GAP_BUCKETS] * bool(length)
         first += length
     return gaps

@@ -1,6 +1,4 @@
-"""Gap buckets, and which times a token may depend on."""
-
-import math
+"""Which times a token may depend on; the buckets of gaps are in test_gap_buckets.py."""
 
 import pytest
 import torch
@@ -10,7 +8,7 @@ from model_fakes import ITEM_DIM, NUM_ITEMS, collate, random_requests, roughen
 from reference import candidate_tokens, event_tokens
 
 from pinfm.model.inputs import Reads, own_histories
-from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, TokenInput, gap_buckets
+from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, TokenInput
 
 
 def make_tokens(**variant):
@@ -21,20 +19,6 @@ def batch(event_lengths=(4, 0, 1), candidate_lengths=(2, 1, 2)):
     return collate(random_requests(event_lengths, candidate_lengths, torch.randn(NUM_ITEMS, ITEM_DIM)))
 
 
-@given(st.lists(st.integers(-(2**40), 2**62), min_size=1, max_size=50))
-@settings(deadline=None)
-def test_buckets_are_half_octaves(seconds):
-    seconds.sort()
-    buckets = gap_buckets(torch.tensor(seconds)).tolist()
-    assert buckets == sorted(buckets)
-    for gap, bucket in zip(seconds, buckets, strict=True):
-        assert 0 <= bucket < NUM_GAP_BUCKETS
-        if 0 < gap < 2**31:
-            # A rounding of log2 may only matter right at an edge.
-            assert 2 ** (bucket / 2) <= (1 + gap) * (1 + 1e-12)
-            assert 1 + gap <= 2 ** ((bucket + 1) / 2) * (1 + 1e-12)
-
-
 @pytest.mark.parametrize("time", ["gap", "none"])
 def test_tokens_keep_the_precision_of_the_weights(time):
     history, candidates, _, item_TE, item_NE = batch()
@@ -42,15 +26,6 @@ def test_tokens_keep_the_precision_of_the_weights(time):
     events = tokens.events(history, item_TE.bfloat16())
     rows = tokens.candidates(history, own_histories(history.lengths), candidates, item_NE.bfloat16())
     assert (events.dtype, rows.dtype) == (torch.bfloat16, torch.bfloat16)
-
-
-def test_bucket_edges():
-    powers = torch.arange(32)
-    assert gap_buckets(2**powers - 1).tolist() == (2 * powers).tolist()
-    assert gap_buckets(torch.tensor([-5, 0, 1, 2, 3])).tolist() == [0, 0, 2, 3, 4]
-    last = [math.ceil(2**31.5) - 2, math.ceil(2**31.5), 2**62]
-    assert gap_buckets(torch.tensor(last)).tolist() == [62, 63, 63]
-    assert gap_buckets(torch.tensor([100]), num_buckets=4).tolist() == [3]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=4), st.integers(0, 2**32))
