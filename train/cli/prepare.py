@@ -18,7 +18,7 @@ from pinfm.train.data.sources.simulate import Simulate
 
 SUMMARY = "check raw logs and write a prepared dataset"
 
-_SOURCES: dict[str, type[Any]] = {
+SOURCES: dict[str, type[Any]] = {
     "kuairand": KuaiRand,
     "movielens": MovieLens,
     "movietweetings": MovieTweetings,
@@ -36,7 +36,7 @@ _INPUT_HELP = {
 def configure(parser: ArgumentParser) -> None:
     """Adds a subcommand for each source."""
     sources = parser.add_subcommands(dest="source", metavar="SOURCE")
-    for name, kind in _SOURCES.items():
+    for name, kind in SOURCES.items():
         summary = str(kind.__doc__).splitlines()[0]
         source = type(parser)(description=summary)
         skip = set()
@@ -65,7 +65,7 @@ def run(args: Namespace) -> dict[str, Any]:
         flags["path"] = flags.pop("input")
     out = flags.pop("out")
     options = PrepareOptions(**{field.name: flags.pop(field.name) for field in dataclasses.fields(PrepareOptions)})
-    source = _SOURCES[args.source](**flags)
+    source = SOURCES[args.source](**flags)
     require_free(out)
     source.require_inputs()
 
