@@ -155,7 +155,8 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
     tower, cold = config.tower, config.cold_start
     if cold.content_fusion and not schema.content_dim:
         raise UserError(
-            "cold_start.content_fusion is on, but the dataset's items have no content vectors; switch it off."
+            "cold_start.content_fusion is on, but the dataset's items have no content vectors; switch it off with "
+            "--cold_start.content_fusion false, or prepare items that have a content column."
         )
     dcat = build_dcat(tower)
     return SequenceEncoder(

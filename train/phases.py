@@ -24,6 +24,7 @@ from pinfm.train.build import (
 from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import choose_device, is_first_rank, process_group
+from pinfm.train.hints import tell_start
 from pinfm.train.ids.maps import Ids
 from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.starts import ItemStarts
@@ -187,6 +188,8 @@ def run_loop(
         note_resume(RunFolder.open(out), config, state.step, dist.get_world_size())
         # They would answer for an older model.
         (out / REQUESTS).unlink(missing_ok=True)
+    if state.step < total_steps and is_first_rank():
+        tell_start(config, phase, feed.steps_per_epoch, state.step, dataset.info.counts.items)
     loop = LoopConfig(
         total_steps=total_steps,
         examples_per_step=phase.batch_size,
