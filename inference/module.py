@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from pinfm.embeddings.module_list import module_list
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
@@ -55,8 +56,8 @@ class ScoringModule(nn.Module):
         candidate = [f.name for f in schema.of("categorical", "candidate")]
         # Lists: as a ModuleDict's keys, features called `type` or `keys` would shadow attributes of a module.
         self.request_names, self.candidate_names = request, candidate
-        self.request_tables = nn.ModuleList([feature_tables[name] for name in request])
-        self.candidate_tables = nn.ModuleList([feature_tables[name] for name in candidate])
+        self.request_tables = module_list(feature_tables[name] for name in request)
+        self.candidate_tables = module_list(feature_tables[name] for name in candidate)
         self.request_dense = [f.name for f in schema.of("dense", "request")]
         self.candidate_dense = [f.name for f in schema.of("dense", "candidate")]
         self.feature_dim = next(iter(feature_tables.values())).dim
@@ -114,9 +115,9 @@ class ScoringModule(nn.Module):
         """
         self.item_tables.place(name, rows)
         for table in self.request_tables:
-            table.place(name, rows)  # type: ignore[operator]
+            table.place(name, rows)
         for table in self.candidate_tables:
-            table.place(name, rows)  # type: ignore[operator]
+            table.place(name, rows)
 
     @torch.jit.export
     def item_vectors(self, ids_N: Tensor) -> Tensor:

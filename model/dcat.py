@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor, nn
 
+from pinfm.embeddings.module_list import module_list
 from pinfm.model.attention.visibility import Crossing, Histories, crossing, histories
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.jagged import positions
@@ -45,7 +46,7 @@ class DCAT(nn.Module):
     def __init__(self, blocks: Sequence[Block], positions: nn.Module, dim: int) -> None:
         super().__init__()
         self.positions = positions
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = module_list(blocks)
         self.final_norm = nn.LayerNorm(dim)
 
     def encode_context(self, x_TD: Tensor, lengths_S: Tensor) -> Context:
@@ -70,13 +71,13 @@ class DCAT(nn.Module):
         keys: list[Tensor] = []
         values: list[Tensor] = []
         last = len(self.blocks) - 1
-        for i, block in enumerate(self.blocks):  # a ModuleList forgets the type of its modules
-            normed_TD = block.attention_norm(x_TD)  # type: ignore[operator]
-            key, value = block.keys_and_values(normed_TD, angles_T)  # type: ignore[operator]
+        for i, block in enumerate(self.blocks):
+            normed_TD = block.attention_norm(x_TD)
+            key, value = block.keys_and_values(normed_TD, angles_T)
             keys.append(key)
             values.append(value)
             if i < last:
-                x_TD = block.context(x_TD, normed_TD, angles_T, key, value, among)  # type: ignore[operator]
+                x_TD = block.feed_forward(block.context(x_TD, normed_TD, angles_T, key, value, among))
         return Context(lengths_S, x_TD, keys, values)
 
     def outputs(self, context: Context) -> Tensor:
@@ -88,9 +89,9 @@ class DCAT(nn.Module):
         among = histories(lengths_S, x_TD.size(1))
         angles_T = self._angles(lengths_S, among)
         block = self.blocks[-1]
-        normed_TD = block.attention_norm(x_TD)  # type: ignore[operator]
-        x_TD = block.context(x_TD, normed_TD, angles_T, context.keys[-1], context.values[-1], among)  # type: ignore[operator]
-        output_TD: Tensor = self.final_norm(x_TD)
+        normed_TD = block.attention_norm(x_TD)
+        attended_TD = block.context(x_TD, normed_TD, angles_T, context.keys[-1], context.values[-1], among)
+        output_TD: Tensor = self.final_norm(block.feed_forward(attended_TD))
         return output_TD
 
     def cross(
@@ -139,7 +140,7 @@ class DCAT(nn.Module):
             (N, D).
         """
         for i, block in enumerate(self.blocks):
-            x_ND = block.cross(x_ND, angles_N, context.keys[i], context.values[i], sees)  # type: ignore[operator]
+            x_ND = block.feed_forward(block.cross(x_ND, angles_N, context.keys[i], context.values[i], sees))
         output_ND: Tensor = self.final_norm(x_ND)
         return output_ND
 

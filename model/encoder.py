@@ -19,7 +19,7 @@ from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent
 from pinfm.model.config import MIN_TEMPERATURE, ModelConfig, TowerConfig
 from pinfm.model.dcat import DCAT, Context
 from pinfm.model.inputs import Candidates, History, Reads, own_histories
-from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
+from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, Fusion, LateFusion, LiteLast, LiteMean
 from pinfm.model.layers.mlp import NormalizedMLP
 from pinfm.model.layers.tokens import NoRequestTime, RequestTime, TokenInput
 from pinfm.model.layers.transformer import Block, NoPositions, RotaryPositions
@@ -65,8 +65,8 @@ class SequenceEncoder(nn.Module):
         self,
         *,
         tokens: TokenInput,
-        fusion: nn.Module,
-        content: nn.Module,
+        fusion: Fusion,
+        content: ContentFusion | NoContent,
         age_dropout: ItemAgeDropout,
         request_time: nn.Module,
         heads: Heads,
@@ -88,8 +88,7 @@ class SequenceEncoder(nn.Module):
             item_TE: their item vectors.
         """
         tokens_TD = self.tokens.events(history, item_TE)
-        context: Context = self.fusion.encode(tokens_TD, history.lengths)  # type: ignore[operator]
-        return context
+        return self.fusion.encode(tokens_TD, history.lengths)
 
     def cross(
         self,
@@ -132,8 +131,7 @@ class SequenceEncoder(nn.Module):
         Returns:
             (T, O), each of length 1.
         """
-        outputs_TD = self.fusion.outputs(context)  # type: ignore[operator]
-        states_TO: Tensor = self.phi_out(self.request_time(outputs_TD, gap_T))
+        states_TO: Tensor = self.phi_out(self.request_time(self.fusion.outputs(context), gap_T))
         return states_TO
 
     def temperature(self) -> Tensor:
@@ -190,11 +188,11 @@ def build_dcat(tower: TowerConfig) -> DCAT:
     return DCAT(blocks, positions(tower.dim // tower.num_heads), tower.dim)
 
 
-def _fusion(config: ModelConfig, dcat: DCAT) -> nn.Module:
+def _fusion(config: ModelConfig, dcat: DCAT) -> Fusion:
     if config.tower.fusion == "lite_mean":
-        return LiteMean(dcat)
+        return LateFusion(dcat, LiteMean())
     if config.tower.fusion == "lite_last":
-        return LiteLast(dcat)
+        return LateFusion(dcat, LiteLast())
     if config.cold_start.learnable_token:
         return EarlyFusionWithToken(dcat, config.tower.dim)
     return EarlyFusion(dcat)

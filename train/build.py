@@ -29,7 +29,8 @@ from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.config import OptimizerConfig, RunConfig
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.loader.batches import RequestBatch, SegmentBatch
-from pinfm.train.objectives.finetune import JointObjective, RankingObjective
+from pinfm.train.objectives.finetune import JointLosses, PlainLosses, RankingObjective
+from pinfm.train.objectives.inputs import InputAssembler
 from pinfm.train.objectives.pretrain import Losses, PretrainObjective
 
 META = torch.device("meta")
@@ -79,7 +80,7 @@ class FinetuneModule(nn.Module):
         self,
         item_tables: EmbeddingCollection,
         feature_tables: EmbeddingCollection,
-        objective: RankingObjective | JointObjective,
+        objective: RankingObjective,
     ) -> None:
         super().__init__()
         self.item_tables, self.feature_tables, self.objective = item_tables, feature_tables, objective
@@ -121,7 +122,7 @@ def build_pretrain(config: RunConfig, schema: InputSchema, tables: Tables, devic
 def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, device: torch.device) -> FinetuneModule:
     """The unsharded training module; its tables stand on the meta device, its dense part on `device`."""
     model = build_model(config.model(), schema, tables.item.num_hashes * tables.item.dim, config.feature_tables.dim)
-    objective: RankingObjective | JointObjective
+    losses: PlainLosses | JointLosses = PlainLosses()
     if isinstance(model, FusedRanker):
         if config.finetune.freeze_tower:
             freeze_pretrained(model)
@@ -130,11 +131,14 @@ def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, devic
             model.encoder.psi.requires_grad_(False)
             model.encoder.request_time.requires_grad_(False)
             model.encoder.log_temperature.requires_grad_(False)
-        objective = JointObjective(
-            model, schema, tables.item, tables.features, config.finetune, config.cold_start.alignment_weight
-        )
-    else:
-        objective = RankingObjective(model, schema, tables.item, tables.features)
+        losses = JointLosses(model.encoder, config.finetune, config.cold_start.alignment_weight)
+    assemble = InputAssembler(
+        schema=schema,
+        item_table=tables.item,
+        feature_tables=tables.features,
+        freeze_items=config.use_tower and config.finetune.freeze_tower,
+    )
+    objective = RankingObjective(model, assemble, losses)
     return FinetuneModule(
         embedding_collection([tables.item], META),
         embedding_collection(tables.features, META),

@@ -9,6 +9,7 @@ import functools
 import torch
 from torch import Tensor, nn
 
+from pinfm.embeddings.module_list import module_list
 from pinfm.embeddings.rows import rows_finder
 from pinfm.embeddings.specs import IdTable, ServedPrecision
 
@@ -139,7 +140,7 @@ class ServedTable(nn.Module):
         self.names = [f"{collection}.{name}" for name in table.sub_tables()]
         self.map_name = f"{collection}.{table.name}.ids"
         self.find = rows_finder(table)
-        self.sub_tables = nn.ModuleList([rows_of(table.dim, precision) for _ in self.names])
+        self.sub_tables = module_list(rows_of(table.dim, precision) for _ in self.names)
 
     def place(self, name: str, rows: Tensor) -> None:
         """Gives a sub-table its rows, or the table its map of managed ids.
@@ -152,7 +153,7 @@ class ServedTable(nn.Module):
             self.find.place(rows[0], rows[1])
         for k, sub_table in enumerate(self.sub_tables):
             if name == self.names[k]:
-                sub_table.place(rows)  # type: ignore[operator]
+                sub_table.place(rows)
 
     def forward(self, ids_N: Tensor) -> Tensor:
         """int64 ids (N,) -> (N, num_hashes * dim), float32 but for rows in fp16."""

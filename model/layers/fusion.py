@@ -1,6 +1,6 @@
 """How candidates meet the history (PinFM's input construction): early or late.
 
-Each class holds the transformer and has the same two steps: `encode` the histories, then one row per candidate.
+Each form has the same two steps: `encode` the histories, then one row per candidate.
 
     S  histories     U  requests     T  events     N  candidates     L  longest history     D  width
 """
@@ -13,8 +13,10 @@ from pinfm.model.inputs import Reads
 from pinfm.model.layers.jagged import layout, pad, starts
 
 
-class EarlyFusion(nn.Module):
-    """The candidate is the last token of the sequence: DCAT's crossing.
+class Fusion(nn.Module):
+    """What every form of fusion shares: the transformer, which reads the histories once.
+
+    A form adds `forward(context, reads, tokens_ND, lengths_U)`, which gives one row per candidate.
 
     Args:
         dcat: the transformer.
@@ -32,12 +34,16 @@ class EarlyFusion(nn.Module):
         """(T, D): the transformer's output for every event."""
         return self.dcat.outputs(context)
 
+
+class EarlyFusion(Fusion):
+    """The candidate is the last token of the sequence: DCAT's crossing."""
+
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D): each candidate's token after it has seen its part of the history."""
         return self.dcat.cross(context, tokens_ND, lengths_U, reads)
 
 
-class EarlyFusionWithToken(nn.Module):
+class EarlyFusionWithToken(Fusion):
     """Early fusion with one learnable token between history and candidate.
 
     The token is the same for all candidates, so it belongs to the context: its keys and values are computed once.
@@ -48,8 +54,7 @@ class EarlyFusionWithToken(nn.Module):
     """
 
     def __init__(self, dcat: DCAT, dim: int) -> None:
-        super().__init__()
-        self.dcat = dcat
+        super().__init__(dcat)
         # Components of about 1, as the other tokens have.
         self.token_D = nn.Parameter(torch.randn(dim))
 
@@ -77,16 +82,17 @@ class EarlyFusionWithToken(nn.Module):
         return self.dcat.cross(context, tokens_ND, lengths_U, Reads(reads.history, reads.visible + 1))
 
 
-class LateFusion(nn.Module):
-    """The transformer reads the history alone, to the end; subclasses say what of it a candidate is given.
+class LateFusion(Fusion):
+    """The transformer reads the history alone, to the end; a candidate is given a summary of what its request sees.
 
     Args:
         dcat: the transformer.
+        summary: LiteMean or LiteLast.
     """
 
-    def __init__(self, dcat: DCAT) -> None:
-        super().__init__()
-        self.dcat = dcat
+    def __init__(self, dcat: DCAT, summary: nn.Module) -> None:
+        super().__init__(dcat)
+        self.summary = summary
 
     def encode(self, x_TD: Tensor, lengths_U: Tensor) -> Context:
         """Encodes the events of each request, to the end: `rows` are the transformer's output, and all that is kept."""
@@ -97,29 +103,32 @@ class LateFusion(nn.Module):
         """(T, D): the transformer's output for every event."""
         return context.rows
 
-
-class LiteMean(LateFusion):
-    """The mean output of the history, the same for all candidates of a request; zeros for an empty history."""
-
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
-        """(N, D); the tokens are not read."""
+        """(N, D): the same row for all candidates of a request; their tokens are not read."""
+        rows_ND: Tensor = self.summary(context, reads)[torch.repeat_interleave(lengths_U)]
+        return rows_ND
+
+
+class LiteMean(nn.Module):
+    """The mean output of what each request sees of its history; zeros for an empty one."""
+
+    def forward(self, context: Context, reads: Reads) -> Tensor:
+        """(U, D) of histories that `LateFusion` encoded."""
         where = layout(context.lengths)
         outputs_ULD = pad(context.rows, where)[reads.history]
-        visible_UL = torch.arange(where.max_length, device=tokens_ND.device) < reads.visible[:, None]
+        visible_UL = torch.arange(where.max_length, device=context.rows.device) < reads.visible[:, None]
         sums_UD = torch.bmm(visible_UL[:, None].to(outputs_ULD.dtype), outputs_ULD)[:, 0]
-        means_UD = sums_UD / reads.visible.clamp(min=1)[:, None]
-        return means_UD[torch.repeat_interleave(lengths_U)]
+        return sums_UD / reads.visible.clamp(min=1)[:, None]
 
 
-class LiteLast(LateFusion):
-    """The newest output of the history, the same for all candidates of a request; zeros for an empty history."""
+class LiteLast(nn.Module):
+    """The newest output that each request sees of its history; zeros for an empty one."""
 
-    def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
-        """(N, D); the tokens are not read."""
+    def forward(self, context: Context, reads: Reads) -> Tensor:
+        """(U, D) of histories that `LateFusion` encoded."""
         # Row 0 stands for the empty history.
-        outputs = torch.cat([context.rows.new_zeros([1, tokens_ND.size(1)]), context.rows])
-        newest_U = (starts(context.lengths)[reads.history] + reads.visible) * (reads.visible > 0)
-        return outputs[newest_U[torch.repeat_interleave(lengths_U)]]
+        outputs = torch.cat([context.rows.new_zeros([1, context.rows.size(1)]), context.rows])
+        return outputs[(starts(context.lengths)[reads.history] + reads.visible) * (reads.visible > 0)]
 
 
 def event_rows(lengths_U: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class Block(nn.Module):
         values_THd: Tensor,
         among: Histories,
     ) -> Tensor:
-        """Causal self-attention over the histories.
+        """Causal self-attention over the histories, the first half of the block.
 
         Args:
             x_TD: event rows.
@@ -89,7 +89,7 @@ class Block(nn.Module):
         projected = F.linear(normed_TD, self.query_key_value.weight[:dim], self.query_key_value.bias[:dim])
         query_THd = rotate(self._heads(projected)[0], angles_T)
         attended_THd = attend_causally(query_THd, keys_THd, values_THd, among)
-        return self._feed_forward(self._with_attended(x_TD, normed_TD, attended_THd))
+        return self._with_attended(x_TD, normed_TD, attended_THd)
 
     def cross(
         self,
@@ -99,7 +99,7 @@ class Block(nn.Module):
         values_THd: Tensor,
         sees: Crossing,
     ) -> Tensor:
-        """Each candidate attends to its request's history and to itself, and to no other candidate.
+        """Each candidate attends to its request's history and to itself, and to no other candidate: their first half.
 
         Args:
             x_ND: candidate rows.
@@ -111,23 +111,26 @@ class Block(nn.Module):
         Returns:
             (N, D).
         """
-        # A call of its own, so that queries, keys and values are freed before the wide layers ask for memory.
-        return self._feed_forward(self._cross_attention(x_ND, angles_N, keys_THd, values_THd, sees))
-
-    def _cross_attention(
-        self,
-        x_ND: Tensor,
-        angles_N: Optional[Tensor],  # noqa: UP045
-        keys_THd: Tensor,
-        values_THd: Tensor,
-        sees: Crossing,
-    ) -> Tensor:
         normed_ND = self.attention_norm(x_ND)
         query_NHd, key_NHd, value_NHd = self._heads(self.query_key_value(normed_ND))
         if angles_N is not None:
             query_NHd, key_NHd = rotate(query_NHd, angles_N), rotate(key_NHd, angles_N)
         attended_NHd = attend_history_and_self(query_NHd, key_NHd, value_NHd, keys_THd, values_THd, sees)
         return self._with_attended(x_ND, normed_ND, attended_NHd)
+
+    def feed_forward(self, x_TD: Tensor) -> Tensor:
+        """The pointwise half of the block, over the rows that either attention gave.
+
+        It is a call of its own, so that queries, keys and values are freed before its wide layers ask for memory.
+
+        Args:
+            x_TD: rows of events or candidates.
+
+        Returns:
+            (T, D).
+        """
+        output_TD: Tensor = x_TD + self.dropout(self.mlp(self.mlp_norm(x_TD)))
+        return output_TD
 
     def _heads(self, projected_TP: Tensor) -> list[Tensor]:
         """P = one D each for queries, keys or values -> (T, H, d) of each, without a copy."""
@@ -139,10 +142,6 @@ class Block(nn.Module):
     def _with_attended(self, x_TD: Tensor, normed_TD: Tensor, attended_THd: Tensor) -> Tensor:
         attended_TD = self.attention_gate(attended_THd.flatten(1), normed_TD)
         output_TD: Tensor = x_TD + self.dropout(self.attention_out(attended_TD))
-        return output_TD
-
-    def _feed_forward(self, x_TD: Tensor) -> Tensor:
-        output_TD: Tensor = x_TD + self.dropout(self.mlp(self.mlp_norm(x_TD)))
         return output_TD
 
 

@@ -23,7 +23,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.cold_start import ContentFusion, NoContent
 from pinfm.model.encoder import build_encoder
 from pinfm.model.inputs import History, Reads
-from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
+from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LateFusion, LiteLast, LiteMean
 from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, RequestTime, gaps_to_next
 
 REQUESTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=4)
@@ -158,18 +158,19 @@ def test_content_fusion_needs_content():
 
 
 @pytest.mark.parametrize(
-    ("options", "fusion", "content"),
+    ("options", "fusion", "summary", "content"),
     [
-        ({}, EarlyFusion, NoContent),
-        ({"token": True}, EarlyFusionWithToken, NoContent),
-        ({"content": True}, EarlyFusion, ContentFusion),
-        ({"fusion": "lite_mean"}, LiteMean, NoContent),
-        ({"fusion": "lite_last"}, LiteLast, NoContent),
+        ({}, EarlyFusion, None, NoContent),
+        ({"token": True}, EarlyFusionWithToken, None, NoContent),
+        ({"content": True}, EarlyFusion, None, ContentFusion),
+        ({"fusion": "lite_mean"}, LateFusion, LiteMean, NoContent),
+        ({"fusion": "lite_last"}, LateFusion, LiteLast, NoContent),
     ],
 )
-def test_the_builder_picks_what_the_config_names(options, fusion, content):
+def test_the_builder_picks_what_the_config_names(options, fusion, summary, content):
     encoder = make_encoder(**options)
     assert type(encoder.fusion) is fusion
+    assert summary is None or type(encoder.fusion.summary) is summary
     assert type(encoder.content) is content
     assert len(encoder.fusion.dcat.blocks) == 2
     assert encoder.age_dropout.under_7_days == 0.7

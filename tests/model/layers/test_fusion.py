@@ -8,7 +8,7 @@ from model_fakes import plain_dcat, roughen
 from reference import causal_transformer, dcat_outputs, parts_read
 
 from pinfm.model.inputs import Reads, own_histories
-from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LiteLast, LiteMean
+from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LateFusion, LiteLast, LiteMean
 
 DIM = 8
 EVENTS = st.lists(st.integers(0, 6), min_size=1, max_size=4)
@@ -36,12 +36,12 @@ def make_dcat():
     return roughen(plain_dcat(num_layers=2, dim=DIM, num_heads=2)).eval()
 
 
-@pytest.mark.parametrize(("fusion", "summary"), [(LiteMean, mean_of), (LiteLast, last_of)])
+@pytest.mark.parametrize(("lite", "summary"), [(LiteMean, mean_of), (LiteLast, last_of)])
 @given(events=EVENTS, data=st.data(), seed=st.integers(0, 2**32))
 @settings(deadline=None, max_examples=25)
-def test_late_fusion_summarises_what_each_request_sees(fusion, summary, events, data, seed):
+def test_late_fusion_summarises_what_each_request_sees(lite, summary, events, data, seed):
     torch.manual_seed(seed)
-    late = fusion(make_dcat())
+    late = LateFusion(make_dcat(), lite())
     reads, counts = draw_reads(data, events)
     rows = torch.randn(sum(events), DIM)
     context = late.encode(rows, torch.tensor(events))
@@ -65,9 +65,9 @@ def test_early_fusion_over_shared_histories_equals_the_causal_transformer(events
     torch.testing.assert_close(crossed, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("fusion", [LiteMean, LiteLast])
-def test_empty_histories_give_zeros(fusion):
-    late = fusion(make_dcat())
+@pytest.mark.parametrize("lite", [LiteMean, LiteLast])
+def test_empty_histories_give_zeros(lite):
+    late = LateFusion(make_dcat(), lite())
     lengths = torch.tensor([0, 2, 0])
     context = late.encode(torch.randn(2, DIM), lengths)
     features = late(context, own_histories(lengths), torch.randn(4, DIM), torch.tensor([1, 1, 2]))
@@ -77,9 +77,9 @@ def test_empty_histories_give_zeros(fusion):
     assert torch.equal(none, torch.zeros(2, DIM))
 
 
-@pytest.mark.parametrize("fusion", [LiteMean, LiteLast])
-def test_late_fusion_never_reads_the_candidates(fusion):
-    late = fusion(make_dcat())
+@pytest.mark.parametrize("lite", [LiteMean, LiteLast])
+def test_late_fusion_never_reads_the_candidates(lite):
+    late = LateFusion(make_dcat(), lite())
     context = late.encode(torch.randn(5, DIM), torch.tensor([3, 2]))
     counts, reads = torch.tensor([2, 1]), own_histories(context.lengths)
     one, other = (late(context, reads, torch.randn(3, DIM), counts) for _ in range(2))
