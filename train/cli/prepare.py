@@ -18,19 +18,9 @@ from pinfm.train.data.sources.simulate import Simulate
 
 SUMMARY = "check raw logs and write a prepared dataset"
 
-SOURCES: dict[str, type[Any]] = {
-    "kuairand": KuaiRand,
-    "movielens": MovieLens,
-    "movietweetings": MovieTweetings,
-    "events": Events,
-    "simulate": Simulate,
-}
-_INPUT_HELP = {
-    "kuairand": "folder of the KuaiRand-Pure tables (default: the sample in the package)",
-    "movielens": "folder of the data set",
-    "movietweetings": "folder of the data set",
-    "events": "the events table: a file, or a folder of files",
-}
+# The one list of sources. Each obeys `train.data.tables.Source`: the fields of its dataclass are the flags, `path` is
+# the argument INPUT, and its docstring is their help.
+SOURCES: dict[str, type[Any]] = {kind.name: kind for kind in (KuaiRand, MovieLens, MovieTweetings, Events, Simulate)}
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -39,17 +29,10 @@ def configure(parser: ArgumentParser) -> None:
     for name, kind in SOURCES.items():
         summary = str(kind.__doc__).splitlines()[0]
         source = type(parser)(description=summary)
-        skip = set()
-        if name in _INPUT_HELP:
-            skip = {"path"}
-            if name == "kuairand":
-                source.add_argument("input", type=Path | None, nargs="?", default=None, help=_INPUT_HELP[name])
-            else:
-                source.add_argument("input", type=Path, help=_INPUT_HELP[name])
         source.add_argument("--report", type=Path | None, default=None, help="write the results to this JSON file")
         source.add_argument("--out", type=Path, required=True, help="the folder to create")
-        _add_fields(source, kind, skip)
-        _add_fields(source, PrepareOptions, set())
+        _add_fields(source, kind)
+        _add_fields(source, PrepareOptions)
         sources.add_subcommand(name, source, help=summary)
 
 
@@ -76,23 +59,29 @@ def run(args: Namespace) -> dict[str, Any]:
     return report
 
 
-def _add_fields(parser: ArgumentParser, kind: type[Any], skip: set[str]) -> None:
-    """Adds a flag for each field of a dataclass: its words joined by dashes, its help from the docstring."""
+def _add_fields(parser: ArgumentParser, kind: type[Any]) -> None:
+    """Adds a flag for each field of a dataclass, its words joined by dashes; `path` is the argument INPUT."""
     types = get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        if field.name in skip:
-            continue
-        told = re.search(rf"^ +{field.name}: (.*(?:\n {{12,}}.*)*)", str(kind.__doc__), re.MULTILINE)
         factory = field.default_factory
         required = field.default is dataclasses.MISSING and factory is dataclasses.MISSING
-        default = field.default if factory is dataclasses.MISSING else factory()
-        settings: dict[str, Any] = {"required": True} if required else {"default": default}
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=types[field.name],
-            help=" ".join(told[1].split()) if told else None,
-            **settings,
-        )
+        settings: dict[str, Any] = {"type": types[field.name], "help": _told(kind, field.name)}
+        if not required:
+            settings["default"] = field.default if factory is dataclasses.MISSING else factory()
+        if field.name == "path":
+            parser.add_argument("input", **settings, **({} if required else {"nargs": "?"}))
+        else:
+            flag = f"--{field.name.replace('_', '-')}"
+            parser.add_argument(flag, **settings, **({"required": True} if required else {}))
+
+
+def _told(kind: type[Any], field: str) -> str:
+    """What the docstring says of a field, of the class or of the one that it has the field from."""
+    for documented in kind.__mro__:
+        told = re.search(rf"^ +{field}: (.*(?:\n {{12,}}.*)*)", documented.__doc__ or "", re.MULTILINE)
+        if told:
+            return " ".join(told[1].split())
+    raise AssertionError(f"the docstring of {kind.__name__} says nothing of {field}")
 
 
 def _table(report: dict[str, Any]) -> str:

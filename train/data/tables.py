@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
@@ -84,11 +84,15 @@ class RawTables:
 
 
 class Source(Protocol):
-    """A kind of raw data that `pinfm prepare` reads."""
+    """A kind of raw data that `pinfm prepare` reads: a frozen dataclass, listed in `train/cli/prepare.py`.
 
-    @property
-    def name(self) -> str:
-        """Name of the source in `dataset.json`."""
+    Its fields are the flags of `pinfm prepare NAME`, and its docstring their help.
+
+    Attributes:
+        name: of the source on the command line and in `dataset.json`.
+    """
+
+    name: ClassVar[str]
 
     def require_inputs(self) -> None:
         """Looks for the source's files, before anything is read or written.

@@ -1,13 +1,19 @@
 """`pinfm prepare` from the command line: exit status, the table, and one sentence for each mistake."""
 
+import dataclasses
 import json
+from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import pytest
 
 from pinfm.train.cli.main import main
+from pinfm.train.cli.prepare import SOURCES
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.sources.events import Events
 
+DOCS = Path(__file__).parents[3] / "docs" / "data.md"
 TINY = ["--num-users", "20", "--num-items", "50", "--num-days", "5", "--requests-per-user", "4", "--num-buckets", "1"]
 
 
@@ -88,3 +94,52 @@ def test_an_existing_dataset_is_not_overwritten(tmp_path, capsys):
     assert main(flags) == 2
     assert "exists and is not an empty folder" in capsys.readouterr().err
     assert (tmp_path / "mine").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_each_source_is_told_in_its_help_and_in_the_docs(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["prepare", name, "--help"])
+    assert end.value.code == 0
+    told = capsys.readouterr().out
+    for field in dataclasses.fields(SOURCES[name]):
+        assert ("input" if field.name == "path" else f"--{field.name.replace('_', '-')}") in told
+    assert f"\n### `{name}`" in DOCS.read_text()
+
+
+def test_a_new_source_is_a_class_and_a_line(tmp_path, monkeypatch, capsys):
+    """Its flags, their help, its input and its name in the dataset follow from the class."""
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Hand(Events):
+        """What somebody wrote down.
+
+        Args:
+            ink: colour of the pen.
+        """
+
+        name: ClassVar[str] = "hand"
+
+        ink: str = "blue"
+
+    monkeypatch.setitem(SOURCES, "hand", Hand)
+    with pytest.raises(SystemExit):
+        main(["prepare", "hand", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "colour of the pen. (type: str, default: blue)" in told
+    assert "those that count as interest" in told  # of a field that another class documents
+    flags = ["--actions", "[click]", "--columns.user_id", "uid", "--ink", "red", "--num-buckets", "1"]
+    assert main(["prepare", "hand", write_events(tmp_path), "--out", str(tmp_path / "out"), *flags]) == 0
+    assert PreparedDataset.open(tmp_path / "out").info.source == "hand"
+
+
+def test_a_field_without_a_word_of_help_is_our_bug(monkeypatch):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Mute(Events):
+        """Says nothing of its own field."""
+
+        silent: int = 0
+
+    monkeypatch.setitem(SOURCES, "mute", Mute)
+    with pytest.raises(AssertionError, match="the docstring of Mute says nothing of silent"):
+        main(["prepare", "mute", "--help"])

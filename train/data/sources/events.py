@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
@@ -44,7 +44,7 @@ class Events:
     """Tables of one's own; each is a file, or a folder of files, ending in .parquet, .csv, .csv.gz, .tsv or .tsv.gz.
 
     Args:
-        path: the events table.
+        path: the events table: a file, or a folder of files.
         actions: every action name that may occur.
         positive_actions: those that count as interest; all of them by default.
         impressions: the impressions table; without it the dataset serves pretraining only.
@@ -58,6 +58,8 @@ class Events:
         validation_start: first day of validation, YYYY-MM-DD in UTC; by default 80 % of the rows lie before it.
         test_start: first day of test, YYYY-MM-DD in UTC; by default 90 % of the rows lie before it.
     """
+
+    name: ClassVar[str] = "events"
 
     path: Path
     actions: list[str]
@@ -97,11 +99,6 @@ class Events:
             if name in reserved or name.startswith("__") or taken.count(name) > 1:
                 raise UserError(f"the column {name} is named for two purposes, or has a reserved name; rename it")
         self._splits()
-
-    @property
-    def name(self) -> str:
-        """Name of the source in `dataset.json`."""
-        return "events"
 
     def require_inputs(self) -> None:
         """See `tables.Source`."""

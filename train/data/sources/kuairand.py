@@ -5,7 +5,7 @@ What is read, how requests and events come about, and what is not used because i
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pinfm.model.schema import Feature
 from pinfm.train.data.reading.columns import Column
@@ -110,14 +110,11 @@ class KuaiRand:
         request_gap_minutes: a pause this long between two impressions of a user starts a new request.
     """
 
+    name: ClassVar[str] = "kuairand"
+
     path: Path | None = None
     include_skips: bool = True
     request_gap_minutes: int = 30
-
-    @property
-    def name(self) -> str:
-        """Name of the source in `dataset.json`."""
-        return "kuairand"
 
     def require_inputs(self) -> None:
         """See `tables.Source`."""

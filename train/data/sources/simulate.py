@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
@@ -25,6 +25,8 @@ class Simulate:
         content_dim: length of the content vectors; 0 for none.
         seed: seed of all randomness.
     """
+
+    name: ClassVar[str] = "simulate"
 
     num_users: int = 2000
     num_items: int = 5000
@@ -50,11 +52,6 @@ class Simulate:
             raise UserError(f"requests_per_user ({self.requests_per_user}) must lie between 1 and 100,000; change it")
         if self.num_days > 365:
             raise UserError(f"num_days ({self.num_days}) must be at most 365; ask for more requests_per_user instead")
-
-    @property
-    def name(self) -> str:
-        """Name of the source in `dataset.json`."""
-        return "simulate"
 
     def require_inputs(self) -> None:
         """See `tables.Source`: there are none."""

@@ -2,80 +2,44 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from pinfm.embeddings.errors import require_at_least
 from pinfm.train.data.reading.columns import Column
-from pinfm.train.data.reading.files import Layout, find_table, need_table
-from pinfm.train.data.tables import RawTables, SplitRule
+from pinfm.train.data.reading.files import find_table, need_table
+from pinfm.train.data.sources.films.folder import DAT, MOVIES, FilmFolder, double_colon, rating_columns
+from pinfm.train.data.tables import RawTables
 
 if TYPE_CHECKING:
     from pinfm.train.data.reading.validate import Validator
 
 REBUILT = "ratings_all_users_rebuilt"
 _CSV = (".csv", ".csv.gz")
-_DAT = (".dat", ".dat.gz")
-
-
-def double_colon(*names: str, encoding: str = "utf-8") -> Layout:
-    """Returns the layout of a file like `1::1193::5::978300760`, without a header line."""
-    return Layout(delimiter="::", names=names, encoding=encoding, quote="")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MovieLens:
-    """A MovieLens folder: ratings.dat, movies.dat, users.dat, or ratings.csv, movies.csv, tags.csv, each perhaps .gz.
+class MovieLens(FilmFolder):
+    """A MovieLens folder: ratings.dat, movies.dat, users.dat; or ratings.csv, movies.csv, tags.csv; perhaps .gz."""
 
-    Args:
-        path: the folder.
-        like_from: a rating from here on is a `like`, a lower one a `rate`.
-        request_gap_minutes: a pause this long between two ratings of a user starts a new request.
-        sampled_candidates: above 0, each rating is a request of its own, among so many items drawn from what others
-            rated in the 30 days before; the tasks are then `rate` and `like`.
-        validation_start: first day of validation, YYYY-MM-DD in UTC; by default 80 % of the ratings lie before it.
-        test_start: first day of test, YYYY-MM-DD in UTC; by default 90 % of the ratings lie before it.
-    """
+    name: ClassVar[str] = "movielens"
 
-    path: Path
     like_from: float = 4.0
-    request_gap_minutes: int = 30
-    sampled_candidates: int = 0
-    validation_start: str | None = None
-    test_start: str | None = None
-
-    def __post_init__(self) -> None:
-        require_at_least("", 0, sampled_candidates=self.sampled_candidates)
-        self._splits()
-
-    def _splits(self) -> SplitRule:
-        return SplitRule.from_dates(self.validation_start, self.test_start)
-
-    @property
-    def name(self) -> str:
-        """Name of the source in `dataset.json`."""
-        return "movielens"
 
     def require_inputs(self) -> None:
         """See `tables.Source`."""
         if find_table(self.path, REBUILT, _CSV) is None:
-            need_table(self.path, "ratings", (*_CSV, *_DAT))
-        need_table(self.path, "movies", (*_CSV, *_DAT))
+            need_table(self.path, "ratings", (*_CSV, *DAT))
+        need_table(self.path, "movies", (*_CSV, *DAT))
 
     def load(self, validator: "Validator", work: Path) -> RawTables:
         """See `tables.Source`."""
-        from pinfm.train.data.sources.films.ratings import Ratings
-
         self._stage_ratings(validator)
         has_users, has_tags = self._stage_users(validator), self._stage_tags(validator)
-        return Ratings(
-            like_from=self.like_from,
-            request_gap_minutes=self.request_gap_minutes,
-            sampled_candidates=self.sampled_candidates,
-            splits=self._splits(),
-            notes=("MovieLens, Harper and Konstan, 2015: research use; see the README of the data set.",),
+        return self.rated_tables(
+            validator,
+            "MovieLens, Harper and Konstan, 2015: research use; see the README of the data set.",
             user_features=("gender", "age", "occupation") if has_users else (),
             has_tags=has_tags,
-        ).tables(validator.connection)
+        )
 
     def _stage_ratings(self, validator: "Validator") -> None:
         user, item = "userId", "movieId"
@@ -83,20 +47,19 @@ class MovieLens:
         if rebuilt is not None:
             user, item = "user_id", "movie_id"
             validator.read("ratings_raw", rebuilt)
-        elif official := find_table(self.path, "ratings", _DAT):
+        elif official := find_table(self.path, "ratings", DAT):
             validator.read("ratings_raw", official, double_colon(user, item, "rating", "timestamp"))
         else:
-            validator.read("ratings_raw", need_table(self.path, "ratings", (*_CSV, *_DAT)))
-        columns = (Column("user_id", "id", raw=user), Column("item_id", "id", raw=item), *_RATED)
-        validator.stage("ratings", "ratings_raw", columns)
-        if movies := find_table(self.path, "movies", _DAT):
+            validator.read("ratings_raw", need_table(self.path, "ratings", (*_CSV, *DAT)))
+        validator.stage("ratings", "ratings_raw", rating_columns(user, item))
+        if movies := find_table(self.path, "movies", DAT):
             validator.read("movies_raw", movies, double_colon("movieId", "title", "genres", encoding="latin-1"))
         else:
-            validator.read("movies_raw", need_table(self.path, "movies", (*_CSV, *_DAT)))
+            validator.read("movies_raw", need_table(self.path, "movies", (*_CSV, *DAT)))
         validator.stage("movies", "movies_raw", MOVIES, unique=("item_id",))
 
     def _stage_users(self, validator: "Validator") -> bool:
-        path = find_table(self.path, "users", _DAT)
+        path = find_table(self.path, "users", DAT)
         if path is None:
             return False
         validator.read("users_raw", path, double_colon("userId", "gender", "age", "occupation", "zip"))
@@ -114,10 +77,6 @@ class MovieLens:
         if path is None:
             return False
         validator.read("tags_raw", path)
-        columns = (Column("user_id", "id", raw="userId"), Column("item_id", "id", raw="movieId"), _RATED[1])
-        validator.stage("tags", "tags_raw", columns)
+        tagged = tuple(column for column in rating_columns() if column.name != "rating")
+        validator.stage("tags", "tags_raw", tagged)
         return True
-
-
-_RATED = (Column("rating", "number"), Column("timestamp", "time"))
-MOVIES = (Column("item_id", "id", raw="movieId"), Column("title", "text"), Column("genres", "text"))

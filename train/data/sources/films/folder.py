@@ -1,0 +1,79 @@
+"""A folder of star ratings of films: the settings and the files that MovieLens and MovieTweetings share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pinfm.embeddings.errors import require_at_least
+from pinfm.train.data.reading.columns import Column
+from pinfm.train.data.reading.files import Layout
+from pinfm.train.data.tables import RawTables, SplitRule
+
+if TYPE_CHECKING:
+    from pinfm.train.data.reading.validate import Validator
+
+DAT = (".dat", ".dat.gz")
+MOVIES = (Column("item_id", "id", raw="movieId"), Column("title", "text"), Column("genres", "text"))
+
+
+def double_colon(*names: str, encoding: str = "utf-8") -> Layout:
+    """Returns the layout of a file like `1::1193::5::978300760`, without a header line."""
+    return Layout(delimiter="::", names=names, encoding=encoding, quote="")
+
+
+def rating_columns(user: str = "userId", item: str = "movieId") -> tuple[Column, ...]:
+    """Returns the columns of a file of ratings, which calls the two ids so."""
+    ids = (Column("user_id", "id", raw=user), Column("item_id", "id", raw=item))
+    return (*ids, Column("rating", "number"), Column("timestamp", "time"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmFolder:
+    """Settings of a source of star ratings.
+
+    Args:
+        path: folder of the data set.
+        like_from: a rating from here on is a `like`, a lower one a `rate`.
+        request_gap_minutes: a pause this long between two ratings of a user starts a new request.
+        sampled_candidates: above 0, each rating is a request of its own, among so many items drawn from what others
+            rated in the 30 days before; the tasks are then `rate` and `like`.
+        validation_start: first day of validation, YYYY-MM-DD in UTC; by default 80 % of the ratings lie before it.
+        test_start: first day of test, YYYY-MM-DD in UTC; by default 90 % of the ratings lie before it.
+    """
+
+    path: Path
+    like_from: float
+    request_gap_minutes: int = 30
+    sampled_candidates: int = 0
+    validation_start: str | None = None
+    test_start: str | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least("", 0, sampled_candidates=self.sampled_candidates)
+        self._splits()
+
+    def rated_tables(
+        self, validator: "Validator", note: str, user_features: tuple[str, ...] = (), has_tags: bool = False
+    ) -> RawTables:
+        """Makes the raw tables of the staged ones.
+
+        Args:
+            validator: its database holds `ratings` and `movies`.
+            note: a sentence for the reader of the dataset.
+            user_features: categorical columns of a table `users`, where there is one.
+            has_tags: whether there is a table `tags`.
+        """
+        from pinfm.train.data.sources.films.ratings import Ratings
+
+        return Ratings(
+            like_from=self.like_from,
+            request_gap_minutes=self.request_gap_minutes,
+            sampled_candidates=self.sampled_candidates,
+            splits=self._splits(),
+            notes=(note,),
+            user_features=user_features,
+            has_tags=has_tags,
+        ).tables(validator.connection)
+
+    def _splits(self) -> SplitRule:
+        return SplitRule.from_dates(self.validation_start, self.test_start)
