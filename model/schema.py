@@ -1,7 +1,8 @@
 """What a model reads: the vocabularies, tasks and features that a prepared dataset fixes and an artefact repeats."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pinfm.embeddings.errors import UserError
@@ -11,6 +12,12 @@ RESERVED_PREFIXES = ("history_", "candidate_", "label_", "expected_")
 RESERVED_TASKS = ("request", "request_id", "user_id", "item_id")
 # Inputs of our own, and the item tables' name among the tables.
 RESERVED_FEATURES = ("user_id", "request_timestamp", "item")
+
+# How a log writes an id. Inside, each is an int64: `uint64` by two's complement, `text` by its hash (docs/data.md).
+IdType = Literal["int64", "uint64", "text"]
+# Their names are in `actions` and `surfaces`.
+VOCABULARIES = ("action", "surface")
+WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +62,9 @@ class InputSchema:
         tasks: one probability each.
         features: the ranker's features, in input order.
         content_dim: length of an item's content vector; 0 when items have none.
+        numbered: `action` and `surface`, where its names are whole numbers by what the whole log holds, so that
+            2, 2.0 and "2" are one name.
+        ids: how the log writes `user_id`, `item_id` and `request_id`, where it is not int64.
     """
 
     actions: tuple[str, ...]
@@ -63,6 +73,8 @@ class InputSchema:
     tasks: tuple[str, ...]
     features: tuple[Feature, ...]
     content_dim: int = 0
+    numbered: tuple[str, ...] = ()
+    ids: Mapping[str, IdType] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for task in self.tasks:
@@ -73,18 +85,33 @@ class InputSchema:
         """The features of one kind and scope, in input order."""
         return tuple(f for f in self.features if f.kind == kind and f.scope == scope)
 
+    def id_type(self, name: str) -> IdType:
+        """How the log writes `user_id`, `item_id` or `request_id`."""
+        return self.ids.get(name, "int64")
+
     def positive_codes(self) -> list[int]:
         """The codes of the positive actions."""
         return [self.actions.index(action) + 1 for action in self.positive_actions]
 
 
+def are_whole_numbers(names: Sequence[str]) -> bool:
+    """Whether all names are whole numbers, each in the one spelling that a number has."""
+    return bool(names) and all(WHOLE_NUMBER.fullmatch(name) for name in names)
+
+
 def schema_from_json(values: Mapping[str, Any]) -> InputSchema:
-    """The inverse of `dataclasses.asdict` on an InputSchema, with lists where JSON has no tuples."""
+    """The inverse of `dataclasses.asdict` on an InputSchema, with lists where JSON has no tuples.
+
+    What was written before `numbered` existed does not hold it: there the names themselves decide, as they did then.
+    """
+    vocabularies = {f"{name}s": tuple(values[f"{name}s"]) for name in VOCABULARIES}
+    told_by_names = [name for name in VOCABULARIES if are_whole_numbers(vocabularies[f"{name}s"])]
     return InputSchema(
-        actions=tuple(values["actions"]),
+        **vocabularies,
         positive_actions=tuple(values["positive_actions"]),
-        surfaces=tuple(values["surfaces"]),
         tasks=tuple(values["tasks"]),
         features=tuple(Feature(**feature) for feature in values["features"]),
         content_dim=values["content_dim"],
+        numbered=tuple(values.get("numbered", told_by_names)),
+        ids=dict(values.get("ids", {})),
     )

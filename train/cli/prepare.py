@@ -22,6 +22,9 @@ SUMMARY = "check raw logs and write a prepared dataset"
 # the argument INPUT, and its docstring is their help.
 SOURCES: dict[str, type[Any]] = {kind.name: kind for kind in (KuaiRand, MovieLens, MovieTweetings, Events, Simulate)}
 
+# How the log writes an id, where it is no plain integer.
+_SPELT = {"text": "text, as its 64-bit hash (docs/data.md)", "uint64": "unsigned, by two's complement (docs/data.md)"}
+
 
 def configure(parser: ArgumentParser) -> None:
     """Adds a subcommand for each source."""
@@ -93,6 +96,8 @@ def _table(report: dict[str, Any]) -> str:
         requests, impressions = counts["requests"].get(split, 0), counts["impressions"].get(split, 0)
         start, end = (datetime.fromtimestamp(bound, UTC).strftime("%Y-%m-%d %H:%M") for bound in bounds)
         lines.append(f"  {split:<12}{requests:>12,}{impressions:>13,}   {start} .. {end}")
+    lines += [f"  {column}: {_SPELT[kind]}" for column, kind in report["ids"].items()]
+    lines += [f"  {column}: whole numbers" for column in report["numbered"]]
     lines += [f"  outside the splits: {counts['outside_splits']:,} impressions"] if counts["outside_splits"] else []
     lines += [f"  rejected: {count:,} x {reason}" for reason, count in counts["rejected"].items()]
     return "\n".join(lines)

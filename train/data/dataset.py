@@ -11,6 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.data.id_texts import FOLDER
 from pinfm.train.data.info import DatasetInfo
 from pinfm.train.data.item_attributes import ItemAttributes
 from pinfm.train.data.write import bucket_file
@@ -81,6 +82,23 @@ class PreparedDataset:
     def _read(self, file: str, columns: Sequence[str] | None = None) -> pyarrow.Table:
         with self._readable(file) as path:
             return pyarrow.parquet.read_table(path, columns=None if columns is None else list(columns))
+
+    def texts(self, column: str, ids_N: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+        """What the log calls ids.
+
+        Args:
+            column: `user_id`, `item_id` or `request_id`, of an id that is text (`info.schema.ids`).
+            ids_N: their hashes.
+
+        Returns:
+            (N,) texts.
+        """
+        wanted, place_N = np.unique(ids_N, return_inverse=True)
+        with self._readable(f"{FOLDER}/{column}.parquet") as path:
+            found = pyarrow.parquet.read_table(path, filters=[("id", "in", pyarrow.array(wanted))])
+        assert np.array_equal(found["id"].to_numpy(), wanted), f"{path} lacks ids of the dataset"
+        texts: npt.NDArray[np.object_] = found["text"].to_numpy(zero_copy_only=False)[place_N]
+        return texts
 
     @contextmanager
     def _readable(self, file: str) -> Iterator[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.schema import Feature, InputSchema
+from pinfm.model.schema import InputSchema, schema_from_json
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
@@ -109,16 +109,11 @@ class DatasetInfo:
 
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> "DatasetInfo":
-        schema: dict[str, Any] = fields.pop("schema")
-        features = tuple(Feature(**feature) for feature in schema.pop("features"))
-        vocabularies: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in schema.items()
-        }
         start, end = fields.pop("time_span")
         return cls(
             counts=Counts(**fields.pop("counts")),
             time_span=(start, end),
-            schema=InputSchema(features=features, **vocabularies),
+            schema=schema_from_json(fields.pop("schema")),
             splits={name: (bounds[0], bounds[1]) for name, bounds in fields.pop("splits").items()},
             notes=tuple(fields.pop("notes")),
             **fields,

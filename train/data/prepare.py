@@ -11,12 +11,14 @@ import duckdb
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.new_folder import new_folder
-from pinfm.model.schema import Feature, InputSchema
+from pinfm.model.schema import VOCABULARIES, Feature, InputSchema
 from pinfm.train.data.features import Splits, find_splits, find_surfaces, with_statistics
+from pinfm.train.data.id_texts import id_types, write_id_texts
 from pinfm.train.data.info import Counts, DatasetInfo
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.reading.readers import connect
 from pinfm.train.data.reading.validate import Validator
+from pinfm.train.data.spellings import NUMBERED, spelled
 from pinfm.train.data.tables import RawTables, Source, events_columns, impressions_columns, items_columns
 from pinfm.train.data.write import BucketWriter, gather_items, joined_impressions
 
@@ -32,7 +34,8 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         options: what holds for every source.
 
     Returns:
-        The report: `source`, `out`, `counts`, `splits`, `time_span`, `num_buckets`, `notes` and `seconds`.
+        The report: `source`, `out`, `counts`, `splits`, `time_span`, `num_buckets`, `notes`, `ids`, `numbered` and
+        `seconds`.
 
     Raises:
         UserError: for a mistake in the data or in the flags; `out` is then not created.
@@ -52,7 +55,9 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         (folder / "dataset.json").write_text(info.to_json())
     described = _plain(info)
     keys = ("source", "counts", "splits", "time_span", "num_buckets", "notes")
-    return {"out": str(out), **{key: described[key] for key in keys}, "seconds": round(time.monotonic() - began, 3)}
+    spellings = {key: described["schema"][key] for key in ("ids", "numbered")}
+    seconds = round(time.monotonic() - began, 3)
+    return {"out": str(out), **{key: described[key] for key in keys}, **spellings, "seconds": seconds}
 
 
 class _Preparation:
@@ -66,8 +71,9 @@ class _Preparation:
 
     def write(self, folder: Path, work: Path) -> DatasetInfo:
         """Runs the steps in order and returns what goes to `dataset.json`."""
-        tables = self.source.load(self.validator, work)
+        tables = spelled(self.validator, self.source.load(self.validator, work))
         self._stage(tables)
+        write_id_texts(self.connection, tables, folder)
         splits = self._splits(tables)
         schema = self._schema(tables, splits)
         gather_items(self.connection, schema, tables.item_attributes, splits)
@@ -93,7 +99,7 @@ class _Preparation:
         if tables.items is None:
             self.connection.execute("CREATE TABLE items (item_id BIGINT, created_at BIGINT)")
         else:
-            self.validator.stage("items", tables.items, items_columns(tables), unique=("item_id",))
+            self.validator.stage("items", tables.items, items_columns(tables), unique=tables.spelt("item_id"))
         if tables.impressions is None:
             return
         shared = [feature.name for feature in tables.features if feature.scope == "request"]
@@ -101,8 +107,8 @@ class _Preparation:
             "impressions",
             tables.impressions,
             impressions_columns(tables),
-            unique=("request_id", "item_id"),
-            constant_within=("request_id", ["user_id", *shared]),
+            unique=tables.spelt("request_id", "item_id"),
+            constant_within=("request_id", [*tables.spelt("user_id"), *shared]),
         )
         self.connection.execute(
             "CREATE TABLE starts AS SELECT request_id, min(timestamp) AS timestamp, count(*) AS weight "
@@ -126,6 +132,8 @@ class _Preparation:
             tasks=tables.tasks,
             features=(),
             content_dim=self._scalar(length),
+            numbered=tuple(name for name in VOCABULARIES if tables.kinds.get(name) in NUMBERED),
+            ids=id_types(tables),
         )
 
     def _with_features(self, tables: RawTables, schema: InputSchema, splits: Splits) -> InputSchema:

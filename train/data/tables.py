@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
-from pinfm.train.data.reading.columns import Column, Kind
+from pinfm.train.data.reading.columns import TEXT_OF, Column, Kind
 
 if TYPE_CHECKING:
     from pinfm.train.data.reading.validate import Validator
+
+# Columns of ids; one name is one space of ids, in whatever tables it stands.
+IDS = ("user_id", "item_id", "request_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,8 @@ class RawTables:
         notes: sentences for the reader of the dataset.
         counts: what the source counted.
         raw_names: names of columns in the relations, where they differ from the above.
+        text_ids: ids that are text even where most of them look like integers.
+        kinds: of ids and names, where they are not plain; see `spellings.spelled`.
     """
 
     events: str
@@ -77,10 +82,26 @@ class RawTables:
     notes: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     raw_names: dict[str, str] = field(default_factory=dict)
+    text_ids: tuple[str, ...] = ()
+    kinds: dict[str, Kind] = field(default_factory=dict)
+
+    def raw_name(self, name: str) -> str:
+        """What the relations call a column."""
+        return self.raw_names.get(name, name)
 
     def column(self, name: str, kind: Kind, choices: tuple[str, ...] = (), nullable: bool = False) -> Column:
-        """Returns a column under the name that the relations give it."""
+        """Returns a column under the name that the relations give it, of the kind that its values have."""
+        kind = self.kinds.get(name, kind)
         return Column(name, kind, raw=self.raw_names.get(name), choices=choices, nullable=nullable)
+
+    def texts(self, *names: str) -> tuple[Column, ...]:
+        """Returns the columns that hold the text of those ids that are text."""
+        texts = [name for name in names if self.kinds.get(name) == "text_id"]
+        return tuple(Column(TEXT_OF + name, "text_of_id", raw=self.raw_name(name)) for name in texts)
+
+    def spelt(self, *names: str) -> list[str]:
+        """Returns the columns with the text of those ids that are text, else their own: for messages about rows."""
+        return [TEXT_OF + name if self.kinds.get(name) == "text_id" else name for name in names]
 
 
 class Source(Protocol):
@@ -118,6 +139,7 @@ def events_columns(tables: RawTables) -> tuple[Column, ...]:
         tables.column("action", "choice", choices=tables.actions),
         tables.column("surface", "text"),
         tables.column("item_id", "id"),
+        *tables.texts("user_id", "item_id"),
     )
 
 
@@ -130,6 +152,7 @@ def impressions_columns(tables: RawTables) -> tuple[Column, ...]:
         tables.column("timestamp", "time"),
         tables.column("surface", "text"),
         tables.column("item_id", "id"),
+        *tables.texts(*IDS),
         *(tables.column(task, "flag") for task in tables.tasks),
         *(tables.column(feature.name, kinds[feature.kind]) for feature in tables.features),
     )
@@ -139,6 +162,7 @@ def items_columns(tables: RawTables) -> tuple[Column, ...]:
     """Returns the columns of the items table."""
     return (
         tables.column("item_id", "id"),
+        *tables.texts("item_id"),
         tables.column("created_at", "time", nullable=True),
         *((tables.column("content", "vector"),) if tables.has_content else ()),
         *(tables.column(attribute, "code") for attribute in tables.item_attributes),

@@ -145,9 +145,9 @@ def test_a_column_that_one_file_of_a_folder_lacks_is_an_error(logs, kind):
 
 
 def test_a_wrongly_typed_column_is_an_error(logs):
-    logs.write("parquet", events=lambda table: table.assign(user_id=table.user_id.astype(float)))
+    logs.write("parquet", events=lambda table: table.assign(timestamp=table.timestamp.astype(float)))
     with pytest.raises(
-        UserError, match=r"events\.parquet, column user_id: its type is DOUBLE, but it must be an integer"
+        UserError, match=r"events\.parquet, column timestamp: its type is DOUBLE, but it must be Unix seconds as an i"
     ):
         logs.prepare("parquet")
 
@@ -185,6 +185,7 @@ def test_a_bad_vector_is_an_error(logs, content):
     [
         ({"positive_actions": ["buy"]}, "positive_actions names buy"),
         ({"request_features": ["colour"]}, "request_features names colour"),
+        ({"text_ids": ["shop"]}, r"text_ids names shop, which is not among the columns of ids \(user_id, item_id, r"),
         ({"tasks": []}, "--impressions needs tasks"),
         ({"impressions": None}, "tasks and features are columns of impressions"),
         ({"items": None}, "item_attributes are columns of items"),

@@ -5,17 +5,38 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.data.reading import spelling
 from pinfm.train.data.reading.sql import name, quoted
 
 Kind = Literal[
-    "id", "time", "code", "flag", "dense", "number", "choice", "text", "vector", "ids", "count", "milliseconds"
+    "id",
+    "unsigned_id",
+    "text_id",
+    "text_of_id",
+    "time",
+    "milliseconds",
+    "code",
+    "count",
+    "flag",
+    "dense",
+    "number",
+    "text",
+    "number_name",
+    "choice",
+    "number_choice",
+    "vector",
+    "ids",
 ]
+
+# The text of an id is staged beside its hash, under the id's name after this.
+TEXT_OF = "__text_of_"
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
 _REALS = ("FLOAT", "DOUBLE", "DECIMAL")
 # SQL types a column of each kind may have in a typed file; VARCHAR is parsed value by value.
 _ACCEPTED: dict[str, tuple[str, ...]] = {
-    "id": _INTEGERS,
+    **dict.fromkeys(("id", "unsigned_id", "text_id", "text_of_id"), spelling.TYPES),
+    **dict.fromkeys(("text", "number_name", "choice", "number_choice"), spelling.TYPES),
     "time": _INTEGERS,
     "code": _INTEGERS,
     "count": _INTEGERS,
@@ -23,13 +44,13 @@ _ACCEPTED: dict[str, tuple[str, ...]] = {
     "flag": ("BOOLEAN", *_INTEGERS),
     "dense": (*_REALS, *_INTEGERS),
     "number": (*_REALS, *_INTEGERS),
-    "choice": ("ENUM", *_INTEGERS),
-    "text": ("ENUM", *_INTEGERS),
     "vector": ("FLOAT[", "DOUBLE[", "DECIMAL", *(f"{integer}[" for integer in _INTEGERS)),
     "ids": tuple(f"{integer}[" for integer in _INTEGERS),
 }
 _WANTED = {
     "id": "an integer",
+    "unsigned_id": "an integer from 0 to 2**64 - 1",
+    **dict.fromkeys(("text_id", "text_of_id"), "a text or an integer"),
     "time": "Unix seconds as an integer",
     "code": "an integer",
     "count": "an integer",
@@ -37,12 +58,21 @@ _WANTED = {
     "flag": "a boolean (true, false, 1 or 0)",
     "dense": "a number",
     "number": "a number",
-    "choice": "a string",
-    "text": "a string",
+    **dict.fromkeys(("text", "choice"), "a name or a whole number"),
+    **dict.fromkeys(("number_name", "number_choice"), "a whole number"),
     "vector": "a list of numbers",
     "ids": "a list of integers with single spaces between them",
 }
-_WHOLE = ("id", "time", "code", "count", "milliseconds")
+_SPELLING = {
+    "id": spelling.integer_id,
+    "unsigned_id": spelling.unsigned_id,
+    "text_id": spelling.text_id,
+    "text_of_id": spelling.text_of_id,
+    **dict.fromkeys(("text", "choice"), spelling.plain_name),
+    **dict.fromkeys(("number_name", "number_choice"), spelling.number_name),
+}
+_WHOLE = ("time", "code", "count", "milliseconds")
+_ALWAYS_NULLABLE = ("text", "number_name", "code", "vector", "ids")
 _TYPES = {"flag": "BOOLEAN", "dense": "FLOAT", "number": "DOUBLE"}
 _INTEGER_TEXT = r"[+-]?[0-9]+"
 
@@ -53,14 +83,16 @@ class Column:
 
     Args:
         name: its name in the staged table.
-        kind: `id` (int64, never null), `time` (Unix seconds, never negative or future), `milliseconds` (the same in
-            milliseconds), `count` (int64, never negative), `code` (int64, null becomes 0), `flag` (boolean), `dense`
-            (finite float32), `number` (finite float64), `choice` (one of `choices`), `text`, `vector` (list of finite
+        kind: `id` (int64, never null), `unsigned_id` (from 0 to 2**64 - 1, as int64 by two's complement), `text_id` (a
+            text, as its hash), `text_of_id` (the text itself), `time` (Unix seconds, never negative or future),
+            `milliseconds` (the same in milliseconds), `count` (int64, never negative), `code` (int64, null becomes 0),
+            `flag` (boolean), `dense` (finite float32), `number` (finite float64), `text`, `number_name` (a whole number
+            in its one spelling), `choice` and `number_choice` (such a one of `choices`), `vector` (list of finite
             float32, all of one length) or `ids` (list of int64; in text files with spaces between them).
         raw: its name in the file; the same name when None.
         choices: the values that a `choice` may take.
         form: what every value of a `text` is, and the regular expression that says so; None for any text.
-        nullable: whether a missing value is in order (text, code, vector and ids are always nullable).
+        nullable: whether a missing value is in order (text, number_name, code, vector and ids are always nullable).
     """
 
     name: str
@@ -109,14 +141,14 @@ def typed(column: Column, sql_type: str, file: str) -> str:
             "cast the column"
         )
     raw = name(column.file_name)
+    if column.kind in _SPELLING:
+        return _SPELLING[column.kind](raw, sql_type)
     if column.kind in _WHOLE:
         # A plain TRY_CAST would round '1.5' to 2.
         text = f"CASE WHEN regexp_full_match(trim({raw}), '{_INTEGER_TEXT}') THEN TRY_CAST({raw} AS BIGINT) END"
         return text if sql_type == "VARCHAR" else f"TRY_CAST({raw} AS BIGINT)"
     if column.kind == "flag" and sql_type.startswith(_INTEGERS):
         return f"CASE WHEN {raw} IN (0, 1) THEN CAST({raw} AS BOOLEAN) END"
-    if column.kind in ("choice", "text"):
-        return f"CAST({raw} AS VARCHAR)"
     if column.kind == "ids":
         if sql_type != "VARCHAR":
             return f"TRY_CAST({raw} AS BIGINT[])"
@@ -145,28 +177,34 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
         return Check(column.file_name, reason, condition, problem, mend, f"CAST({raw} AS VARCHAR)")
 
     raw = name(column.file_name)
-    if column.kind == "choice":
+    if column.kind in ("choice", "number_choice"):
         listed = ", ".join(map(quoted, column.choices))
         # The problem is a template.
         wanted = ", ".join(column.choices).replace("{", "{{").replace("}", "}}")
         yield check(
             "outside vocabulary",
-            f"{raw} IS NULL OR {sql} NOT IN ({listed})",
+            f"{sql} IS NULL OR {sql} NOT IN ({listed})",
             f"{{value}} is not one of {wanted}",
             "correct it or name it among the actions",
         )
         return
-    if column.kind == "text":
-        if column.form:
-            wanted, pattern = column.form
-            bad = f"{raw} IS NOT NULL AND NOT regexp_full_match({sql}, {quoted(pattern)})"
-            yield check("wrong form", bad, f"{{value}} is not {wanted}", "correct it")
-        return
-    if not column.nullable and column.kind not in ("code", "vector", "ids"):
+    if column.kind == "text_of_id":
+        return  # its text_id is checked
+    if column.form:
+        wanted, pattern = column.form
+        bad = f"{raw} IS NOT NULL AND NOT regexp_full_match({sql}, {quoted(pattern)})"
+        yield check("wrong form", bad, f"{{value}} is not {wanted}", "correct it")
+    if not column.nullable and column.kind not in _ALWAYS_NULLABLE:
         yield check("null", f"{raw} IS NULL", "the value is missing", "fill it in")
-    yield check(
-        "wrong type", f"{raw} IS NOT NULL AND {sql} IS NULL", f"{{value}} is not {_WANTED[column.kind]}", "correct it"
-    )
+    if column.kind == "id":
+        large = f"TRY_CAST(CAST({raw} AS VARCHAR) AS HUGEINT) > {spelling.MOST_SIGNED}"
+        mend = "give ids of 64 bits, all of them signed or all unsigned"
+        yield check("too large", large, "{value} is above 2**63 - 1", mend)
+    there = f"{raw} IS NOT NULL"
+    if column.kind in ("text", "number_name"):
+        there += f" AND CAST({raw} AS VARCHAR) <> 'nan'"  # a float that is missing
+    wrong = f"{{value}} is not {_WANTED[column.kind]}"
+    yield check("wrong type", f"{there} AND {sql} IS NULL", wrong, "correct it")
     if column.kind == "count":
         yield check("negative", f"{sql} < 0", "{value} is negative", "correct it")
     if column.kind in ("time", "milliseconds"):

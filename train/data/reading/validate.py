@@ -3,12 +3,12 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.reading.columns import Check, Column, checks, typed
+from pinfm.train.data.reading.columns import TEXT_OF, Check, Column, checks, typed
 from pinfm.train.data.reading.files import CSV, Layout
 from pinfm.train.data.reading.readers import UNREADABLE, read_table, unreadable
 from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
@@ -37,6 +37,29 @@ class Validator:
         """Creates a view over the files of a path, see `readers.read_table`."""
         self._paths[view] = path
         read_table(self.connection, view, path, layout)
+
+    def types(self, relation: str) -> dict[str, str]:
+        """The SQL type of each column of a relation.
+
+        Raises:
+            UserError: when its files cannot be read.
+        """
+        try:
+            described = self.connection.execute(f"DESCRIBE {name(relation)}").fetchall()
+        except UNREADABLE as error:
+            raise unreadable(error, self._files(relation)) from error
+        return {str(row[0]): str(row[1]) for row in described}
+
+    def row(self, relation: str, sql: str) -> tuple[Any, ...]:
+        """The first row of a query over a relation; empty when there is none.
+
+        Raises:
+            UserError: when its files cannot be read.
+        """
+        try:
+            return self.connection.execute(sql).fetchone() or ()
+        except UNREADABLE as error:
+            raise unreadable(error, self._files(relation)) from error
 
     def stage(
         self,
@@ -90,11 +113,7 @@ class Validator:
             self.connection.execute(f"COPY rejects TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)")
 
     def _create(self, table: str, relation: str, columns: Sequence[Column]) -> list[Check]:
-        try:
-            described = self.connection.execute(f"DESCRIBE {name(relation)}").fetchall()
-        except UNREADABLE as error:
-            raise unreadable(error, self._files(relation)) from error
-        types = {str(row[0]): str(row[1]) for row in described}
+        types = self.types(relation)
         missing = [column.file_name for column in columns if column.file_name not in types]
         if missing:
             have = ", ".join(other for other in types if not other.startswith("__"))
@@ -123,12 +142,7 @@ class Validator:
     def _vector_length(self, relation: str, column: Column, sql: str) -> int:
         if column.kind != "vector":
             return 0
-        try:
-            first = self.connection.execute(
-                f"SELECT len({sql}) FROM {name(relation)} WHERE {sql} IS NOT NULL LIMIT 1"
-            ).fetchone()
-        except UNREADABLE as error:
-            raise unreadable(error, self._files(relation)) from error
+        first = self.row(relation, f"SELECT len({sql}) FROM {name(relation)} WHERE {sql} IS NOT NULL LIMIT 1")
         return int(first[0]) if first else 0
 
     def _mark_repeats(self, table: str, unique: Sequence[str]) -> Check:
@@ -140,9 +154,10 @@ class Validator:
             f"(SELECT {keys}, min({POSITION}) AS first FROM {name(table)} GROUP BY {keys} HAVING count(*) > 1) AS r "
             f"WHERE {same} AND t.{POSITION} > r.first"
         )
-        place = f" in the same {unique[0]}" if len(unique) > 1 else ""
+        known = [key.removeprefix(TEXT_OF) for key in unique]
+        place = f" in the same {known[0]}" if len(unique) > 1 else ""
         return Check(
-            unique[-1], "duplicate", "", f"{{value}} stands there a second time{place}", "keep one of the rows", ""
+            known[-1], "duplicate", "", f"{{value}} stands there a second time{place}", "keep one of the rows", ""
         )
 
     def _mark_inconstant(self, table: str, key: str, column: str) -> Check:
@@ -154,7 +169,8 @@ class Validator:
             f"WHERE t.{by} = r.{by} AND t.{value} IS DISTINCT FROM r.first"
         )
         problem = f"{{value}} differs from the first row of the same {key}"
-        return Check(column, "not constant", "", problem, f"give all rows of a {key} one value", "")
+        known = column.removeprefix(TEXT_OF)
+        return Check(known, "not constant", "", problem, f"give all rows of a {key} one value", "")
 
     def _settle(self, table: str, found: Sequence[Check]) -> None:
         """Raises for the marked rows of a table, or moves them to `rejects`."""

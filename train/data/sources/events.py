@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
 from pinfm.train.data.reading.files import table_files
-from pinfm.train.data.tables import RawTables, SplitRule
+from pinfm.train.data.tables import IDS, RawTables, SplitRule
 
 if TYPE_CHECKING:
     from pinfm.train.data.reading.validate import Validator
@@ -19,12 +19,12 @@ class ColumnNames:
     """What the columns are called in the files.
 
     Args:
-        user_id: int64.
+        user_id: an integer or a text.
         timestamp: Unix seconds, UTC.
         action: a string.
         surface: a string.
-        item_id: int64.
-        request_id: int64; impressions only.
+        item_id: an integer or a text.
+        request_id: an integer or a text; impressions only.
         created_at: Unix seconds, UTC; items only.
         content: a list of numbers; items only, where there is one.
     """
@@ -55,6 +55,7 @@ class Events:
         categorical_features: integer columns of impressions, 0 meaning missing.
         request_features: those of the features that all impressions of a request share.
         item_attributes: integer columns of items, joined to each candidate.
+        text_ids: those of user_id, item_id and request_id that are text even where most of them look like integers.
         validation_start: first day of validation, YYYY-MM-DD in UTC; by default 80 % of the rows lie before it.
         test_start: first day of test, YYYY-MM-DD in UTC; by default 90 % of the rows lie before it.
     """
@@ -72,6 +73,7 @@ class Events:
     categorical_features: list[str] = field(default_factory=list)
     request_features: list[str] = field(default_factory=list)
     item_attributes: list[str] = field(default_factory=list)
+    text_ids: list[str] = field(default_factory=list)
     validation_start: str | None = None
     test_start: str | None = None
 
@@ -79,6 +81,7 @@ class Events:
         known = [*self.dense_features, *self.categorical_features]
         _need_subset("positive_actions", self.positive_actions or [], "actions", self.actions)
         _need_subset("request_features", self.request_features, "dense_features or categorical_features", known)
+        _need_subset("text_ids", self.text_ids, "the columns of ids", IDS)
         if self.positive_actions == []:
             raise UserError("positive_actions is empty; name the actions that count as interest, or leave it out")
         for field_name, names in (("actions", self.actions), ("positive_actions", self.positive_actions or [])):
@@ -131,6 +134,7 @@ class Events:
             has_content=has_content,
             splits=self._splits(),
             raw_names=asdict(self.columns),
+            text_ids=tuple(self.text_ids),
         )
 
     def _splits(self) -> SplitRule:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pinfm.train.data.reading.validate import Validator
 
 DAT = (".dat", ".dat.gz")
-MOVIES = (Column("item_id", "id", raw="movieId"), Column("title", "text"), Column("genres", "text"))
+MOVIES = (Column("item_id", "count", raw="movieId"), Column("title", "text"), Column("genres", "text"))
 
 
 def double_colon(*names: str, encoding: str = "utf-8") -> Layout:
@@ -23,7 +23,8 @@ def double_colon(*names: str, encoding: str = "utf-8") -> Layout:
 
 def rating_columns(user: str = "userId", item: str = "movieId") -> tuple[Column, ...]:
     """Returns the columns of a file of ratings, which calls the two ids so."""
-    ids = (Column("user_id", "id", raw=user), Column("item_id", "id", raw=item))
+    # A film's number is a count: MovieTweetings writes those of IMDb, which begin with zeros.
+    ids = (Column("user_id", "id", raw=user), Column("item_id", "count", raw=item))
     return (*ids, Column("rating", "number"), Column("timestamp", "time"))
 
 
