@@ -83,11 +83,16 @@ class ContentFusion(nn.Module):
 
         The id vectors are the target (no gradient): content learns to stand where a known item's id would.
         """
-        has_content_N = content_NK.abs().sum(-1) > 0
+        has_content_N = has_content(content_NK)
         if not bool(has_content_N.any()):
             return self.projection.weight.sum() * 0.0
         projected = self.projection(F.normalize(content_NK[has_content_N], dim=-1))
         return (1.0 - F.cosine_similarity(projected, item_NE[has_content_N].detach(), dim=-1)).mean()
+
+
+def has_content(content_NK: Tensor) -> Tensor:
+    """(N,) bool: whether any value of a content vector is not zero; compared one by one, for a sum is rounded."""
+    return (content_NK != 0).any(-1)
 
 
 class NoContent(nn.Module):

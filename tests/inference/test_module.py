@@ -5,6 +5,7 @@ import io
 
 import pytest
 import torch
+from rounded_floats import RoundedFloats
 
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.specs import IdTable
@@ -136,6 +137,33 @@ def test_torchscript_equals_eager(options):
         for task in expected:
             assert expected[task].shape == (sum(count for _, count in lengths),)
             assert torch.equal(found[task], expected[task])
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+@torch.no_grad()
+def test_no_whole_number_and_no_mask_is_made_of_rounded_floats(options):
+    module, schema = build(**options)
+    with RoundedFloats() as watched:
+        module(inputs_of(schema, BATCHES["ragged"]))
+    assert watched.found == set()
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+@torch.no_grad()
+def test_every_device_scores_as_the_cpu_does(options, device):
+    module, schema = build(**options)
+    elsewhere = copy.deepcopy(module).to(device)
+    for lengths in BATCHES.values():
+        inputs = with_gaps_at_edges(inputs_of(schema, lengths))
+        found = elsewhere({name: values.to(device) for name, values in inputs.items()})
+        torch.testing.assert_close({t: p.cpu() for t, p in found.items()}, module(inputs), rtol=0, atol=1e-5)
+
+
+def with_gaps_at_edges(inputs):
+    """The inputs with gaps between events that are the first or the last of a bucket."""
+    gaps = torch.tensor([2**k - d for k in range(20) for d in (0, 1, 2)])
+    times = inputs["history_timestamp"]
+    return {**inputs, "history_timestamp": 2 * 10**9 - gaps[: len(times)].flip(0).cumsum(0).flip(0) - 1}
 
 
 @pytest.mark.parametrize("variant", ["early, dot", "token and content", "lite_mean", "no tower"])

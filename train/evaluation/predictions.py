@@ -13,7 +13,7 @@ from pinfm.train.data.ragged import IntArray
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.feed import Feed
-from pinfm.train.metrics import item_age_days, ranking_metrics
+from pinfm.train.metrics import item_age_seconds, ranking_metrics
 from pinfm.train.run_folder.parity import predict
 
 
@@ -27,7 +27,7 @@ class Predictions:
         item_id: (N,).
         user_id: (N,).
         request_id: (N,).
-        age_days: (N,) item's age at request time.
+        age_seconds: (N,) item's age at request time, seconds; NaN where unknown.
     """
 
     probabilities: npt.NDArray[np.float32]
@@ -35,7 +35,7 @@ class Predictions:
     item_id: IntArray
     user_id: IntArray
     request_id: IntArray
-    age_days: npt.NDArray[np.float64]
+    age_seconds: npt.NDArray[np.float64]
 
     def metrics(self, tasks: Sequence[str], seen_items: IntArray) -> dict[str, dict[str, object]]:
         """The ranking metrics of each task, also by item age.
@@ -50,7 +50,7 @@ class Predictions:
             {tasks[i]: torch.from_numpy(self.labels[:, i] > 0.5) for i in columns},
             torch.from_numpy(self.user_id),
             torch.from_numpy(np.unique(self.request_id, return_inverse=True)[1]),
-            torch.from_numpy(self.age_days),
+            torch.from_numpy(self.age_seconds),
             torch.from_numpy(~np.isin(self.item_id, seen_items)),
         )
 
@@ -72,14 +72,14 @@ def predict_split(model: nn.Module, feed: Feed[RequestArrays], device: torch.dev
 
 def _with_labels(arrays: RequestArrays, probabilities: npt.NDArray[np.float32]) -> Predictions:
     owner = np.repeat(np.arange(len(arrays.user_id)), arrays.candidate_lengths)
-    ages = item_age_days(torch.from_numpy(arrays.request_timestamp[owner]), torch.from_numpy(arrays.created_at))
+    ages = item_age_seconds(torch.from_numpy(arrays.request_timestamp[owner]), torch.from_numpy(arrays.created_at))
     return Predictions(
         probabilities=probabilities,
         labels=arrays.labels,
         item_id=arrays.item_id,
         user_id=arrays.user_id[owner],
         request_id=arrays.request_id[owner],
-        age_days=ages.numpy(),
+        age_seconds=ages.numpy(),
     )
 
 

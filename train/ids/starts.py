@@ -26,9 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchrec.distributed.types import Shard
 
+from pinfm.model.cold_start import has_content
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import collective_device, sum_over_ranks
-from pinfm.train.metrics.slices import age_groups, item_age_days
+from pinfm.train.metrics.slices import age_groups, item_age_seconds
 
 # What the regression adds to the square of each trait: as much as one item whose row is zero.
 RIDGE = 1.0
@@ -130,13 +131,13 @@ class ItemStarts:
 
     def _content(self, ids_N: Tensor) -> Tensor:
         """(N, K + 1): content vectors of length 1, then 1; zeros for items without content."""
-        content_NK = F.normalize(torch.from_numpy(self._items.content(ids_N.numpy())), dim=1)
-        return torch.cat([content_NK, content_NK.any(dim=1, keepdim=True).float()], dim=1)
+        content_NK = torch.from_numpy(self._items.content(ids_N.numpy()))
+        return torch.cat([F.normalize(content_NK, dim=1), has_content(content_NK)[:, None].float()], dim=1)
 
     def _age_groups(self, ids_N: Tensor) -> Tensor:
         """(N, 3): 1 in the column of the item's age group; zeros for an unknown item."""
-        age_days_N = item_age_days(np.full(len(ids_N), self._now), self._items.created_at(ids_N.numpy()))
-        return torch.stack(age_groups(age_days_N), dim=1).float()
+        age_seconds_N = item_age_seconds(np.full(len(ids_N), self._now), self._items.created_at(ids_N.numpy()))
+        return torch.stack(age_groups(age_seconds_N), dim=1).float()
 
 
 def held(rows_R: Tensor, shard: Shard) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from pinfm.train.metrics.hits import hit_metrics
 from pinfm.train.metrics.ranking import auc, entropy_metrics, grouped_auc
 from pinfm.train.metrics.report import REQUEST_METRICS, ranking_metrics
 from pinfm.train.metrics.retrieval import RetrievalMetrics
-from pinfm.train.metrics.slices import AGE_SLICES, TaskRows, age_slices, item_age_days
+from pinfm.train.metrics.slices import AGE_SLICES, TaskRows, age_slices, item_age_seconds
 from pinfm.train.metrics.table import metrics_notes, metrics_table
 from pinfm.train.metrics.ties import tied_runs
 
@@ -21,7 +21,7 @@ __all__ = [
     "entropy_metrics",
     "grouped_auc",
     "hit_metrics",
-    "item_age_days",
+    "item_age_seconds",
     "metrics_notes",
     "metrics_table",
     "ranking_metrics",

@@ -20,18 +20,18 @@ class Impressions:
     Attributes:
         user_id_N: int64.
         request_N: int64, equal for the candidates of one request.
-        age_days_N: float64, days; NaN where the item's creation time is unknown.
+        age_seconds_N: float64, seconds; NaN where the item's creation time is unknown.
         unseen_N: bool, the item never occurs in the training split.
     """
 
     user_id_N: Tensor
     request_N: Tensor
-    age_days_N: Tensor
+    age_seconds_N: Tensor
     unseen_N: Tensor
 
 
 def check_impressions(
-    user_id: Array, request_index: Array, age_days: Array, unseen: Array, device: torch.device
+    user_id: Array, request_index: Array, age_seconds: Array, unseen: Array, device: torch.device
 ) -> Impressions:
     """Move the shared columns to `device` and check that they describe the same rows.
 
@@ -41,7 +41,7 @@ def check_impressions(
     columns = {
         "user_id": torch.as_tensor(user_id, device=device).long(),
         "request_index": torch.as_tensor(request_index, device=device).long(),
-        "age_days": torch.as_tensor(age_days, device=device).double(),
+        "age_seconds": torch.as_tensor(age_seconds, device=device).double(),
         "unseen": torch.as_tensor(unseen, device=device).bool(),
     }
     for name, column in columns.items():
@@ -49,7 +49,7 @@ def check_impressions(
     return Impressions(
         user_id_N=columns["user_id"],
         request_N=columns["request_index"],
-        age_days_N=columns["age_days"],
+        age_seconds_N=columns["age_seconds"],
         unseen_N=columns["unseen"],
     )
 

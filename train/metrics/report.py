@@ -94,7 +94,7 @@ def ranking_metrics(
     labels: Mapping[str, Array],
     user_id: Array,
     request_index: Array,
-    age_days: Array,
+    age_seconds: Array,
     unseen: Array,
 ) -> dict[str, dict[str, Any]]:
     """Judge one ranker on a split: each task, as a whole and by item age.
@@ -104,7 +104,7 @@ def ranking_metrics(
         labels: task -> `[N]`, bool or 0 and 1; the same tasks.
         user_id: `[N]`, int64.
         request_index: `[N]`, int64, equal for the candidates of one request.
-        age_days: `[N]`, age of the item at the time of the request, days; NaN where unknown.
+        age_seconds: `[N]`, age of the item at the time of the request, seconds; NaN where unknown.
         unseen: `[N]`, bool, the item never occurs in the training split.
 
     Returns:
@@ -118,7 +118,7 @@ def ranking_metrics(
     Example:
         >>> import numpy as np
         >>> shared = dict(user_id=np.array([1, 1]), request_index=np.array([0, 0]))
-        >>> item = dict(age_days=np.array([1.0, 40.0]), unseen=np.array([True, False]))
+        >>> item = dict(age_seconds=86_400 * np.array([1.0, 40.0]), unseen=np.array([True, False]))
         >>> scores, clicks = {"click": np.array([0.9, 0.2])}, {"click": np.array([True, False])}
         >>> report = ranking_metrics(scores, clicks, **shared, **item)
         >>> report["click"]["auc"], report["click"]["by_age"]["unseen"]["auc"]
@@ -126,16 +126,16 @@ def ranking_metrics(
     """
     tasks = check_tasks(probabilities, labels, len(user_id))
     device = next(iter(tasks.values()))[0].device
-    rows = check_impressions(user_id, request_index, age_days, unseen, device)
+    rows = check_impressions(user_id, request_index, age_seconds, unseen, device)
     return {task: _task_report(p_N, y_N, rows) for task, (p_N, y_N) in tasks.items()}
 
 
 def _task_report(p_N: Tensor, y_N: Tensor, rows: Impressions) -> dict[str, Any]:
     task = TaskRows(p_N, y_N, rows)
-    slices = age_slices(rows.age_days_N, rows.unseen_N)
+    slices = age_slices(rows.age_seconds_N, rows.unseen_N)
     return {
         **_slice_report(task.everything()),
-        "impressions_age_unknown": int(rows.age_days_N.isnan().sum()),
+        "impressions_age_unknown": int(rows.age_seconds_N.isnan().sum()),
         "by_age": {name: _slice_report(task.cut(member_N)) for name, member_N in slices.items()},
     }
 

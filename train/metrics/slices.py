@@ -74,7 +74,7 @@ class TaskRows:
         )
 
 
-def item_age_days(request_timestamp: Array, created_at: Array) -> Tensor:
+def item_age_seconds(request_timestamp: Array, created_at: Array) -> Tensor:
     """Age of each candidate when it was shown.
 
     Args:
@@ -82,32 +82,33 @@ def item_age_days(request_timestamp: Array, created_at: Array) -> Tensor:
         created_at: `[N]`, Unix seconds; NaN where unknown.
 
     Returns:
-        float64 `[N]`, days; NaN where unknown.
+        float64 `[N]`, whole seconds; NaN where unknown. Not days: dividing by 86,400 rounds, and not alike everywhere.
     """
     requested = torch.as_tensor(request_timestamp)
-    return (requested - torch.as_tensor(created_at, device=requested.device)).double() / SECONDS_PER_DAY
+    return (requested - torch.as_tensor(created_at, device=requested.device)).double()
 
 
-def age_groups(age_days_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def age_groups(age_seconds_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Which items are under 7 days old, from 7 to 28, and older: bool `[N]` each.
 
     Args:
-        age_days_N: floating; an item shown before its creation time (a coarse clock) has a negative age and
+        age_seconds_N: float64; an item shown before its creation time (a coarse clock) has a negative age and
             is young; NaN belongs to no age.
     """
-    young_N, old_N = age_days_N < YOUNG_DAYS, age_days_N >= OLD_DAYS
-    return young_N, (age_days_N >= YOUNG_DAYS) & ~old_N, old_N
+    young, old = YOUNG_DAYS * SECONDS_PER_DAY, OLD_DAYS * SECONDS_PER_DAY
+    young_N, old_N = age_seconds_N < young, age_seconds_N >= old
+    return young_N, (age_seconds_N >= young) & ~old_N, old_N
 
 
-def age_slices(age_days_N: Tensor, unseen_N: Tensor) -> dict[str, Tensor]:
+def age_slices(age_seconds_N: Tensor, unseen_N: Tensor) -> dict[str, Tensor]:
     """Cut the rows by age: young, middle, both, old, and across the ages what is `unseen`.
 
     Args:
-        age_days_N: see `age_groups`.
+        age_seconds_N: see `age_groups`.
         unseen_N: bool, the item never occurs in the training split.
 
     Returns:
         Name in AGE_SLICES -> bool `[N]`.
     """
-    young_N, middle_N, old_N = age_groups(age_days_N)
+    young_N, middle_N, old_N = age_groups(age_seconds_N)
     return dict(zip(AGE_SLICES, (young_N, middle_N, young_N | middle_N, old_N, unseen_N), strict=True))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pinfm.model.cold_start import has_content
 from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder
 from pinfm.model.layers.tokens import gaps_to_next
@@ -97,8 +98,8 @@ class JointLosses:
     def _alignment_loss(self, batch: RequestBatch, item_NE: Tensor) -> Tensor:
         # A candidate that was given a random id stands beside another item's vector.
         own_N = batch.item_ids[batch.candidate_item] == batch.candidates.item_id
-        content_NK = batch.candidates.content * own_N[:, None]
-        count = (content_NK.abs().sum(1) > 0).sum()
+        content_NK = batch.candidates.content.masked_fill(~own_N[:, None], 0.0)
+        count = has_content(content_NK).sum()
         mean = self.encoder.content.alignment_loss(item_NE, content_NK)
         return mean_over_ranks(mean * count, count)
 

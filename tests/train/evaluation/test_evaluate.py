@@ -78,7 +78,7 @@ def test_users_requests_and_ages_of_items_are_those_of_the_dataset(finetuned, ex
         {task: labels_of(frame, task).astype(bool) for task in TASKS},
         user_id=frame["user_id"].to_numpy()[request],
         request_index=request,
-        age_days=(frame["request_timestamp"].to_numpy()[request] - created) / 86_400,
+        age_seconds=frame["request_timestamp"].to_numpy()[request] - created,
         unseen=~np.isin(items, [item for row in loops.requests_of(data, "train") for item in row["item_id"]]),
     )
     for task in TASKS:

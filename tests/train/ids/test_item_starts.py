@@ -33,7 +33,7 @@ def items_of(data):
     table = data.items()
     content = np.stack(table["content"].to_numpy())
     content = content / np.maximum(np.linalg.norm(content, axis=1, keepdims=True), 1e-12)
-    age_days = (data.info.splits["train"][1] - table["created_at"].to_numpy()) / 86_400
+    age_days = (data.info.splits["train"][1] - table["created_at"].to_numpy()) // 86_400
     return table["item_id"].to_numpy().copy(), content, np.digitize(age_days, [7, 28])
 
 

@@ -27,7 +27,7 @@ def columns(rows):
 def cut(rows):
     """The slice of a task; users and ages, which are not read here, are anything."""
     request_N, p_N, y_N, slice_N = columns(rows)
-    rows = Impressions(user_id_N=request_N, request_N=request_N, age_days_N=p_N, unseen_N=y_N)
+    rows = Impressions(user_id_N=request_N, request_N=request_N, age_seconds_N=p_N, unseen_N=y_N)
     return TaskRows(p_N, y_N, rows).cut(slice_N)
 
 

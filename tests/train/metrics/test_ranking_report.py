@@ -16,14 +16,14 @@ from pinfm.train.metrics import (
     auc,
     entropy_metrics,
     grouped_auc,
-    item_age_days,
+    item_age_seconds,
     ranking_metrics,
 )
 from pinfm.train.metrics.hits import hit_metrics
 from pinfm.train.metrics.inputs import Impressions, check_impressions
 from pinfm.train.metrics.table import METRIC_COLUMNS
 
-ROWS = 400
+ROWS, DAY = 400, 86_400
 PAGE = Path(__file__).parents[3] / "docs" / "results.md"
 NAMES = [name for metric in REQUEST_METRICS for name in metric.told]
 
@@ -33,21 +33,21 @@ def world():
     """One task over 40 users and 100 requests; a tenth of the ages is unknown."""
     random = np.random.default_rng(0)
     request = random.integers(0, 100, ROWS)
-    age = random.uniform(-1, 60, ROWS)
+    age = random.integers(-DAY, 60 * DAY, ROWS).astype(float)
     age[::10] = np.nan
     return {
         "probabilities": {"click": random.random(ROWS).round(1)},
         "labels": {"click": random.random(ROWS) < 0.4},
         "user_id": request % 40,
         "request_index": request,
-        "age_days": age,
+        "age_seconds": age,
         "unseen": random.random(ROWS) < 0.2,
     }
 
 
 def shared(world):
     """The columns that the tasks share."""
-    columns = (world[name] for name in ("user_id", "request_index", "age_days", "unseen"))
+    columns = (world[name] for name in ("user_id", "request_index", "age_seconds", "unseen"))
     return check_impressions(*columns, torch.device("cpu"))
 
 
@@ -89,8 +89,10 @@ def test_no_metric_depends_on_the_order_of_the_rows_or_writes_into_them(world, m
 def test_each_slice_holds_the_metrics_of_its_rows(world):
     report = ranking_metrics(**world)["click"]
     p, y = world["probabilities"]["click"], world["labels"]["click"]
-    age, unseen = world["age_days"], world["unseen"]
-    masks = {"<7d": age < 7, "7-28d": (age >= 7) & (age < 28), "<28d": age < 28, ">=28d": age >= 28, "unseen": unseen}
+    age, unseen = world["age_seconds"], world["unseen"]
+    days = age // DAY
+    masks = {"<7d": days < 7, "7-28d": (days >= 7) & (days < 28), "<28d": days < 28, ">=28d": days >= 28}
+    masks["unseen"] = unseen
     assert list(report["by_age"]) == list(AGE_SLICES) == list(masks)
     for name, mask in masks.items():
         p_S, y_S = torch.as_tensor(p[mask]), torch.as_tensor(y[mask])
@@ -152,16 +154,18 @@ def test_one_request_of_one_class(world):
     assert report["logloss"] > 0
 
 
-def test_the_edges_belong_to_the_older_slice():
-    age_N = torch.tensor([-0.5, 6.999, 7.0, 27.999, 28.0, float("nan")])
-    slices = age_slices(age_N, torch.zeros(6, dtype=torch.bool))
+def test_the_edges_belong_to_the_older_slice_on_every_device(device):
+    now, unknown = 1_650_000_000, float("nan")
+    ages = torch.tensor([-1.0, 7 * DAY - 1, 7 * DAY, 28 * DAY - 1, 28 * DAY, unknown], dtype=torch.float64)
+    age_N = item_age_seconds(torch.full([6], now, device=device), now - ages)
+    slices = age_slices(age_N, torch.zeros(6, dtype=torch.bool, device=device))
     members = {name: mask.nonzero().flatten().tolist() for name, mask in slices.items()}
     assert members == {"<7d": [0, 1], "7-28d": [2, 3], "<28d": [0, 1, 2, 3], ">=28d": [4], "unseen": []}
 
 
-def test_age_is_in_days_at_the_time_of_the_request():
+def test_age_is_in_seconds_at_the_time_of_the_request():
     requested, created = np.array([1_650_000_000, 1_650_000_000]), np.array([1_650_000_000 - 129_600, np.nan])
-    assert item_age_days(requested, created).tolist() == pytest.approx([1.5, float("nan")], nan_ok=True)
+    assert item_age_seconds(requested, created).tolist() == pytest.approx([129_600, float("nan")], nan_ok=True)
 
 
 @pytest.mark.parametrize(("bad", "named"), [(float("nan"), "nan"), (1.5, "1.5"), (-0.25, "-0.25")])
@@ -189,7 +193,7 @@ def test_tasks_must_agree(world, probabilities, labels):
         ranking_metrics(**{**world, "probabilities": probabilities, "labels": labels})
 
 
-@pytest.mark.parametrize("column", ["request_index", "age_days", "unseen"])
+@pytest.mark.parametrize("column", ["request_index", "age_seconds", "unseen"])
 def test_a_short_column_is_named(world, column):
     world[column] = world[column][:-1]
     with pytest.raises(ValueError, match=rf"{column} has shape \(399,\); expected \(400,\)"):
