@@ -13,12 +13,13 @@ trained. They have a table of their own.
 
 import argparse
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from benchmarks.parts.pages import RESULTS, mean_and_spread, report_path, table, write_results
-from benchmarks.parts.quality.kept import Results, results_of, with_kept
-from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of
+from benchmarks.parts.quality.kept import Results, write_kept
+from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of, task_tables
 from benchmarks.parts.quality.runs import Runs, prepared
 from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.train.data.dataset import PreparedDataset
@@ -94,8 +95,7 @@ def main() -> None:
             continue
         print(as_tables(of_group))
         if args.write:
-            kept = with_kept(report_path(RESULTS, section), of_group, settings, runs.revision)
-            write_results(RESULTS, section, as_tables(results_of(kept)), {"split": args.split, "rows": kept})
+            write_kept(section, of_group, settings, runs.revision, as_tables, split=args.split)
 
 
 def source(data: Path | None) -> Source:
@@ -115,20 +115,12 @@ def write_older(dataset: Path, out: Path) -> None:
 
 def as_tables(results: Results) -> str:
     """One table a task: HIT@3 over all items and by item age, and AUC; mean and standard deviation over the seeds."""
-    told = {row.name: row.told for row in ROWS}
-    first = next(iter(next(iter(results.values())).values()))
-    parts = []
-    for task, metrics in first.items():
-        ages = list(metrics["by_age"])
-        lines = []
-        for name, seeds in results.items():
-            runs = [run[task] for run in seeds.values()]
-            by_age = [[run["by_age"][age]["hit3"] for run in runs] for age in ages]
-            columns = [[run["hit3"] for run in runs], *by_age, [run["auc"] for run in runs]]
-            lines.append([told[name], *("" if None in column else mean_and_spread(column) for column in columns)])
-        heading = [f"{task}: recipe", "HIT@3, all items", *(f"HIT@3, {age}" for age in ages), "AUC"]
-        parts.append(f"**{task}**\n\n" + table(heading, lines))
-    return "\n\n".join(parts)
+
+    def columns(metrics: Mapping[str, Any]) -> dict[str, Any]:
+        by_age = {f"HIT@3, {age}": of["hit3"] for age, of in metrics["by_age"].items()}
+        return {"HIT@3, all items": metrics["hit3"], **by_age, "AUC": metrics["auc"]}
+
+    return task_tables(results, ROWS, "recipe", columns)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.parts.pages import RESULTS, mean_and_spread, report_path, table, write_results
-from benchmarks.parts.quality.kept import Results, results_of, with_kept
-from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of
+from benchmarks.parts.quality.kept import Results, write_kept
+from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of, task_tables
 from benchmarks.parts.quality.runs import Runs, prepared
 from pinfm.train.data.sources.films.movielens import MovieLens
 from pinfm.train.data.sources.kuairand import KuaiRand
@@ -92,9 +91,7 @@ def main() -> None:
     print(as_tables(results))
     if args.write:
         settings = {row.name: settings_of(row, plan, PRETRAINED) for row in rows}
-        section = f"fusion {args.dataset}"
-        kept = with_kept(report_path(RESULTS, section), results, settings, runs.revision)
-        write_results(RESULTS, section, as_tables(results_of(kept)), {"split": args.split, "rows": kept})
+        write_kept(f"fusion {args.dataset}", results, settings, runs.revision, as_tables, split=args.split)
 
 
 def rows_of(dataset: str) -> list[Row]:
@@ -111,16 +108,7 @@ def source(data: Path | None) -> Source:
 
 def as_tables(results: Results) -> str:
     """One table a task: mean and standard deviation over the seeds."""
-    told = {row.name: row.told for row in ROWS}
-    first = next(iter(next(iter(results.values())).values()))
-    parts = []
-    for task in first:
-        lines = [
-            [told[name], *(mean_and_spread([run[task][metric] for run in seeds.values()]) for metric in METRICS)]
-            for name, seeds in results.items()
-        ]
-        parts.append(f"**{task}**\n\n" + table([f"{task}: ranker", *METRICS], lines))
-    return "\n\n".join(parts)
+    return task_tables(results, ROWS, "ranker", lambda metrics: {name: metrics[name] for name in METRICS})
 
 
 if __name__ == "__main__":

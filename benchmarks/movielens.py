@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.pages import RESULTS, mean_and_spread, report_path, table, write_results
-from benchmarks.parts.quality.kept import Results, add_write_flag, results_of, with_kept
+from benchmarks.parts.pages import mean_and_spread, table
+from benchmarks.parts.quality.kept import Results, add_write_flag, write_kept
 from benchmarks.parts.quality.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
 from benchmarks.parts.quality.movielens_rows import PUBLISHED, RECIPE, ROWS, Row
 from benchmarks.parts.quality.runs import Command, Runs, in_parallel, prepared
@@ -68,9 +68,7 @@ def main() -> None:
     print(as_table(results))
     if args.write:
         settings = {line: row.settings() for row in ROWS.values() for line in told_or_not(row)}
-        report = report_path(RESULTS, "movielens")
-        kept = with_kept(report, results, settings, lambda line, seed: runs.revision(row_of(line).name, seed))
-        write_results(RESULTS, "movielens", as_table(results_of(kept)), {"rows": kept})
+        write_kept("movielens", results, settings, lambda line, seed: runs.revision(row_of(line).name, seed), as_table)
 
 
 class Figures:

@@ -3,6 +3,7 @@
 import copy
 import io
 
+import model_fakes
 import pytest
 import torch
 from rounded_floats import RoundedFloats
@@ -25,15 +26,8 @@ FEATURES = (
     Feature(name="brand", kind="categorical", scope="candidate"),
 )
 VARIANTS = {
-    "early": {},
-    "early, dot": {"interaction": "dot"},
-    "token": {"token": True},
-    "content": {"content": True},
-    "token and content": {"token": True, "content": True},
+    **model_fakes.VARIANTS,
     "content that the model ignores": {"content_dim": 3},
-    "lite_mean": {"fusion": "lite_mean"},
-    "lite_last": {"fusion": "lite_last"},
-    "no tower": {"use_tower": False},
     "no features": {"features": ()},
     "features with the names of a module's attributes": {
         "features": (

@@ -13,6 +13,17 @@ from pinfm.model.schema import Feature, InputSchema
 
 ITEM_DIM, FEATURE_DIM, NUM_ITEMS = 6, 4, 12
 DAY = 86_400
+# What a joint model may be made of, as arguments of `config`.
+VARIANTS = {
+    "early": {},
+    "early, dot": {"interaction": "dot"},
+    "token": {"token": True},
+    "content": {"content": True},
+    "token and content": {"token": True, "content": True},
+    "lite_mean": {"fusion": "lite_mean"},
+    "lite_last": {"fusion": "lite_last"},
+    "no tower": {"use_tower": False},
+}
 
 
 class Request(NamedTuple):

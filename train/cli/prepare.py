@@ -72,10 +72,11 @@ def _add_fields(parser: ArgumentParser, kind: type[Any]) -> None:
         if not required:
             settings["default"] = field.default if factory is dataclasses.MISSING else factory()
         if field.name == "path":
-            parser.add_argument("input", **settings, **({} if required else {"nargs": "?"}))
+            settings |= {} if required else {"nargs": "?"}
+            parser.add_argument("input", **settings)
         else:
-            flag = f"--{field.name.replace('_', '-')}"
-            parser.add_argument(flag, **settings, **({"required": True} if required else {}))
+            settings |= {"required": True} if required else {}
+            parser.add_argument(f"--{field.name.replace('_', '-')}", **settings)
 
 
 def _told(kind: type[Any], field: str) -> str:

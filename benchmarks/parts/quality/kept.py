@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts.pages import RESULTS, report_path, write_results
+
 # Row -> seed -> figures.
 Results = dict[str, dict[int, dict[str, Any]]]
 
@@ -50,6 +52,28 @@ def with_kept(
                 "revisions": {seed: revisions[seed] for seed in in_order},
             }
     return rows
+
+
+def write_kept(
+    section: str,
+    results: Results,
+    settings: Mapping[str, Sequence[str]],
+    revision: Callable[[str, int], Any],
+    as_tables: Callable[[Results], str],
+    **others: Any,
+) -> None:
+    """Writes a section of docs/results.md and its JSON file, with the figures that stand there already.
+
+    Args:
+        section: of the page.
+        results: measured now.
+        settings: of every row of the section, in the order of its table.
+        revision: row and seed -> what made that run.
+        as_tables: Markdown of results.
+        others: what the JSON file tells beside the rows.
+    """
+    rows = with_kept(report_path(RESULTS, section), results, settings, revision)
+    write_results(RESULTS, section, as_tables(results_of(rows)), {**others, "rows": rows})
 
 
 def results_of(rows: Mapping[str, Any]) -> Results:

@@ -1,12 +1,13 @@
 """Ways to train a ranker, compared under several seeds: what the benchmarks of fusion and of cold start share."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts.pages import mean_and_spread, table
 from benchmarks.parts.quality.kept import Results, add_write_flag
 from benchmarks.parts.quality.runs import Command, Runs, edition, in_parallel
 
@@ -138,6 +139,32 @@ class Trainer:
             return True
         print(f"pretrained by other settings, so left out: {self.runs.folder(f'{row.name}-{seed}')}")
         return False
+
+
+def task_tables(
+    results: Results, rows: Sequence[Row], corner: str, columns_of: Callable[[Mapping[str, Any]], dict[str, Any]]
+) -> str:
+    """One table a task, a line a row: mean and standard deviation over the seeds.
+
+    Args:
+        results: of `Trainer.evaluated`.
+        rows: tell what each result is.
+        corner: heads the first column, after the task.
+        columns_of: a task's metrics of one run -> the figures by the heading of their column; None where undefined.
+    """
+    told = {row.name: row.told for row in rows}
+    tasks = next(iter(next(iter(results.values())).values()))
+    parts = []
+    for task in tasks:
+        lines = []
+        for name, seeds in results.items():
+            runs = [columns_of(run[task]) for run in seeds.values()]
+            columns = {heading: [run[heading] for run in runs] for heading in runs[0]}
+            lines.append(
+                [told[name], *("" if None in column else mean_and_spread(column) for column in columns.values())]
+            )
+        parts.append(f"**{task}**\n\n" + table([f"{task}: {corner}", *columns], lines))
+    return "\n\n".join(parts)
 
 
 def _kept(metrics: Mapping[str, Any], plan: Plan) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The joint model: scores that depend on their own request and candidate alone."""
 
+import model_fakes
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,14 +22,7 @@ from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs, b
 from pinfm.model.ranking.ranker import RankerFeatures
 
 VARIANTS = {
-    "early": {},
-    "early, dot": {"interaction": "dot"},
-    "token": {"token": True},
-    "content": {"content": True},
-    "token and content": {"token": True, "content": True},
-    "lite_mean": {"fusion": "lite_mean"},
-    "lite_last": {"fusion": "lite_last"},
-    "no tower": {"use_tower": False},
+    **model_fakes.VARIANTS,
     "counts": {"history_counts": True},
     "counts, no tower": {"history_counts": True, "use_tower": False},
 }
