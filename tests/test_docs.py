@@ -115,6 +115,13 @@ def test_modules_and_what_they_hold_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_file_is_said_to_hold_is_there(page):
+    """`train/build.py` `FinetuneModule.forward`: a file, and at once what stands in it."""
+    for file, name in re.findall(r"`((?:\w+/)+\w+)\.py`\s+`([A-Za-z_]\w*(?:\.\w+)*)`", page.read_text()):
+        resolved(f"pinfm.{file.replace('/', '.')}.{name}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_fields_of_a_config_are_fields(page):
     sections = {field.name: field.type for field in fields(RunConfig) if is_dataclass(field.type)}
     sections["optimizer"] = OptimizerConfig

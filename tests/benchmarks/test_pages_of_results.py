@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cold_start, fusion, movielens, precisions, quickstart
-from benchmarks.parts.pages import RESULTS, report_path
+from benchmarks.parts.pages import RESULTS, mean_and_spread, report_path
 from benchmarks.parts.quality.kept import results_of
 from benchmarks.parts.speed.dcat_tables import sweep_tables
 from benchmarks.parts.speed.performance import as_table
@@ -41,6 +41,17 @@ TABLES = {
     (SCALE, "export_memory"): of_keys("exports"),
     (SCALE, "precisions"): lambda report: precisions.as_table(report["rows"]),
 }
+
+
+def test_the_readme_tells_the_quickstarts_aucs():
+    seeds = json.loads((ROOT / report_path(RESULTS, "quickstart")).read_text())["seeds"].values()
+    section = (ROOT / "README.md").read_text().split("## Results\n")[1].split("##")[0]
+    lines = [line.replace("*", "").strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    tasks = lines[0]
+    assert len(tasks) == 4
+    for ranker, told in zip(quickstart.RANKERS, lines[1:], strict=True):
+        spreads = [mean_and_spread([seed["metrics"][ranker][task]["auc"] for seed in seeds]) for task in tasks]
+        assert [spread.removesuffix(" ± 0.0000") for spread in spreads] == told[1:]
 
 
 @pytest.mark.parametrize(("page", "section"), TABLES, ids=lambda part: str(part))

@@ -1,4 +1,4 @@
-"""The README's commands for logs of one's own, as they are written there."""
+"""The commands and the Python for logs of one's own, as README and docs/data.md have them."""
 
 import shlex
 from pathlib import Path
@@ -6,17 +6,33 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import runs
+import torch
 
+from pinfm.model import Candidates, History
 from pinfm.train.cli.main import main
 
 README = Path(__file__).parents[3] / "README.md"
+DATA = README.parent / "docs" / "data.md"
 DAY = 86_400
 
 
+def block(page, heading, language):
+    """The first block of a language below a heading."""
+    return page.read_text().split(f"## {heading}\n")[1].split(f"```{language}\n")[1].split("```")[0]
+
+
 def commands(heading):
-    """The lines of the first block below a heading, continued lines joined."""
-    block = README.read_text().split(f"## {heading}\n")[1].split("```sh\n")[1].split("```")[0]
-    return [shlex.split(line) for line in block.replace("\\\n", " ").splitlines()]
+    """The lines of a block of commands, continued lines joined."""
+    return [shlex.split(line) for line in block(README, heading, "sh").replace("\\\n", " ").splitlines()]
+
+
+def one_user():
+    """A history and its candidates, as the README's Python has them."""
+    history = {"item_id": torch.tensor([3, 5]), "timestamp": torch.tensor([1_750_000_000, 1_750_000_060])}
+    history |= {"action": torch.tensor([1, 2]), "surface": torch.tensor([1, 1]), "lengths": torch.tensor([2])}
+    candidates = {"item_id": torch.tensor([4, 5, 6]), "created_at": torch.full((3,), 1_749_000_000)}
+    candidates |= {"lengths": torch.tensor([3]), "request_timestamp": torch.tensor([1_750_000_100])}
+    return {"history": History(**history), "candidates": Candidates(content=torch.zeros(3, 0), **candidates)}
 
 
 def write_logs(folder):
@@ -52,3 +68,10 @@ def test_your_own_logs_become_scores(tmp_path, monkeypatch):
     for task in ("click", "save"):
         assert scores[task].between(0, 1, inclusive="neither").all()
         assert scores[task].nunique() > 10
+    names = {**one_user(), "requests": pd.read_parquet("requests.parquet")}
+    exec(block(README, "Your own logs", "python"), names)
+    torch.testing.assert_close(names["features"], names["tower"](names["history"], names["candidates"]))
+    pd.testing.assert_frame_equal(names["scores"], scores)
+    exec(block(DATA, "The prepared dataset", "python").replace("DATASET", "dataset"), names)
+    assert (names["end"] >= names["start"]).all()
+    assert len(names["end"]) == names["requests"].num_rows > 0
