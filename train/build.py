@@ -34,6 +34,8 @@ from pinfm.train.objectives.inputs import InputAssembler
 from pinfm.train.objectives.pretrain import Losses, PretrainObjective
 
 META = torch.device("meta")
+# fbgemm's own; the classes that stand for its optimizers say 1e-10, which it would not read.
+TABLE_EPS = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +158,22 @@ def freeze_pretrained(model: FusedRanker) -> None:
             parameter.requires_grad_(False)
 
 
+def in_backward(optimizer: type[torch.optim.Optimizer], parameters: Iterable[Tensor], **arguments: float) -> None:
+    """Lets the backward pass of tables step by an optimizer.
+
+    Args:
+        optimizer: its class.
+        parameters: of the tables.
+        arguments: `lr` and `eps`.
+
+    Raises:
+        ValueError: another argument; sharded tables would not heed it, and say nothing.
+    """
+    if set(arguments) != {"lr", "eps"}:
+        raise ValueError(f"sharded tables heed lr and eps of their optimizer and no more, not {sorted(arguments)}.")
+    apply_optimizer_in_backward(optimizer, parameters, arguments)
+
+
 def fuse_optimizer(module: nn.Module, config: RunConfig, rates: OptimizerConfig) -> None:
     """Adagrad in the backward pass of the tables; the item tables are the pretrained ones.
 
@@ -172,7 +190,7 @@ def fuse_optimizer(module: nn.Module, config: RunConfig, rates: OptimizerConfig)
     for name, tables in module.named_children():
         if name in fused:
             optimizer, rate = fused[name]
-            apply_optimizer_in_backward(optimizer, tables.parameters(), {"lr": rate})
+            in_backward(optimizer, tables.parameters(), lr=rate, eps=TABLE_EPS)
 
 
 def shard(

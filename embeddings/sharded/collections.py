@@ -74,6 +74,9 @@ class RowFinder:
 
         Returns:
             Jagged rows with one key per sub-table.
+
+        Raises:
+            IndexError: a row outside its table.
         """
         values, lengths = [], []
         for table, seeds_K2 in zip(self.tables, self._seeds, strict=True):
@@ -82,8 +85,21 @@ class RowFinder:
                 values.append(self._managed[table.name].rows(ids_N).repeat(table.num_hashes))
             else:
                 values.append(hash_rows(ids_N, seeds_K2, table.rows).flatten())
+            _require_rows(values[-1], table)
             lengths.append(lengths_S.repeat(table.num_hashes))
         return KeyedJaggedTensor(keys=self.keys, values=torch.cat(values), lengths=torch.cat(lengths))
+
+
+def _require_rows(rows_M: Tensor, table: IdTable) -> None:
+    """Stops here, for a sharded lookup does not: it reads and trains some other row, which one depends on the ranks."""
+    if not len(rows_M):
+        return
+    least, most = (int(row) for row in rows_M.aminmax())
+    if least < 0 or most >= table.rows:
+        wrong = least if least < 0 else most
+        raise IndexError(
+            f"an id of `{table.name}` stands in row {wrong}, and its sub-tables have rows 0 to {table.rows - 1}."
+        )
 
 
 def concatenate_sub_tables(vectors: Mapping[str, JaggedTensor], table: IdTable) -> Tensor:
