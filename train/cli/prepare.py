@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.new_folder import require_free
+from pinfm.train.cli.words import name_list
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.sources.events import Events
 from pinfm.train.data.sources.films.movielens import MovieLens
@@ -24,6 +25,8 @@ SOURCES: dict[str, type[Any]] = {kind.name: kind for kind in (KuaiRand, MovieLen
 
 # How the log writes an id, where it is no plain integer.
 _SPELT = {"text": "text, as its 64-bit hash (docs/data.md)", "uint64": "unsigned, by two's complement (docs/data.md)"}
+# How flags that are text are read: YAML would make numbers, booleans and nothing of some.
+_AS_WRITTEN: dict[Any, Any] = {list[str]: name_list, list[str] | None: name_list, str | None: str}
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -68,7 +71,8 @@ def _add_fields(parser: ArgumentParser, kind: type[Any]) -> None:
     for field in dataclasses.fields(kind):
         factory = field.default_factory
         required = field.default is dataclasses.MISSING and factory is dataclasses.MISSING
-        settings: dict[str, Any] = {"type": types[field.name], "help": _told(kind, field.name)}
+        kind_of_value = _AS_WRITTEN.get(types[field.name], types[field.name])
+        settings: dict[str, Any] = {"type": kind_of_value, "help": _told(kind, field.name)}
         if not required:
             settings["default"] = field.default if factory is dataclasses.MISSING else factory()
         if field.name == "path":

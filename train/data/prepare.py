@@ -46,7 +46,7 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         work.mkdir()
         with connect(work, options.memory_gib) as connection:
             try:
-                info = _Preparation(connection, source, options).write(folder, work)
+                info = _Preparation(connection, source, options, work).write(folder)
             except duckdb.OutOfMemoryException as error:
                 raise UserError(f"{options.memory_gib} GiB do not suffice; give more with --memory-gib") from error
         for leftover in sorted(work.rglob("*"), reverse=True):
@@ -63,15 +63,15 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
 class _Preparation:
     """The steps of `prepare` over one database."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, source: Source, options: PrepareOptions):
+    def __init__(self, connection: duckdb.DuckDBPyConnection, source: Source, options: PrepareOptions, work: Path):
         self.connection = connection
         self.source = source
         self.options = options
-        self.validator = Validator(connection, options.on_bad_rows)
+        self.validator = Validator(connection, work, options.on_bad_rows)
 
-    def write(self, folder: Path, work: Path) -> DatasetInfo:
+    def write(self, folder: Path) -> DatasetInfo:
         """Runs the steps in order and returns what goes to `dataset.json`."""
-        tables = spelled(self.validator, self.source.load(self.validator, work))
+        tables = spelled(self.validator, self.source.load(self.validator, self.validator.work))
         self._stage(tables)
         write_id_texts(self.connection, tables, folder)
         splits = self._splits(tables)
@@ -91,7 +91,7 @@ class _Preparation:
             splits=splits,
             num_buckets=num_buckets,
             max_history=self.options.max_history,
-            notes=tables.notes,
+            notes=(*tables.notes, *self.validator.notes),
         )
 
     def _stage(self, tables: RawTables) -> None:

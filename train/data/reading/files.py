@@ -1,32 +1,43 @@
-"""Which files a table is made of, and how text files are laid out; nothing is opened here."""
+"""Which files a table is made of: a file, or a folder of files, perhaps in folders named `key=value`."""
 
+import hashlib
+import os
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.data.reading.text.layout import without_compression
 
-SUFFIXES = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".dat", ".dat.gz")
+_TEXT = (".csv", ".tsv", ".dat")
+SUFFIXES = (".parquet", *(f"{kind}{packed}" for kind in _TEXT for packed in ("", ".gz", ".zst")))
+_KINDS = ".parquet, .csv, .tsv or .dat, the latter perhaps with .gz or .zst behind"
+# Folders in which files stand that are no longer, or not yet, rows of the table.
+_LOGGED = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata": "Iceberg"}
+_PARTITION = re.compile(r"([^=]+)=(.*)")
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How the text files of a table are laid out.
+@dataclass(frozen=True)
+class Part:
+    """One file of a table.
 
     Args:
-        delimiter: between two fields; None chooses a tab for `.tsv` and a comma otherwise.
-        names: column names of a file without a header line; None reads them from the header.
-        encoding: `utf-8` or `latin-1`.
-        quote: the quoting character; empty when quotes are ordinary text.
+        path: the file.
+        partition: (key, value) of each folder `key=value` between the table's folder and the file; a value is text,
+            or None for a missing one.
     """
 
-    delimiter: str | None = None
-    names: tuple[str, ...] | None = None
-    encoding: str = "utf-8"
-    quote: str = '"'
+    path: Path
+    partition: tuple[tuple[str, str | None], ...] = ()
 
-
-CSV = Layout()
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it is Parquet and no text."""
+        return self.path.name.endswith(".parquet")
 
 
 def find_table(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
@@ -47,24 +58,105 @@ def need_table(folder: Path, stem: str, suffixes: Sequence[str]) -> Path:
     return path
 
 
-def table_files(path: Path) -> list[Path]:
-    """The files of a table: the file itself, or those of a folder, sorted.
+def table_parts(path: Path) -> list[Part]:
+    """The files of a table: the file itself, or those of a folder and of the folders in it, sorted by path.
+
+    Names that begin with a dot or an underscore are markers of other tools (`_SUCCESS`, `.part-0.crc`).
 
     Raises:
-        UserError: there is none, or a file is of a kind that is not read.
+        UserError: there is none; one is of a kind that is not read, or of another kind than the others; two are the
+            same data.
     """
     if path.is_file():
         if not path.name.endswith(SUFFIXES):
-            raise UserError(f"{path} is of no kind that can be read; give a file ending in {', '.join(SUFFIXES)}")
-        return [path]
+            raise UserError(f"{path} is of no kind that can be read; give a file ending in {_KINDS}")
+        return [Part(path)]
     if not path.is_dir():
-        raise UserError(f"{path} does not exist; give a Parquet or CSV file, or a folder of them")
-    # Names that begin so are markers of other tools: _SUCCESS, .part-0.crc.
-    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "_")))
-    files = [entry for entry in entries if entry.is_file() and entry.name.endswith(SUFFIXES)]
-    if files and len(files) < len(entries):
-        other = next(entry for entry in entries if entry not in files)
-        raise UserError(f"{other} is no file ending in {', '.join(SUFFIXES)}; move it out of the table's folder")
-    if not files:
-        raise UserError(f"{path} holds no file ending in {', '.join(SUFFIXES)}; give the folder of the table's files")
-    return files
+        raise _missing(path)
+    parts = _walk(path)
+    if not parts:
+        raise UserError(f"{path} holds no file ending in {_KINDS}; give the folder of the table's files")
+    _require_one_kind(parts)
+    _require_no_copies(parts)
+    return parts
+
+
+def _missing(path: Path) -> UserError:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        return UserError(f"{path} is no local path; only local files and folders are read: copy it here first")
+    if re.search(r"[*?\[]", str(path)):
+        return UserError(f"{path} does not exist, and patterns are not expanded; give the folder that holds the files")
+    return UserError(f"{path} does not exist; give a Parquet or CSV file, or a folder of them")
+
+
+def _walk(root: Path) -> list[Part]:
+    parts, strays, seen = [], [], {root.resolve()}
+    for folder, folders, files in os.walk(root, followlinks=True):
+        here = Path(folder)
+        for marker, product in _LOGGED.items():
+            if marker in folders and (marker != "metadata" or any((here / marker).glob("*.metadata.json"))):
+                raise UserError(
+                    f"{here} is a {product} table, whose folder holds old rows too; export it to plain files"
+                )
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        for name in folders:
+            if (target := (here / name).resolve()) in seen:
+                raise UserError(f"{here / name} leads to a folder that is read already; remove the link")
+            seen.add(target)
+        partition = _partition(here.relative_to(root))
+        for name in sorted(files):
+            if name.startswith((".", "_")) or name.endswith(".crc"):
+                continue
+            if name.endswith(SUFFIXES):
+                parts.append(Part(here / name, partition))
+            else:
+                strays.append(here / name)
+    if parts and strays:
+        raise UserError(f"{strays[0]} is no file ending in {_KINDS}; move it out of the table's folder")
+    return sorted(parts, key=lambda part: part.path.parts)
+
+
+def _partition(folders: Path) -> tuple[tuple[str, str | None], ...]:
+    found = []
+    for folder in folders.parts:
+        named = _PARTITION.fullmatch(folder)
+        if named:
+            value = unquote(named[2])
+            found.append((unquote(named[1]), None if value == _NO_VALUE else value))
+    return tuple(found)
+
+
+def _require_one_kind(parts: Sequence[Part]) -> None:
+    def kind(part: Part) -> str:
+        return Path(without_compression(part.path.name)).suffix
+
+    other = next((part for part in parts if kind(part) != kind(parts[0])), None)
+    if other is not None:
+        raise UserError(
+            f"{parts[0].path} and {other.path} are of two kinds in one table's folder; keep those of one kind there"
+        )
+
+
+def _require_no_copies(parts: Sequence[Part]) -> None:
+    """Rows that stand there twice would count twice."""
+    names: dict[Path, Path] = {}
+    sizes = defaultdict(list)
+    for part in parts:
+        plain = part.path.with_name(without_compression(part.path.name))
+        if plain in names:
+            raise _twice(names[plain], part.path)
+        names[plain] = part.path
+        sizes[part.path.stat().st_size, part.partition].append(part.path)
+    for (size, _), paths in sizes.items():
+        if size and len(paths) > 1:
+            digests: dict[bytes, Path] = {}
+            for path in paths:
+                with path.open("rb") as stream:
+                    digest = hashlib.file_digest(stream, "blake2b").digest()
+                if digest in digests:
+                    raise _twice(digests[digest], path)
+                digests[digest] = path
+
+
+def _twice(one: Path, other: Path) -> UserError:
+    return UserError(f"{one} and {other} are the same data twice; move one of them out of the table's folder")

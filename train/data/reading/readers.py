@@ -1,13 +1,18 @@
 """Files -> DuckDB views in which each row still knows its file and row number."""
 
-import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.reading.files import CSV, Layout, table_files
-from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
+from pinfm.train.data.reading.files import Part, table_parts
+from pinfm.train.data.reading.parquet_files import parquet_scan
+from pinfm.train.data.reading.scan import Break, Scan
+from pinfm.train.data.reading.sql import FILE, INTEGERS, POSITION, REALS, ROW, name, quoted
+from pinfm.train.data.reading.text.layout import CSV, Layout
+from pinfm.train.data.reading.text.scan import text_scan
 
 # What DuckDB raises for a file that is torn or not what its name says.
 UNREADABLE = (
@@ -18,9 +23,31 @@ UNREADABLE = (
     duckdb.NotSupportedError,
 )
 
-# A folder called `user_id=7` would otherwise become a column.
-_NO_HIVE = "hive_partitioning = false"
 _ROWS_PER_FILE = 1 << 40  # position = file number * this + row, so that files keep their order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """What is known of a table once its files were looked at.
+
+    Args:
+        path: the file or folder.
+        columns: the names of all its columns, in the order of the first file.
+        rows: how many rows its files have by themselves; what is read must be as many.
+        breaks: text columns with fields that hold line breaks, which count as one row all the same.
+        parts: its files.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: int
+    breaks: Mapping[str, Break] = field(default_factory=dict)
+    parts: Sequence[Part] = ()
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether its files are Parquet and no text."""
+        return self.parts[0].is_parquet
 
 
 def connect(work: Path, memory_gib: float) -> duckdb.DuckDBPyConnection:
@@ -28,81 +55,109 @@ def connect(work: Path, memory_gib: float) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(str(work / "work.duckdb"))
     connection.execute(f"SET memory_limit = '{round(memory_gib * 1024)}MiB'")
     connection.execute(f"SET temp_directory = {quoted(work / 'spill')}")
+    # A time without a zone is UTC, whatever the machine's own is.
+    connection.execute("SET TimeZone = 'UTC'")
     return connection
 
 
-def read_table(connection: duckdb.DuckDBPyConnection, view: str, path: Path, layout: Layout = CSV) -> None:
-    """Creates a view over a file, or over all files of one kind in a folder.
+def read_table(
+    connection: duckdb.DuckDBPyConnection,
+    view: str,
+    path: Path,
+    work: Path,
+    layout: Layout = CSV,
+    wanted: Collection[str] | None = None,
+) -> Table:
+    """Creates a view over a file, or over all files of one kind in a folder and the folders in it.
 
-    The view has the columns of the files (text files: every column as VARCHAR, so that a bad value keeps its row)
-    and `__file`, `__row` (from 1; a header line is row 1) and `__position` (ascending in file and row).
+    The view has the wanted columns that the files or their folders' names have (of text files and folders as VARCHAR,
+    so that a bad value keeps its row) and `__file`, `__row` (from 1; a header line is row 1) and `__position`
+    (ascending in file and row). What else the files hold, under whatever name, has no effect.
+
+    Args:
+        connection: the database.
+        view: the name of the view.
+        path: the file or folder.
+        work: where a text file that DuckDB would misread is written anew.
+        layout: of text files.
+        wanted: the columns to read; None for all.
 
     Raises:
-        UserError: when there is no such file, the kind is unknown, the file cannot be read, or the files of a folder
-            differ in their columns.
+        UserError: when there is no such file, the kind is unknown, a file cannot be read, names a wanted column twice,
+            or lacks one that others of its folder have.
     """
-    files = table_files(path)
+    parts = table_parts(path)
+    scans = []
+    for number, part in enumerate(parts):
+        if part.is_parquet:
+            scans.append(parquet_scan(connection, part, wanted))
+        else:
+            scans.append(text_scan(connection, part, layout, work / f"{view}-{number}.csv", wanted))
+    filled = [number for number, scan in enumerate(scans) if scan.rows]
+    if not filled:
+        raise UserError(f"{path} holds no rows; give a table that has some")
+    columns = _common_columns([scans[number] for number in filled], wanted)
     try:
-        selects = [_select(connection, file, number, layout) for number, file in enumerate(files)]
-        _require_same_columns(connection, files, selects)
+        as_text = _mixed(connection, [scans[number] for number in filled], columns)
+        selects = [_select(scans[number], number, columns, as_text) for number in filled]
         connection.execute(f"CREATE OR REPLACE VIEW {name(view)} AS {' UNION ALL BY NAME '.join(selects)}")
     except duckdb.Error as error:
         raise unreadable(error, path) from error
+    breaks: dict[str, Break] = {}
+    for scan in scans:
+        for column, broken in scan.breaks.items():
+            breaks[column] = broken.after(breaks.get(column))
+    return Table(
+        path=path,
+        columns=tuple(scans[filled[0]].names),
+        rows=sum(scan.rows for scan in scans),
+        breaks=breaks,
+        parts=parts,
+    )
 
 
 def unreadable(error: duckdb.Error, path: object) -> UserError:
-    """Returns DuckDB's complaint about a file as one sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return UserError(f"cannot read {path}: {' '.join(lines)[:240].rstrip('.')}; mend the file")
+    """Returns one sentence for a file that DuckDB gave up on."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+    if str(path).endswith(".parquet"):
+        return UserError(f"cannot read {path}: it is torn or damaged; write it anew")
+    return UserError(f"cannot read {path}: DuckDB says {first.rstrip('.')!r}; mend the file")
 
 
-def _require_same_columns(connection: duckdb.DuckDBPyConnection, files: list[Path], selects: list[str]) -> None:
-    """A union by name would fill a column that one file lacks with nulls, and say nothing."""
-    if len(files) == 1:
-        return
-    columns = [{str(row[0]) for row in connection.execute(f"DESCRIBE {select}").fetchall()} for select in selects]
-    everywhere = set.union(*columns)
-    for file, own in zip(files, columns, strict=True):
-        if missing := sorted(everywhere - own):
-            raise UserError(f"{file} has no column {missing[0]}, which other files of its folder have; add it there")
+def _common_columns(scans: Sequence[Scan], wanted: Collection[str] | None) -> list[str]:
+    """The columns to read. A union by name would fill one that a file lacks with nulls, and say nothing."""
+    found = [column for scan in scans for column in scan.names if wanted is None or column in wanted]
+    columns = list(dict.fromkeys(found))
+    for scan in scans:
+        for column in columns:
+            if column not in scan.names:
+                raise UserError(
+                    f"{scan.file} has no column {column}, which other files of its folder have; add it there"
+                )
+    return columns
 
 
-def _select(connection: duckdb.DuckDBPyConnection, file: Path, number: int, layout: Layout) -> str:
-    offset = number * _ROWS_PER_FILE
-    if file.name.endswith(".parquet"):
-        return (
-            f"SELECT * EXCLUDE (file_row_number), {quoted(file)} AS {FILE}, file_row_number + 1 AS {ROW}, "
-            f"{offset} + file_row_number AS {POSITION} FROM read_parquet({_literal(file)}, {_NO_HIVE}, "
-            "file_row_number = true)"
-        )
-    header = layout.names is None
-    names = _header(connection, file, layout) if layout.names is None else layout.names
-    columns = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in names)
-    # Without auto_detect: the sniffer, left alone, skips lines that it finds odd.
-    settings = f"header = {str(header).lower()}, auto_detect = false, columns = {{{columns}}}"
-    scan = f"read_csv({_dialect(file, layout)}, {settings})"
-    # An empty window numbers rows in the order of the file, and streams.
+def _mixed(connection: duckdb.DuckDBPyConnection, scans: Sequence[Scan], columns: Sequence[str]) -> set[str]:
+    """Columns whose type differs from file to file: they are read as text, value by value, as in text files."""
+    types: dict[str, set[str]] = {column: set() for column in columns}
+    for scan in scans:
+        for column in columns:
+            types[column].add(scan.types.get(column, "VARCHAR"))
+    families = (set(INTEGERS), set(REALS), {"VARCHAR", "ENUM"})
+    mixed = set()
+    for column, found in types.items():
+        known = found - {'"NULL"'}
+        if len(known) > 1 and not any(known <= family for family in families):
+            mixed.add(column)
+    return mixed
+
+
+def _select(scan: Scan, number: int, columns: Sequence[str], as_text: Collection[str]) -> str:
+    values = []
+    for column in columns:
+        sql = scan.columns[column]
+        values.append(f"{f'CAST({sql} AS VARCHAR)' if column in as_text else sql} AS {name(column)}")
     return (
-        f"SELECT *, {quoted(file)} AS {FILE}, row_number() OVER () + {int(header)} AS {ROW}, "
-        f"{offset} + row_number() OVER () AS {POSITION} FROM {scan}"
+        f"SELECT {''.join(f'{value}, ' for value in values)}{quoted(scan.file)} AS {FILE}, {scan.row} AS {ROW}, "
+        f"{number * _ROWS_PER_FILE} + {scan.row} AS {POSITION} FROM {scan.source}"
     )
-
-
-def _literal(file: Path) -> str:
-    """The path as SQL, with the characters that DuckDB would read as a pattern escaped."""
-    return quoted(re.sub(r"([*?\[])", r"[\1]", str(file)))
-
-
-def _dialect(file: Path, layout: Layout) -> str:
-    delimiter = layout.delimiter or ("\t" if ".tsv" in file.name else ",")
-    return (
-        f"{_literal(file)}, {_NO_HIVE}, delim = {quoted(delimiter)}, quote = {quoted(layout.quote)}, "
-        f"escape = {quoted(layout.quote)}, encoding = {quoted(layout.encoding)}, skip = 0"
-    )
-
-
-def _header(connection: duckdb.DuckDBPyConnection, file: Path, layout: Layout) -> list[str]:
-    # Lenient, since only the names matter here; the scan itself is strict.
-    lenient = "header = true, all_varchar = true, null_padding = true, ignore_errors = true"
-    rows = connection.execute(f"DESCRIBE FROM read_csv({_dialect(file, layout)}, {lenient})").fetchall()
-    return [str(row[0]) for row in rows]

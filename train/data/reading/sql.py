@@ -3,6 +3,10 @@
 # Columns that `read_table` adds; the underscores keep them apart from the user's own.
 FILE, ROW, POSITION = "__file", "__row", "__position"
 
+# SQL types of whole and of other numbers.
+INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
+REALS = ("FLOAT", "DOUBLE", "DECIMAL")
+
 
 def quoted(text: object) -> str:
     """Returns the text as an SQL string."""

@@ -1,7 +1,8 @@
 """Raw rows -> staged tables of typed, checked rows; every row that is dropped is counted and kept aside."""
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,9 +10,9 @@ import duckdb
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.reading.columns import TEXT_OF, Check, Column, checks, typed
-from pinfm.train.data.reading.files import CSV, Layout
-from pinfm.train.data.reading.readers import UNREADABLE, read_table, unreadable
+from pinfm.train.data.reading.readers import UNREADABLE, Table, read_table, unreadable
 from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
+from pinfm.train.data.reading.text.layout import CSV, Layout
 
 
 class Validator:
@@ -19,24 +20,55 @@ class Validator:
 
     Args:
         connection: the database, see `readers.connect`.
+        work: a folder for temporary files.
         on_bad_rows: `fail` raises at the first bad row; `skip` moves bad rows to the table `rejects`.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, on_bad_rows: Literal["fail", "skip"] = "fail"):
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, work: Path, on_bad_rows: Literal["fail", "skip"] = "fail"
+    ):
         self.connection = connection
+        self.work = work
         self.on_bad_rows = on_bad_rows
         self.rejected: dict[str, int] = {}
         self._now = int(time.time())
-        self._paths: dict[str, Path] = {}
+        self.notes: list[str] = []
+        self._tables: dict[str, Table] = {}
         connection.execute(
             'CREATE TABLE IF NOT EXISTS rejects ("table" VARCHAR, file VARCHAR, "row" BIGINT, '
             '"column" VARCHAR, reason VARCHAR, value VARCHAR)'
         )
 
-    def read(self, view: str, path: Path, layout: Layout = CSV) -> None:
+    def read(self, view: str, path: Path, layout: Layout = CSV, wanted: Collection[str] | None = None) -> Table:
         """Creates a view over the files of a path, see `readers.read_table`."""
-        self._paths[view] = path
-        read_table(self.connection, view, path, layout)
+        table = read_table(self.connection, view, path, self.work, layout, wanted)
+        self._tables[view] = table
+        self._require_whole_fields(table, wanted)
+        return table
+
+    def fill(self, view: str, columns: Mapping[str, str]) -> None:
+        """Adds columns that its files lack to a view that was read; each is given as SQL."""
+        if not columns:
+            return
+        added = ", ".join(f"{sql} AS {name(column)}" for column, sql in columns.items())
+        self.connection.execute(
+            f"ALTER VIEW {name(view)} RENAME TO {name(view + '_files')}; "
+            f"CREATE VIEW {name(view)} AS SELECT *, {added} FROM {name(view + '_files')}"
+        )
+
+    def _require_whole_fields(self, table: Table, wanted: Collection[str] | None) -> None:
+        """Refuses line breaks in what is read, and notes them elsewhere: a stray quote may have swallowed rows."""
+        for column, found in table.breaks.items():
+            if wanted is not None and column in wanted:
+                raise UserError(
+                    f"{found.file}, line {found.line}, column {column}: a quoted field holds a line break, which no "
+                    "id, time or name does; close its quote, or give --quote none if quotes are ordinary text"
+                )
+            fields = f"{found.number:,} field{'s' * (found.number > 1)}"
+            self.notes.append(
+                f"{table.path}: {fields} of column {column} hold line breaks, the first at {found.file}, line "
+                f"{found.line}; each is read as part of one row."
+            )
 
     def types(self, relation: str) -> dict[str, str]:
         """The SQL type of each column of a relation.
@@ -89,6 +121,7 @@ class Validator:
         """
         found = self._create(table, relation, columns)
         rows = self._scalar(f"SELECT count(*) FROM {name(table)}")
+        self._require_all_rows(relation, rows)
         if not rows:
             raise UserError(f"{table}: {self._files(relation)} holds no rows; give a table that has some")
         self._settle(table, found)
@@ -112,14 +145,23 @@ class Validator:
         if self.rejected:
             self.connection.execute(f"COPY rejects TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)")
 
+    def _require_all_rows(self, relation: str, rows: int) -> None:
+        read = self._tables.get(relation)
+        if read is not None and rows != read.rows:
+            raise UserError(
+                f"{read.path}: {rows:,} rows were read where its files hold {read.rows:,}; write them anew, as Parquet "
+                "or with another --delimiter, --quote or --escape"
+            )
+
     def _create(self, table: str, relation: str, columns: Sequence[Column]) -> list[Check]:
         types = self.types(relation)
         missing = [column.file_name for column in columns if column.file_name not in types]
         if missing:
-            have = ", ".join(other for other in types if not other.startswith("__"))
-            raise UserError(
-                f"{self._files(relation)} has no column {missing[0]}; it has {have}: rename one or map the column"
-            )
+            have = ", ".join(self._columns(relation, types))
+            mend = "rename one or map the column"
+            if any(re.fullmatch(r"[+-]?[0-9]+", other) for other in self._columns(relation, types)):
+                mend += ", or give --column-names if that line is no header"
+            raise UserError(f"{self._files(relation)} has no column {missing[0]}; it has {have}: {mend}")
         found: list[Check] = []
         casts = []
         for column in columns:
@@ -200,9 +242,13 @@ class Validator:
             )
         self.connection.execute(f"DELETE FROM {name(table)} WHERE __bad IS NOT NULL")
 
+    def _columns(self, relation: str, types: Collection[str]) -> Sequence[str]:
+        read = self._tables.get(relation)
+        return read.columns if read is not None else [other for other in types if not other.startswith("__")]
+
     def _files(self, relation: str) -> str:
-        if relation in self._paths:
-            return str(self._paths[relation])
+        if relation in self._tables:
+            return str(self._tables[relation].path)
         row = self.connection.execute(f"SELECT {FILE} FROM {name(relation)} LIMIT 1").fetchone()
         return str(row[0]) if row else relation
 

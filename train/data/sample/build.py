@@ -5,6 +5,7 @@ reads, in the narrowest types and as zstd Parquet.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -39,9 +40,9 @@ def build(folder: Path, out: Path) -> dict[str, int]:
         Size of each file in bytes.
     """
     sizes = {}
-    with duckdb.connect() as connection:
+    with duckdb.connect() as connection, tempfile.TemporaryDirectory() as work:
         for table, stem in STEMS.items():
-            read_table(connection, table, need_table(folder, stem, (".csv.gz", ".csv")))
+            read_table(connection, table, need_table(folder, stem, (".csv.gz", ".csv")), Path(work))
             columns = ", ".join(_cast(column.file_name, column.kind) for column in COLUMNS[table])
             path = out / f"{stem}.parquet"
             connection.execute(

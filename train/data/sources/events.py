@@ -1,5 +1,6 @@
 """The user's own logs: Parquet or CSV tables of events, and perhaps of impressions and items."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -7,10 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
-from pinfm.train.data.reading.files import table_files
+from pinfm.train.data.reading.files import table_parts
+from pinfm.train.data.reading.sql import FILE, POSITION, ROW, quoted
+from pinfm.train.data.sources.text_files import TextFiles
 from pinfm.train.data.tables import IDS, RawTables, SplitRule
 
 if TYPE_CHECKING:
+    from pinfm.train.data.reading.readers import Table
     from pinfm.train.data.reading.validate import Validator
 
 
@@ -40,12 +44,13 @@ class ColumnNames:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Events:
-    """Tables of one's own; each is a file, or a folder of files, ending in .parquet, .csv, .csv.gz, .tsv or .tsv.gz.
+class Events(TextFiles):
+    """Tables of one's own; each is a file, or a folder of files: .parquet, .csv, .tsv, or the latter with .gz or .zst.
 
     Args:
         path: the events table: a file, or a folder of files.
         actions: every action name that may occur.
+        action: the action of every event, in place of --actions where the log has one kind and no such column.
         positive_actions: those that count as interest; all of them by default.
         impressions: the impressions table; without it the dataset serves pretraining only.
         items: the items table; without it an item is as old as its first event.
@@ -63,7 +68,8 @@ class Events:
     name: ClassVar[str] = "events"
 
     path: Path
-    actions: list[str]
+    actions: list[str] = field(default_factory=list)
+    action: str | None = None
     positive_actions: list[str] | None = None
     impressions: Path | None = None
     items: Path | None = None
@@ -78,50 +84,63 @@ class Events:
     test_start: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         known = [*self.dense_features, *self.categorical_features]
-        _need_subset("positive_actions", self.positive_actions or [], "actions", self.actions)
+        self._require_actions()
         _need_subset("request_features", self.request_features, "dense_features or categorical_features", known)
         _need_subset("text_ids", self.text_ids, "the columns of ids", IDS)
-        if self.positive_actions == []:
-            raise UserError("positive_actions is empty; name the actions that count as interest, or leave it out")
-        for field_name, names in (("actions", self.actions), ("positive_actions", self.positive_actions or [])):
-            twice = [name for name in names if names.count(name) > 1]
-            if twice:
-                raise UserError(f"{field_name} names {twice[0]!r} twice; name each action once")
-        if not self.actions:
-            raise UserError("actions is empty; name every action of the log, as in --actions '[click, save]'")
         if self.impressions is not None and not self.tasks:
             raise UserError("--impressions needs tasks; name its boolean columns, as in --tasks '[click]'")
         if self.impressions is None and (self.tasks or known):
             raise UserError("tasks and features are columns of impressions; give that table with --impressions")
         if self.items is None and self.item_attributes:
             raise UserError("item_attributes are columns of items; give that table with --items")
-        reserved = {*asdict(self.columns), "event_count"}
-        taken = [*self.tasks, *known, *self.item_attributes]
-        for name in taken:
-            if name in reserved or name.startswith("__") or taken.count(name) > 1:
-                raise UserError(f"the column {name} is named for two purposes, or has a reserved name; rename it")
+        self._require_names([*self.tasks, *known, *self.item_attributes])
         self._splits()
+
+    def _require_actions(self) -> None:
+        if self.action is not None and self.actions:
+            raise UserError("--action and --actions are both given; name either the one action or all of them")
+        if not self._all_actions:
+            raise UserError("actions is empty; name every action of the log, as in --actions '[click, save]'")
+        _need_subset("positive_actions", self.positive_actions or [], "actions", self._all_actions)
+        if self.positive_actions == []:
+            raise UserError("positive_actions is empty; name the actions that count as interest, or leave it out")
+        for field_name, names in (("actions", self.actions), ("positive_actions", self.positive_actions or [])):
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise UserError(f"{field_name} names {twice[0]!r} twice; name each action once")
+
+    def _require_names(self, taken: Sequence[str]) -> None:
+        raws = list(asdict(self.columns).values())
+        reserved = {name.lower() for name in (*asdict(self.columns), "event_count")}
+        lowered = [name.lower() for name in taken]
+        for name in taken:
+            if name.lower() in reserved or name.startswith("__") or lowered.count(name.lower()) > 1:
+                raise UserError(f"the column {name} is named for two purposes, or has a reserved name; rename it")
+        for name in raws:
+            like = next((other for other in (*raws, *taken) if other != name and other.lower() == name.lower()), None)
+            if name.lower() in (FILE, ROW, POSITION) or like is not None:
+                other = f"differs from {like} by case alone" if like else "is what prepare calls a column of its own"
+                raise UserError(f"the column {name} {other}; rename it in the file")
+
+    @property
+    def _all_actions(self) -> list[str]:
+        return self.actions if self.action is None else [self.action]
 
     def require_inputs(self) -> None:
         """See `tables.Source`."""
         for path in (self.path, self.impressions, self.items):
             if path is not None:
-                table_files(path)
+                table_parts(path)
 
     def load(self, validator: "Validator", work: Path) -> RawTables:
         """See `tables.Source`."""
-        validator.read("own_events", self.path)
+        self._read_events(validator)
         if self.impressions is not None:
-            validator.read("own_impressions", self.impressions)
-        has_content = False
-        if self.items is not None:
-            validator.read("own_items", self.items)
-            described = validator.connection.execute("DESCRIBE own_items").fetchall()
-            has_content = self.columns.content in {row[0] for row in described}
-            if not has_content and self.columns.content != ColumnNames().content:
-                raise UserError(f"{self.items} has no column {self.columns.content}; correct --columns.content")
-        actions = tuple(self.actions)
+            self._read_impressions(validator)
+        has_content = self.items is not None and self._read_items(validator)
+        actions = tuple(self._all_actions)
         return RawTables(
             events="own_events",
             items=None if self.items is None else "own_items",
@@ -136,6 +155,60 @@ class Events:
             raw_names=asdict(self.columns),
             text_ids=tuple(self.text_ids),
         )
+
+    def _read_events(self, validator: "Validator") -> None:
+        names = self.columns
+        wanted = [names.user_id, names.timestamp, names.surface, names.item_id]
+        if self.action is None:
+            wanted.append(names.action)
+        table = validator.read("own_events", self.path, self.layout(self.column_names), wanted)
+        self._require_header(table, self.column_names)
+        absent = self._absent_surface(validator, table)
+        validator.fill("own_events", absent if self.action is None else {**absent, names.action: quoted(self.action)})
+
+    def _read_impressions(self, validator: "Validator") -> None:
+        assert self.impressions is not None
+        names = self.columns
+        wanted = [names.request_id, names.user_id, names.timestamp, names.surface, names.item_id, *self.tasks]
+        wanted += [*self.dense_features, *self.categorical_features]
+        layout = self.layout(self.impressions_column_names)
+        table = validator.read("own_impressions", self.impressions, layout, wanted)
+        self._require_header(table, self.impressions_column_names)
+        validator.fill("own_impressions", self._absent_surface(validator, table))
+
+    def _read_items(self, validator: "Validator") -> bool:
+        """Reads the items; returns whether they have content."""
+        assert self.items is not None
+        names = self.columns
+        wanted = [names.item_id, names.created_at, names.content, *self.item_attributes]
+        table = validator.read("own_items", self.items, self.layout(self.items_column_names), wanted)
+        self._require_header(table, self.items_column_names)
+        if names.created_at == ColumnNames().created_at and names.created_at not in table.columns:
+            validator.notes.append(f"{self.items} has no column created_at: an item is as old as its first event.")
+            validator.fill("own_items", {names.created_at: "NULL::BIGINT"})
+        has_content = names.content in table.columns
+        if not has_content and names.content != ColumnNames().content:
+            raise UserError(f"{self.items} has no column {names.content}; correct --columns.content")
+        return has_content
+
+    def _absent_surface(self, validator: "Validator", table: "Table") -> dict[str, str]:
+        """The SQL of a surface that nobody knows, where the files have none and no flag says that they should."""
+        if self.columns.surface in table.columns or self.columns.surface != ColumnNames().surface:
+            return {}
+        validator.notes.append(f"{table.path} has no column surface: all of its surfaces are unknown (0).")
+        return {self.columns.surface: "NULL::VARCHAR"}
+
+    def _require_header(self, table: "Table", names: Sequence[str]) -> None:
+        """A file without a header would lose its first row to the names of its columns."""
+        used = (self.columns.user_id, self.columns.timestamp, self.columns.item_id, self.columns.request_id)
+        if names or table.is_parquet:
+            return
+        for column in table.columns:
+            if column in used and re.fullmatch(r"[+-]?[0-9]+", column):
+                raise UserError(
+                    f"{table.path}: the column {column} is called like a value, so its first line is no header; name "
+                    "all columns with --column-names"
+                )
 
     def _splits(self) -> SplitRule:
         return SplitRule.from_dates(self.validation_start, self.test_start)

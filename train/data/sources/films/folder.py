@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pinfm.embeddings.errors import require_at_least
 from pinfm.train.data.reading.columns import Column
-from pinfm.train.data.reading.files import Layout
+from pinfm.train.data.reading.text.layout import Layout
 from pinfm.train.data.tables import RawTables, SplitRule
 
 if TYPE_CHECKING:
