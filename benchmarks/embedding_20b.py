@@ -34,7 +34,7 @@ from pinfm.inference.artifact import write_checksums, write_json
 from pinfm.inference.export import save_module
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE
 from pinfm.inference.module import ScoringModule
-from pinfm.inference.requests import input_columns
+from pinfm.inference.requests.columns import input_columns
 from pinfm.inference.tables import TableFile
 from pinfm.inference.write_tables import BLOCK_ROWS, write_table
 from pinfm.model.ranking.joint import build_model
@@ -124,7 +124,9 @@ def build(folder: Path, rows: int) -> None:
     files: list[TableFile] = []
     for table, placed in zip([items, *features], [item_table, *served.values()], strict=True):
         files += [write_table(folder, name, random_blocks(table, name)) for name in placed.names]
-    module = ScoringModule(build_model(CONFIG, SCHEMA, item_table.dim, FEATURE_DIM), item_table, served, SCHEMA).eval()
+    module = ScoringModule(
+        build_model(CONFIG, SCHEMA, item_table.dim, FEATURE_DIM), item_table, served, SCHEMA, EVENTS
+    ).eval()
     module.table_files = [file.to_row() for file in files]
     save_module(module, folder / MODULE)
     columns = [column.to_json() for column in input_columns(SCHEMA)]

@@ -82,7 +82,7 @@ def main() -> None:
         return random_request(args.events, args.candidates)
 
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        module, files = write_files(args.rows, Path(folder))
+        module, files = write_files(args.rows, args.events, Path(folder))
         loaded = {name: torch.jit.load(path) for name, path in files.items()}
         seconds = latencies({"module, fp32": module, **loaded}, request, args.requests)
         stages = time_by_stage(module, request, args.requests)
@@ -92,11 +92,12 @@ def main() -> None:
     put_out(args, "serving", {"latency": latency, "stages": stages, "operations": kinds, "context": [context]})
 
 
-def write_files(rows: int, folder: Path) -> tuple[ScoringModule, dict[str, Path]]:
+def write_files(rows: int, events: int, folder: Path) -> tuple[ScoringModule, dict[str, Path]]:
     """A module in fp32, its file, and the file of one like it in bf16.
 
     Args:
         rows: of each item table.
+        events: of the longest history.
         folder: for the files.
     """
     items = random_table(IdTable(name="item", num_hashes=NUM_HASHES, rows=rows, dim=TABLE_DIM), ITEM_TABLES)
@@ -106,7 +107,9 @@ def write_files(rows: int, folder: Path) -> tuple[ScoringModule, dict[str, Path]
         for name in names
     }
     modules = {
-        name: ScoringModule(build_model(CONFIG, SCHEMA, items.dim, FEATURE_DIM), items, features, SCHEMA, dtype).eval()
+        name: ScoringModule(
+            build_model(CONFIG, SCHEMA, items.dim, FEATURE_DIM), items, features, SCHEMA, events, dtype
+        ).eval()
         for name, dtype in DENSE_DTYPES.items()
     }
     files = {f"exported, {name}": folder / f"{name}.pt" for name in modules}

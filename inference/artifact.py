@@ -8,6 +8,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from torch import Tensor
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, require_batch_size, require_model
-from pinfm.inference.requests import Column, to_inputs
+from pinfm.inference.requests.checks import InputChecks
+from pinfm.inference.requests.columns import Column
+from pinfm.inference.requests.frames import candidate_ids, to_inputs
 from pinfm.inference.tables import TableFile, place_tables
 
 MODULE_CRC32 = "scoring.crc32"
@@ -42,6 +45,10 @@ class Scorer:
     tasks: Sequence[str]
     max_history: int
 
+    @cached_property
+    def _checks(self) -> InputChecks:
+        return InputChecks(self.columns, self.max_history)
+
     def inputs(self, requests: pd.DataFrame, first_row: int = 0) -> dict[str, Tensor]:
         """What the module takes: for hosts without Python, or for a module of your own.
 
@@ -52,19 +59,20 @@ class Scorer:
         Raises:
             UserError: the frame does not fit the signature.
         """
-        return to_inputs(requests, self.columns, first_row, self.max_history)
+        return to_inputs(requests, self.columns, self._checks, first_row)
 
     @torch.no_grad()
     def score(self, requests: pd.DataFrame, batch_size: int = 256, first_row: int = 0) -> pd.DataFrame:
         """Scores every candidate of every request.
 
         Args:
-            requests: one row per request; see `pinfm.inference.requests`.
+            requests: one row per request; see `pinfm.inference.requests.frames`.
             batch_size: requests scored at a time; does not change the scores.
             first_row: number of the frame's first row, where the frame is a piece of a file.
 
         Returns:
-            One row per candidate, in order: `request` (the row of `requests`), `item_id`, and a probability per task.
+            One row per candidate, in order: `request` (the row of `requests`), `item_id` (int64, uint64 or string, as
+            the log writes it), and a probability per task.
 
         Raises:
             UserError: the frame is empty or does not fit the signature, or the batch size is below 1.
@@ -80,7 +88,8 @@ class Scorer:
             outputs = self.module(inputs)
             rows = first_row + np.repeat(np.arange(start, start + len(part)), inputs["candidate_lengths"].numpy())
             scores = {task: outputs[task].numpy() for task in self.tasks}
-            parts.append(pd.DataFrame({"request": rows, "item_id": inputs["candidate_item_id"].numpy(), **scores}))
+            item_ids = candidate_ids(part, inputs["candidate_item_id"], self.columns)
+            parts.append(pd.DataFrame({"request": rows, "item_id": item_ids, **scores}))
         return pd.concat(parts, ignore_index=True)
 
 

@@ -17,13 +17,15 @@ from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, exportable_run
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import check_parity
-from pinfm.inference.requests import input_columns
+from pinfm.inference.requests.columns import input_columns
 from pinfm.inference.tables import TABLES, place_tables
 from pinfm.inference.write_tables import write_tables
 from pinfm.model.ranking.joint import build_model
 from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, REQUESTS, RunFolder
 from pinfm.model.stored.weights import read_weights
 
+# What hosts call or read beside `forward`, which freezing would take away.
+PRESERVED = ["place", "item_vectors", "table_files", "item_ids"]
 DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -58,12 +60,13 @@ def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:
     features = {table.name: ServedTable(table, options.precision, FEATURE_TABLES) for table in run.feature_tables}
     model = build_model(run.model, run.schema, items.dim, features["user_id"].dim)
     model.load_state_dict(read_weights(run, model, "objective.model."))
-    return ScoringModule(model, items, features, run.schema, DENSE_DTYPES[options.dense_precision]).eval()
+    dtype, max_history = DENSE_DTYPES[options.dense_precision], run.manifest["config"]["max_history"]
+    return ScoringModule(model, items, features, run.schema, max_history, dtype).eval()
 
 
 def save_module(module: ScoringModule, path: Path) -> None:
     """Writes a module as TorchScript."""
-    frozen = torch.jit.freeze(torch.jit.script(module), preserved_attrs=["place", "item_vectors", "table_files"])
+    frozen = torch.jit.freeze(torch.jit.script(module), preserved_attrs=PRESERVED)
     torch.jit.save(frozen, str(path))
 
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from pinfm.embeddings.module_list import module_list
 from pinfm.embeddings.one_device.served import ServedTable
+from pinfm.inference.requests.checks import InputChecks
+from pinfm.inference.requests.columns import input_columns
 from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
 from pinfm.model.ranking.ranker import RankerFeatures
@@ -24,6 +26,7 @@ class ScoringModule(nn.Module):
         item_tables: item ids -> vectors.
         feature_tables: one lookup per categorical feature; `user_id` among them.
         schema: tasks and features.
+        max_history: events of a history that the model was trained to read.
         dense_dtype: what the dense model computes in; its parameters are brought to it. The tables stay as they are.
     """
 
@@ -42,6 +45,7 @@ class ScoringModule(nn.Module):
         item_tables: ServedTable,
         feature_tables: Mapping[str, ServedTable],
         schema: InputSchema,
+        max_history: int,
         dense_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
@@ -51,7 +55,9 @@ class ScoringModule(nn.Module):
             parameter.data = parameter.data.to(dense_dtype)
         self.tasks, self.table_files = list(schema.tasks), []
         self.has_content = schema.content_dim > 0
-        self.num_actions, self.num_surfaces = len(schema.actions), len(schema.surfaces)
+        self.checks = InputChecks(input_columns(schema), max_history)
+        # For hosts that read no JSON.
+        self.item_ids: str = schema.id_type("item_id")
         request = ["user_id"] + [f.name for f in schema.of("categorical", "request")]
         candidate = [f.name for f in schema.of("categorical", "candidate")]
         # Lists: as a ModuleDict's keys, features called `type` or `keys` would shadow attributes of a module.
@@ -73,7 +79,13 @@ class ScoringModule(nn.Module):
 
         Returns:
             Task -> probabilities (N,) float32.
+
+        Raises:
+            ValueError: an input is missing, of another type or size, or holds a value that training can't have seen.
         """
+        problem = self.checks(inputs, 0)
+        if problem != "":
+            raise ValueError(problem)
         history = History(
             inputs["history_lengths"],
             inputs["history_item_id"],
@@ -81,9 +93,6 @@ class ScoringModule(nn.Module):
             inputs["history_surface"],
             inputs["history_timestamp"],
         )
-        # One code more is the tower's own mark of a candidate.
-        _require_codes("history_action", history.action, self.num_actions)
-        _require_codes("history_surface", history.surface, self.num_surfaces)
         item_ids = inputs["candidate_item_id"]
         content = torch.zeros([item_ids.size(0), 0], device=item_ids.device)
         if self.has_content:
@@ -142,11 +151,6 @@ class ScoringModule(nn.Module):
             _columns(inputs, self.request_dense, inputs["user_id"].size(0)),
             _columns(inputs, self.candidate_dense, num_candidates),
         )
-
-
-def _require_codes(name: str, codes_T: Tensor, largest: int) -> None:
-    if bool(((codes_T < 0) | (codes_T > largest)).any()):
-        raise ValueError(f"{name} holds a code outside 0 to {largest}")
 
 
 def _columns(inputs: dict[str, Tensor], names: list[str], num_rows: int) -> Tensor:

@@ -104,7 +104,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)
         metrics = run_loop(state, feed, place.out, device, config, config.finetune, dataset)
-        write_parity_requests(model, held_out_feed(config, dataset, ids), schema, place.out)
+        write_parity_requests(model, held_out_feed(config, dataset, ids), dataset, place.out)
         return metrics
 
 

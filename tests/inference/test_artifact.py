@@ -14,7 +14,9 @@ import torch
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
 from pinfm.inference.artifact import sha256
-from pinfm.inference.requests import to_inputs
+from pinfm.inference.requests.checks import InputChecks
+from pinfm.inference.requests.frames import to_inputs
+from pinfm.model.schema import are_whole_numbers
 
 TASKS = ["click", "save", "hide"]
 WITHOUT_PINFM = """
@@ -51,7 +53,7 @@ def requests(finetuned):
 
 
 def test_the_file_scores_where_pinfm_cannot_be_imported(exported, scorer, requests, tmp_path):
-    inputs = to_inputs(requests, scorer.columns)
+    inputs = scorer.inputs(requests)
     torch.save(inputs, tmp_path / "inputs.pt")
     files = [exported / "scoring.pt", tmp_path / "inputs.pt", tmp_path / "scores.pt"]
     done = runs.command(sys.executable, "-W", "ignore", "-c", WITHOUT_PINFM, *files, cwd=tmp_path)
@@ -102,7 +104,7 @@ def test_names_of_actions_are_codes_and_unknown_ones_are_zero(scorer, requests):
     unknown = requests.assign(history_action=[["never heard of"] * len(cell) for cell in requests["history_action"]])
     zeros = requests.assign(history_action=[np.zeros(len(cell), np.int64) for cell in requests["history_action"]])
     pd.testing.assert_frame_equal(scorer.score(unknown), scorer.score(zeros))
-    assert to_inputs(unknown, scorer.columns)["history_action"].unique().tolist() == [0]
+    assert scorer.inputs(unknown)["history_action"].unique().tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -113,9 +115,13 @@ def test_names_of_actions_are_codes_and_unknown_ones_are_zero(scorer, requests):
     ],
 )
 def test_where_all_names_are_whole_numbers_a_number_is_a_name(scorer, requests, vocabulary, surface, code):
-    columns = [replace(c, vocabulary=vocabulary) if c.name == "history_surface" else c for c in scorer.columns]
+    numbered = are_whole_numbers(vocabulary)
+    columns = [
+        replace(c, vocabulary=vocabulary, numbered=numbered) if c.name == "history_surface" else c
+        for c in scorer.columns
+    ]
     given = requests.assign(history_surface=[[surface] * len(cell) for cell in requests["history_surface"]])
-    assert to_inputs(given, columns)["history_surface"].unique().tolist() == [code]
+    assert to_inputs(given, columns, InputChecks(columns, 8))["history_surface"].unique().tolist() == [code]
 
 
 def test_empty_histories_and_requests_without_candidates_are_scored(scorer, requests):
@@ -159,26 +165,35 @@ def with_codes(name, row, code):
         (lambda frame: frame.drop(columns="history_action"), "lack the column 'history_action'"),
         (lambda frame: frame.drop(columns="hour"), "lack the column 'hour'"),
         (lambda frame: frame.head(0), "there are no requests to score"),
-        (lambda frame: frame.assign(user_id=frame["user_id"].astype(str)), "row 0: user_id holds a miss.* no number"),
-        (lambda frame: frame.assign(user_id=frame["user_id"] + 0.5), "row 0: user_id holds a missing value or a fract"),
-        (lambda frame: frame.assign(user_id=frame["user_id"].astype(float)), "'user_id' has float64 .* needs int64"),
+        (lambda frame: frame.assign(user_id="alice"), "row 0: user_id holds a missing value, or no whole number"),
+        (
+            lambda frame: frame.assign(user_id=frame["user_id"] + 0.5),
+            "row 0: user_id holds a missing value, a fraction",
+        ),
+        (lambda frame: frame.assign(user_id=2.0**53), "row 0: user_id holds .* a float too large to be exact"),
+        (lambda frame: frame.assign(position=[["1.5"] * len(cell) for cell in frame["position"]]), "no number"),
+        (lambda frame: frame.assign(request_timestamp="yesterday"), "row 0: request_timestamp holds .* no time"),
+        (lambda frame: frame.assign(request_timestamp=pd.NaT), "row 0: request_timestamp holds a missing time"),
         (with_cell("history_item_id", 4, lambda cell: [*cell[:-1], None]), "row 4: history_item_id holds a missing"),
         (lambda frame: frame.assign(history_item_id=3), "row 0: history_item_id is no list"),
         (with_cell("position", 2, lambda cell: cell[:-1]), r"row 2: position has \d values, \w+ has \d"),
         (with_cell("history_action", 0, lambda cell: [*cell, 1]), "row 0: history_action has"),
-        (with_codes("history_action", 1, 4), r"row 1: history_action has a code outside 0"),
-        (with_codes("history_surface", 1, -1), r"row 1: history_surface has a code outs"),
+        (with_codes("history_action", 1, 4), "row 1: history_action holds a code outside 0 to 3"),
+        (with_codes("history_surface", 1, -1), "row 1: history_surface holds a code outside 0 to 3"),
         (
             with_cell("candidate_content", 2, lambda cell: [v[:2] for v in cell]),
             "row 2: candidate_content must be a list of vectors of 4 values",
         ),
         (
             with_cell("candidate_content", 3, lambda cell: cell * np.nan),
-            "row 3: candidate_content .* finite float32",
+            "row 3: candidate_content .* not finite",
         ),
-        (with_cell("candidate_item_id", 1, lambda cell: [2**64 - 1] * len(cell)), r"row 1: .* above 2\*\*63 - 1; ids"),
+        (
+            with_cell("candidate_item_id", 1, lambda cell: [2**64 - 1] * len(cell)),
+            r"row 1: .* no whole number from -2\*\*63",
+        ),
         (with_cell("history_action", 1, lambda cell: [1] * len(cell)), "row 1: history_action mixes names and"),
-        (lambda frame: frame.assign(hour=frame["hour"].where(frame.index != 2)), "row 2: hour holds a missing value"),
+        (lambda frame: frame.assign(hour=frame["hour"] + 0.5), "row 0: hour holds a missing value, a fraction"),
         (with_cell("history_item_id", 0, lambda cell: "1234"), "row 0: history_item_id is no list"),
         (with_cell("history_item_id", 0, lambda cell: [[1]] * len(cell)), "row 0: history_item_id must be a list of v"),
         (lambda frame: pd.concat([frame, frame[["hour"]]], axis=1), "two columns called 'hour'"),
@@ -188,7 +203,7 @@ def with_codes(name, row, code):
         ),
         (
             with_cell("history_timestamp", 2, lambda cell: cell * 1000),
-            "row 2: history_timestamp holds an event that is not older than request_timestamp",
+            "row 2: history_timestamp holds .* lies in the future; give Unix seconds",
         ),
     ],
 )
@@ -201,7 +216,7 @@ def test_the_newest_events_are_read_as_in_training(scorer, requests):
     """A history longer than the run's max_history scores as its newest events do."""
     assert scorer.max_history == runs.CONFIG.max_history
     assert (requests["history_item_id"].map(len) == 8).any()
-    older = {"item_id": [7, 9], "action": [1, 2], "surface": [0, 1], "timestamp": [5, 6]}
+    older = {"item_id": [7, 9], "action": ["click", "save"], "surface": ["home", None], "timestamp": [5, 6]}
     longer = requests.assign(
         **{
             f"history_{name}": [[*values, *cell] for cell in requests[f"history_{name}"]]
@@ -253,4 +268,4 @@ def test_the_digest_is_sha256(tmp_path):
 def test_the_signature_lists_every_input_of_the_module(exported, requests, scorer):
     signature = json.loads((exported / "signature.json").read_text())
     names = {column["name"] for column in signature["inputs"]} | set(signature["lengths"])
-    assert names == set(to_inputs(requests, scorer.columns))
+    assert names == set(scorer.inputs(requests))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,20 +84,24 @@ class PreparedDataset:
         with self._readable(file) as path:
             return pyarrow.parquet.read_table(path, columns=None if columns is None else list(columns))
 
-    def texts(self, column: str, ids_N: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
-        """What the log calls ids.
+    def as_logged(self, column: str, ids_N: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Ids as the log writes them.
 
         Args:
-            column: `user_id`, `item_id` or `request_id`, of an id that is text (`info.schema.ids`).
-            ids_N: their hashes.
+            column: `user_id`, `item_id` or `request_id`.
+            ids_N: what the dataset has for them.
 
         Returns:
-            (N,) texts.
+            (N,) int64, uint64 or texts, by `info.schema.ids`.
         """
+        id_type = self.info.schema.id_type(column)
+        if id_type != "text":
+            return ids_N.view(id_type)
         wanted, place_N = np.unique(ids_N, return_inverse=True)
         with self._readable(f"{FOLDER}/{column}.parquet") as path:
             found = pyarrow.parquet.read_table(path, filters=[("id", "in", pyarrow.array(wanted))])
-        assert np.array_equal(found["id"].to_numpy(), wanted), f"{path} lacks ids of the dataset"
+        if not np.array_equal(found["id"].to_numpy(), wanted):
+            raise UserError(f"{path} lacks ids of the dataset; run `pinfm prepare` again")
         texts: npt.NDArray[np.object_] = found["text"].to_numpy(zero_copy_only=False)[place_N]
         return texts
 

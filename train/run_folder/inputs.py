@@ -3,7 +3,7 @@
 from pinfm.embeddings.errors import UserError
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.run_folder.pretrained import CODES
+from pinfm.train.run_folder.pretrained import CODES, require_same_ids
 
 
 def require_same_inputs(run: RunFolder, dataset: PreparedDataset) -> None:
@@ -22,6 +22,8 @@ def require_same_inputs(run: RunFolder, dataset: PreparedDataset) -> None:
                 f"{dataset.path} has {name} {list(theirs)}, the run was trained with {list(ours)}; "
                 "prepare the data with the run's vocabulary."
             )
+    for name in ("user_id", "item_id") if reads_impressions else ("item_id",):
+        require_same_ids(f"{dataset.path} has", dataset.info.schema, "the run was trained on", run.schema, name)
     if run.schema.content_dim != dataset.info.schema.content_dim:
         raise UserError(
             f"{dataset.path} has content vectors of {dataset.info.schema.content_dim} values, the run was trained with "

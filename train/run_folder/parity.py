@@ -16,6 +16,7 @@ from torch import nn
 
 from pinfm.model.schema import InputSchema
 from pinfm.model.stored.run_folder import REQUESTS
+from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.ragged import ragged_index
 from pinfm.train.distributed import has_most, max_over_ranks
 from pinfm.train.loader.arrays import RequestArrays
@@ -26,8 +27,16 @@ from pinfm.train.loader.feed import Feed
 NUM_REQUESTS = 2048
 NUM_CANDIDATES = 1 << 16
 
+# Columns of the requests with ids, and the dataset's name for each.
+ID_COLUMNS = {
+    "request_id": "request_id",
+    "user_id": "user_id",
+    "history_item_id": "item_id",
+    "candidate_item_id": "item_id",
+}
 
-def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: InputSchema, run: Path) -> None:
+
+def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], dataset: PreparedDataset, run: Path) -> None:
     """Scores the first requests of a split with the trained module and writes both. Every rank must call it.
 
     The file holds the requests of one rank, of the one that has most of them.
@@ -35,9 +44,10 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: I
     Args:
         model: the sharded module.
         feed: the requests, unshuffled.
-        schema: tasks and features.
+        dataset: what the feed reads.
         run: the run folder.
     """
+    schema = dataset.info.schema
     frames, requests, candidates = [], 0, 0
     device = next(model.parameters()).device
     for arrays in feed.arrays(0, feed.steps_per_epoch):
@@ -54,7 +64,8 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], schema: I
     # Of a small split the first rank may have nothing.
     if has_most(requests) and frames:
         unfinished = run / f".{REQUESTS}.unfinished"
-        pd.concat(frames, ignore_index=True).head(NUM_REQUESTS).to_parquet(unfinished)
+        kept = pd.concat(frames, ignore_index=True).head(NUM_REQUESTS)
+        with_logged_ids(kept, dataset).to_parquet(unfinished)
         unfinished.replace(run / REQUESTS)
 
 
@@ -94,6 +105,19 @@ def requests_frame(arrays: RequestArrays, schema: InputSchema) -> pd.DataFrame:
         of_feature = _feature(arrays, schema, feature.name)
         columns[feature.name] = of_feature if feature.scope == "request" else split_rows(of_feature, lengths)
     return pd.DataFrame(columns)
+
+
+def with_logged_ids(frame: pd.DataFrame, dataset: PreparedDataset) -> pd.DataFrame:
+    """The requests with ids as the log writes them, which is how `pinfm score` takes them."""
+    columns: dict[str, Any] = {}
+    for name, column in ID_COLUMNS.items():
+        values = frame[name]
+        if name in ("request_id", "user_id"):
+            columns[name] = dataset.as_logged(column, values.to_numpy(np.int64))
+        else:
+            lengths = values.map(len).to_numpy(np.int64)
+            columns[name] = split_rows(dataset.as_logged(column, np.concatenate(list(values))), lengths)
+    return frame.assign(**columns)
 
 
 def _names(codes: npt.NDArray[np.int64], vocabulary: Sequence[str]) -> npt.NDArray[Any]:

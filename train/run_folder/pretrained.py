@@ -40,6 +40,7 @@ def require_compatible(
                 f"{pretrained.path} was pretrained with {name} {list(theirs)}, the dataset has {list(ours)}; "
                 "pretrain on data with the same vocabulary."
             )
+    require_same_ids(f"{pretrained.path} was pretrained on", pretrained.schema, "the dataset has", schema, "item_id")
     settings = [
         *((f"tower.{name}", getattr(pretrained.model.tower, name), getattr(tower, name)) for name in OF_THE_TOWER),
         *((f"item_table.{name}", getattr(pretrained.item_table, name), getattr(table, name)) for name in OF_THE_TABLE),
@@ -54,3 +55,13 @@ def require_compatible(
     for name, theirs, ours in settings:
         if theirs != ours:
             raise UserError(f"{pretrained.path} was pretrained with {name} {theirs}, not {ours}; use the same.")
+
+
+def require_same_ids(one: str, schema: InputSchema, other: str, others: InputSchema, name: str) -> None:
+    """Raises UserError where two schemas write an id differently: the same item would be two."""
+    ours, theirs = schema.id_type(name), others.id_type(name)
+    if ours != theirs:
+        raise UserError(
+            f"{one} {name} as {ours}, {other} {name} as {theirs}; prepare both alike (--text-ids '[{name}]' reads "
+            "integers as text)."
+        )

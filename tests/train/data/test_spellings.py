@@ -116,7 +116,9 @@ def test_text_ids_are_the_hash_of_their_text(logs, kind):
     assert dataset.info.schema.ids == {"user_id": "text"}
     bob = int.from_bytes(hashlib.sha1("bób".encode()).digest()[:8], "big", signed=True)
     assert all_events(dataset)["user_id"].tolist() == [ALICE, bob] * 5
-    assert dataset.texts("user_id", np.array([bob, ALICE, bob])).tolist() == ["bób", "alice", "bób"]
+    assert dataset.as_logged("user_id", np.array([bob, ALICE, bob])).tolist() == ["bób", "alice", "bób"]
+    with pytest.raises(UserError, match=r"user_id\.parquet lacks ids of the dataset; run `pinfm prepare` again"):
+        dataset.as_logged("user_id", np.array([ALICE, 7]))
     requests = pd.concat([dataset.requests("train", bucket).to_pandas() for bucket in range(2)])
     assert set(requests["user_id"]) == {ALICE, bob}
 
@@ -140,7 +142,7 @@ def test_text_items_meet_over_all_tables(logs, spell):
     items = dataset.items().to_pandas()
     assert len(items) == 13
     assert (items["brand"] == 5).sum() == len(plain)
-    assert set(dataset.texts("item_id", items["item_id"].to_numpy())) == {spell(n) for n in range(100, 113)}
+    assert set(dataset.as_logged("item_id", items["item_id"].to_numpy())) == {spell(n) for n in range(100, 113)}
 
 
 def test_zeros_before_a_text_id_count(logs):
@@ -203,7 +205,9 @@ def test_unsigned_ids_are_taken_by_twos_complement(logs, kind):
     logs.write(kind, events=unsigned, impressions=unsigned, items=unsigned)
     dataset = logs.prepare(kind)
     assert dataset.info.schema.ids == {"item_id": "uint64"}
-    assert all_events(dataset)["item_id"].tolist() == list(range(-5, 5))
+    ids = all_events(dataset)["item_id"]
+    assert ids.tolist() == list(range(-5, 5))
+    assert dataset.as_logged("item_id", ids.to_numpy()).tolist() == [*range(2**64 - 5, 2**64), *range(5)]
     assert dataset.items().num_rows == 13
 
 

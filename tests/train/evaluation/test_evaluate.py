@@ -160,6 +160,14 @@ def rewritten(dataset, tmp_path):
         (lambda schema: schema.update(actions=["save", "click", "hide"]), r"has actions \['save', 'click', 'hide'\]"),
         (lambda schema: schema.update(surfaces=["home"]), "has surfaces"),
         (lambda schema: schema.update(tasks=["click"]), "has tasks"),
+        (
+            lambda schema: schema.update(ids={"user_id": "text"}),
+            "has user_id as text, the run was trained on user_id as",
+        ),
+        (
+            lambda schema: schema.update(ids={"item_id": "uint64"}),
+            "has item_id as uint64, .* as int64; prepare both al",
+        ),
         (lambda schema: schema["features"].pop(), "has other features"),
         (lambda schema: schema["features"][0].update(kind="categorical"), "has other features"),
         (lambda schema: schema["features"].reverse(), "has other features"),

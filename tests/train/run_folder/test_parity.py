@@ -16,13 +16,13 @@ from pinfm.train.run_folder import parity
 
 @pytest.fixture
 def prediction(group, dataset, finetuned):
-    """A model, requests to predict, and their schema."""
+    """A model, requests to predict, and their dataset."""
     run, data, cpu = RunFolder.open(finetuned), PreparedDataset.open(dataset), torch.device("cpu")
     tables = Tables(item=run.item_table, features=run.feature_tables)
     ids = Ids(tables.item, tables.features, runs.CONFIG.managed_ids)
     module = build_finetune(runs.CONFIG, run.schema, tables, cpu)
     model = shard(module, runs.CONFIG, runs.CONFIG.finetune.optimizer, {}, cpu)
-    return model, request_feed(runs.CONFIG, data, ids, "train", training=False), run.schema
+    return model, request_feed(runs.CONFIG, data, ids, "train", training=False), data
 
 
 @pytest.mark.parametrize(("others_need", "steps"), [(0, 1), (3, 4)])

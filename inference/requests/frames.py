@@ -1,0 +1,129 @@
+"""Requests as pandas frames -> the tensors that the artefact takes.
+
+One row per request. Columns are the artefact's inputs: scalars per request, lists for events and candidates:
+
+    user_id  request_timestamp  history_item_id  history_action   ...  candidate_item_id  candidate_created_at  tab
+    7        1651800000         [31, 5, 8]       ["click", ...]   ...  [4, 9]             [165..., 165...]      [1, 1]
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pinfm.embeddings.errors import UserError
+from pinfm.inference.requests.checks import InputChecks
+from pinfm.inference.requests.columns import Column, Scope
+from pinfm.inference.requests.values import as_array, convert, joined
+
+LISTS = (list, tuple, np.ndarray, pd.Series, pd.api.extensions.ExtensionArray)
+
+
+def to_inputs(
+    frame: pd.DataFrame, columns: Sequence[Column], checks: InputChecks, first_row: int = 0
+) -> dict[str, Tensor]:
+    """Turns requests into the artefact's inputs.
+
+    Args:
+        frame: one row per request.
+        columns: the artefact's inputs.
+        checks: of the same inputs; of longer histories than it allows the newest events are taken.
+        first_row: number of the frame's first row in the caller's file, for messages.
+
+    Raises:
+        UserError: a column is missing or stands there twice, has the wrong type or an impossible value, or its lists
+            differ in length from the others'; a history is out of order or not older than its request.
+    """
+    missing = [column.name for column in columns if column.name not in frame]
+    if missing:
+        raise UserError(f"the requests lack the column {missing[0]!r}; they need {[c.name for c in columns]}.")
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise UserError(f"the requests have two columns called {twice!r}; rename or drop one.")
+    inputs: dict[str, Tensor] = {}
+    rows = first_row + np.arange(len(frame))
+    for column in columns:
+        if column.scope == "request":
+            # A copy: pandas hands out arrays that are read-only.
+            inputs[column.name] = torch.tensor(convert(frame[column.name].to_numpy(), column, rows))
+    scopes: tuple[tuple[Scope, int | None], ...] = (("history", checks.max_history), ("candidate", None))
+    for scope, newest in scopes:
+        own = [column for column in columns if column.scope == scope]
+        inputs |= _list_inputs(frame, own, scope, first_row, newest)
+    if problem := checks(inputs, first_row):
+        raise UserError(problem)
+    return inputs
+
+
+def candidate_ids(frame: pd.DataFrame, ids_N: Tensor, columns: Sequence[Column]) -> pd.Series:
+    """The ids of all candidates as the frame gives them.
+
+    Args:
+        frame: the requests.
+        ids_N: what `to_inputs` made of their ids.
+        columns: the artefact's inputs.
+    """
+    (column,) = (column for column in columns if column.name == "candidate_item_id")
+    if column.ids == "text":
+        texts = [str(text) for cell in frame[column.name] for text in cell]
+        return pd.Series(texts, dtype="string")
+    return pd.Series(ids_N.numpy().view(np.uint64) if column.ids == "uint64" else ids_N.numpy())
+
+
+def _list_inputs(
+    frame: pd.DataFrame, columns: Sequence[Column], scope: Scope, first_row: int, newest: int | None
+) -> dict[str, Tensor]:
+    cells = {column.name: _cells(frame, column, first_row) for column in columns}
+    lengths = _lengths(cells[columns[0].name])
+    for column in columns:
+        different = np.flatnonzero(_lengths(cells[column.name]) != lengths)
+        if len(different):
+            row = int(different[0])
+            raise UserError(
+                f"row {first_row + row}: {column.name} has {len(cells[column.name][row])} values, "
+                f"{columns[0].name} has {lengths[row]}; the lists of a request must be equally long."
+            )
+    if newest is not None:
+        cells = {name: [cell[-newest:] for cell in column_cells] for name, column_cells in cells.items()}
+        lengths = np.minimum(lengths, newest)
+    inputs = {f"{scope}_lengths": torch.from_numpy(lengths)}
+    rows = first_row + np.repeat(np.arange(len(lengths)), lengths)
+    for column in columns:
+        values = convert(joined(cells[column.name], column), column, rows)
+        inputs[column.name] = torch.from_numpy(values)
+    return inputs
+
+
+def _cells(frame: pd.DataFrame, column: Column, first_row: int) -> list[npt.NDArray[Any]]:
+    """The lists of a column as arrays."""
+    arrays = []
+    for row, cell in enumerate(frame[column.name], start=first_row):
+        if not isinstance(cell, LISTS):
+            raise UserError(f"row {row}: {column.name} is no list; see signature.json.")
+        try:
+            array = as_array(cell) if column.width is None else _vectors(cell, column.width)
+            if column.width is None and (array.ndim != 1 or any(isinstance(value, LISTS) for value in array[:1])):
+                raise ValueError("a list holds lists")
+        except (ValueError, TypeError) as error:
+            wanted = "values" if column.width is None else f"vectors of {column.width} values"
+            raise UserError(f"row {row}: {column.name} must be a list of {wanted}; see signature.json.") from error
+        arrays.append(array)
+    return arrays
+
+
+def _vectors(cell: Any, width: int) -> npt.NDArray[Any]:
+    """(candidates of a request, width)."""
+    if not len(cell):
+        return np.zeros((0, width), dtype=np.float32)
+    vectors = np.stack([np.asarray(vector, dtype=np.float32) for vector in cell])
+    if vectors.shape[1:] != (width,):
+        raise ValueError("a vector has another length")
+    return vectors
+
+
+def _lengths(cells: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
+    return np.fromiter((len(cell) for cell in cells), dtype=np.int64, count=len(cells))
