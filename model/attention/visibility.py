@@ -34,7 +34,7 @@ class PaddedCrossing(NamedTuple):
     Args:
         candidates: their places.
         events: their places.
-        bias: (S, C, L rounded up), 0 where a candidate may look, -1e9 on padding and on events after its request.
+        bias: (S, C, L rounded up), 0 where a candidate may look, -3e4 on padding and on events after its request.
     """
 
     candidates: Layout
@@ -98,10 +98,11 @@ def padded_crossing(candidates_U: Tensor, reads: Reads, lengths_S: Tensor) -> Pa
 
 
 def hidden_bias(visible_SC: Tensor, length: int) -> Tensor:
-    """(S, C, length): 0 on the events that a candidate sees, the first of its history, -1e9 on all others."""
+    """(S, C, length): 0 on the events that a candidate sees, the first of its history, -3e4 on all others."""
     hidden_SCL = torch.arange(length, device=visible_SC.device) >= visible_SC[:, :, None]
-    # Finite, so that an empty history has a denominator; beside it the candidate itself has all the weight.
-    return torch.zeros(hidden_SCL.shape, device=visible_SC.device).masked_fill_(hidden_SCL, -1e9)
+    # Finite, in float16 too, so that an empty history has a denominator: of a row that is -inf throughout, kernels give
+    # 0 for its logarithm. Beside it the candidate itself has all the weight.
+    return torch.zeros(hidden_SCL.shape, device=visible_SC.device).masked_fill_(hidden_SCL, -3e4)
 
 
 def by_history(candidates_U: Tensor, reads: Reads, lengths_S: Tensor) -> Tensor:
