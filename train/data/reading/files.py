@@ -95,9 +95,7 @@ def _walk(root: Path) -> list[Part]:
         here = Path(folder)
         for marker, product in _LOGGED.items():
             if marker in folders and (marker != "metadata" or any((here / marker).glob("*.metadata.json"))):
-                raise UserError(
-                    f"{here} is a {product} table, whose folder holds old rows too; export it to plain files"
-                )
+                raise UserError(f"{here} is a table of {product}, whose folder holds old rows too; export it to files")
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
         for name in folders:
             if (target := (here / name).resolve()) in seen:

@@ -1,0 +1,73 @@
+"""Times as people write them: Unix seconds or other units, dates as whole numbers, ISO text, typed timestamps."""
+
+from typing import Literal, get_args
+
+TimeUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "date"]
+TIME_UNITS: tuple[TimeUnit, ...] = get_args(TimeUnit)
+
+_PER_SECOND = {"seconds": 1, "milliseconds": 1000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
+TYPED = ("TIMESTAMP", "DATE")
+REALS = ("FLOAT", "DOUBLE", "DECIMAL")
+# Whole numbers, also as floats write them: pandas makes a float of an integer for a missing value beside it.
+_NUMBER = r"[+-]?[0-9]{1,18}([.]0*)?"
+# A day, or a day and a time, perhaps with a fraction and a zone; without one it is UTC.
+_ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?))?)?"
+DAY, SECOND_OF_DAY = "[0-9]{8}", "[0-9]{14}"
+
+
+def seconds(raw: str, sql_type: str, unit: TimeUnit) -> str:
+    """SQL of a time as BIGINT Unix seconds, rounded down; NULL where the value is no time.
+
+    Args:
+        raw: the column's SQL.
+        sql_type: its type.
+        unit: what a number counts; a typed timestamp and ISO text have no doubtful unit.
+    """
+    if sql_type.startswith(TYPED):
+        # DuckDB has no epoch of nanoseconds with a zone.
+        typed = f"CAST({raw} AS TIMESTAMPTZ)" if "TIME ZONE" in sql_type or "TZ" in sql_type else f"{raw}::TIMESTAMP"
+        return _of_timestamp(typed)
+    if sql_type == "VARCHAR":
+        text = f"trim({raw})"
+        number = f"TRY_CAST(split_part({text}, '.', 1) AS BIGINT)"
+        # DuckDB reads a zone as +hh:mm only, and a fraction after a point.
+        iso = rf"regexp_replace(replace({text}, ',', '.'), ' ?(?:UTC|([+-]\d\d):?(\d\d))$', '\1:\2')"
+        iso = rf"regexp_replace({iso}, ':$', 'Z')"
+        return (
+            f"CASE WHEN regexp_full_match({text}, '{_NUMBER}') THEN {_of_number(number, unit)} "
+            f"WHEN regexp_full_match({text}, '{_ISO}') THEN {_of_timestamp(f'TRY_CAST({iso} AS TIMESTAMPTZ)')} END"
+        )
+    if sql_type.startswith(REALS):
+        number = f"CASE WHEN {raw} = trunc({raw}) AND abs({raw}) < {1 << 53} THEN CAST({raw} AS BIGINT) END"
+        return _of_number(f"({number})", unit)
+    return _of_number(f"TRY_CAST({raw} AS BIGINT)", unit)
+
+
+def _of_number(number: str, unit: TimeUnit) -> str:
+    if unit == "date":
+        text = f"CAST({number} AS VARCHAR)"
+        formatted = (
+            f"CASE WHEN regexp_full_match({text}, '{DAY}') THEN TRY_STRPTIME({text}, '%Y%m%d') "
+            f"WHEN regexp_full_match({text}, '{SECOND_OF_DAY}') THEN TRY_STRPTIME({text}, '%Y%m%d%H%M%S') END"
+        )
+        return _of_timestamp(f"({formatted})")
+    return number if unit == "seconds" else _floored(number, _PER_SECOND[unit])
+
+
+def _of_timestamp(timestamp: str) -> str:
+    return f"CASE WHEN isfinite({timestamp}) THEN {_floored(f'epoch_us({timestamp})', 1_000_000)} END"
+
+
+def _floored(number: str, divisor: int) -> str:
+    """Division that rounds down, before 1970 too, and in whole numbers."""
+    return f"(({number}) - ((({number}) % {divisor} + {divisor}) % {divisor})) // {divisor}"
+
+
+def is_date(number: str, form: Literal["%Y%m%d", "%Y%m%d%H%M%S"]) -> str:
+    """SQL of whether a whole number is a date of this form, between 1900 and 2100."""
+    digits = {"%Y%m%d": DAY, "%Y%m%d%H%M%S": SECOND_OF_DAY}[form]
+    text = f"CAST({number} AS VARCHAR)"
+    return (
+        f"(regexp_full_match({text}, '(19|20)[0-9]*') AND regexp_full_match({text}, '{digits}') AND "
+        f"TRY_STRPTIME({text}, '{form}') IS NOT NULL)"
+    )
