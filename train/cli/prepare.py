@@ -105,4 +105,5 @@ def _table(report: dict[str, Any]) -> str:
     lines += [f"  {column}: whole numbers" for column in report["numbered"]]
     lines += [f"  outside the splits: {counts['outside_splits']:,} impressions"] if counts["outside_splits"] else []
     lines += [f"  rejected: {count:,} x {reason}" for reason, count in counts["rejected"].items()]
+    lines += [f"  note: {note}" for note in report["notes"]]
     return "\n".join(lines)

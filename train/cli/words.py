@@ -1,8 +1,7 @@
 """Flags that are text: a list of names, or one, taken as it is written and not as YAML reads it."""
 
 import re
-
-from pinfm.embeddings.errors import UserError
+from argparse import ArgumentTypeError
 
 _QUOTED = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)')\s*(,|\Z)""")
 _PLAIN = re.compile(r"\s*([^,]*?)\s*(,|\Z)")
@@ -15,7 +14,7 @@ def name_list(text: str | list[str]) -> list[str]:
     or ends with a blank, stands in quotes. A list is returned as it is: a parser asks a second time.
 
     Raises:
-        UserError: a bracket, quote or name is missing.
+        ArgumentTypeError: a bracket, quote or name is missing.
 
     Example:
         >>> name_list("[1, on, 'a, b']")
@@ -25,7 +24,7 @@ def name_list(text: str | list[str]) -> list[str]:
         return text
     inner = text.strip()
     if inner.startswith("[") != inner.endswith("]"):
-        raise UserError(f"{text!r} is no list of names: a bracket is missing; write such as '[click, save]'")
+        raise ArgumentTypeError(f"{text!r} is no list of names: a bracket is missing; write such as '[click, save]'")
     inner = inner.removeprefix("[").removesuffix("]").strip()
     names: list[str] = []
     place = 0
@@ -34,7 +33,9 @@ def name_list(text: str | list[str]) -> list[str]:
         assert found is not None
         name = next(group for group in found.groups()[:-1] if group is not None)
         if not name or (found.re is _PLAIN and name[0] in "\"'[{"):
-            raise UserError(f"{text!r} is no list of names near {inner[place:]!r}; write such as '[click, save]'")
+            raise ArgumentTypeError(
+                f"{text!r} is no list of names near {inner[place:]!r}; write such as '[click, save]'"
+            )
         names.append(name)
         place = found.end()
         if not found[found.lastindex or 1]:

@@ -23,6 +23,7 @@ from pinfm.train.data.tables import RawTables, Source, events_columns, impressio
 from pinfm.train.data.write import BucketWriter, gather_items, joined_impressions
 
 _ROWS_PER_BUCKET = 4_000_000
+_END_OF_1970 = 365 * 86400
 
 
 def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class _Preparation:
             splits=splits,
             num_buckets=num_buckets,
             max_history=self.options.max_history,
-            notes=(*tables.notes, *self.validator.notes),
+            notes=(*tables.notes, *self.validator.notes, *self._notes_on_time(tables)),
         )
 
     def _stage(self, tables: RawTables) -> None:
@@ -99,7 +100,9 @@ class _Preparation:
         if tables.items is None:
             self.connection.execute("CREATE TABLE items (item_id BIGINT, created_at BIGINT)")
         else:
-            self.validator.stage("items", tables.items, items_columns(tables), unique=tables.spelt("item_id"))
+            known = ("created_at", *(("content",) if tables.has_content else ()), *tables.item_attributes)
+            unique = tables.spelt("item_id")
+            self.validator.stage("items", tables.items, items_columns(tables), unique=unique, spare=known)
         if tables.impressions is None:
             return
         shared = [feature.name for feature in tables.features if feature.scope == "request"]
@@ -169,10 +172,32 @@ class _Preparation:
             source=tables.counts,
         )
 
-    def _time_span(self) -> tuple[int, int]:
+    def _notes_on_time(self, tables: RawTables) -> list[str]:
+        """A clock that begins at 0, another unit or a missing time puts rows into 1970, where no log was written."""
+        start, end = self._time_span()
+        if tables.time_unit is not None or start >= _END_OF_1970:
+            return []
+        if end < _END_OF_1970:
+            return [
+                "all times lie in 1970: they seem to count from another moment, or not seconds; --time-unit says what "
+                "they count, and 'seconds' that this is right"
+            ]
+        times = self._times()
+        early = self._scalar(f"SELECT count(*) FROM ({times}) WHERE timestamp < {_END_OF_1970}")
+        lie = "lies" if early == 1 else "lie"
+        return [
+            f"{early:,} of {self._scalar(f'SELECT count(*) FROM ({times})'):,} times {lie} in 1970: are they missing?"
+        ]
+
+    def _times(self) -> str:
+        """SQL of the times of all events and impressions."""
         times = "SELECT timestamp FROM events"
         if self.connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'impressions'").fetchone():
             times += " UNION ALL SELECT timestamp FROM impressions"
+        return times
+
+    def _time_span(self) -> tuple[int, int]:
+        times = self._times()
         return (
             self._scalar(f"SELECT min(timestamp) FROM ({times})"),
             self._scalar(f"SELECT max(timestamp) FROM ({times})"),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
-from pinfm.train.data.reading.columns import TEXT_OF, Column, Kind
+from pinfm.train.data.reading.columns import TEXT_OF, Column, Kind, TimeColumn, VectorColumn
+from pinfm.train.data.reading.times import TimeUnit
 
 if TYPE_CHECKING:
     from pinfm.train.data.reading.validate import Validator
@@ -61,6 +62,8 @@ class RawTables:
         features: feature columns of impressions; statistics are filled in later.
         item_attributes: categorical columns of items, joined to each candidate.
         has_content: whether items carry a content vector.
+        content_dim: its length; None takes that of most vectors.
+        time_unit: what times count that are numbers; None takes seconds, and doubts what looks like something else.
         splits: where the splits begin.
         notes: sentences for the reader of the dataset.
         counts: what the source counted.
@@ -78,6 +81,8 @@ class RawTables:
     features: tuple[Feature, ...] = ()
     item_attributes: tuple[str, ...] = ()
     has_content: bool = False
+    content_dim: int | None = None
+    time_unit: TimeUnit | None = None
     splits: SplitRule = SplitRule()
     notes: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
@@ -93,6 +98,11 @@ class RawTables:
         """Returns a column under the name that the relations give it, of the kind that its values have."""
         kind = self.kinds.get(name, kind)
         return Column(name, kind, raw=self.raw_names.get(name), choices=choices, nullable=nullable)
+
+    def time(self, name: str, created: bool = False) -> TimeColumn:
+        """Returns a column of times; of the creation of items, if `created`, which may be unknown or before 1970."""
+        raw = self.raw_names.get(name)
+        return TimeColumn(name, "time", raw=raw, nullable=created, unit=self.time_unit, before_1970=created)
 
     def texts(self, *names: str) -> tuple[Column, ...]:
         """Returns the columns that hold the text of those ids that are text."""
@@ -135,7 +145,7 @@ def events_columns(tables: RawTables) -> tuple[Column, ...]:
     """Returns the columns of the events table."""
     return (
         tables.column("user_id", "id"),
-        tables.column("timestamp", "time"),
+        tables.time("timestamp"),
         tables.column("action", "choice", choices=tables.actions),
         tables.column("surface", "text"),
         tables.column("item_id", "id"),
@@ -149,7 +159,7 @@ def impressions_columns(tables: RawTables) -> tuple[Column, ...]:
     return (
         tables.column("request_id", "id"),
         tables.column("user_id", "id"),
-        tables.column("timestamp", "time"),
+        tables.time("timestamp"),
         tables.column("surface", "text"),
         tables.column("item_id", "id"),
         *tables.texts(*IDS),
@@ -163,10 +173,14 @@ def items_columns(tables: RawTables) -> tuple[Column, ...]:
     return (
         tables.column("item_id", "id"),
         *tables.texts("item_id"),
-        tables.column("created_at", "time", nullable=True),
-        *((tables.column("content", "vector"),) if tables.has_content else ()),
+        tables.time("created_at", created=True),
+        *((_content(tables),) if tables.has_content else ()),
         *(tables.column(attribute, "code") for attribute in tables.item_attributes),
     )
+
+
+def _content(tables: RawTables) -> VectorColumn:
+    return VectorColumn("content", "vector", raw=tables.raw_name("content"), length=tables.content_dim)
 
 
 def _utc_seconds(field: str, date: str | None) -> int | None:

@@ -39,12 +39,15 @@ def gather_items(
         "SELECT item_id, min(timestamp) AS first, count(*) FILTER "
         f"(action IN ({positive}) AND timestamp < {splits['train'][1]}) AS positives FROM events GROUP BY item_id"
     )
+    times = ["SELECT timestamp FROM events"]
     if schema.tasks:
+        times.append("SELECT timestamp FROM impressions")
         seen += " UNION ALL SELECT item_id, min(timestamp), 0 FROM impressions GROUP BY item_id"
     zeros = f"list_transform(range({schema.content_dim}), lambda x: 0::FLOAT)"
     columns = [
         # An item that never occurred, of unknown birth, had not appeared when the data ended.
-        "coalesce(i.created_at, s.first, (SELECT max(timestamp) FROM events))::BIGINT AS created_at",
+        f"coalesce(i.created_at, s.first, (SELECT max(timestamp) FROM ({' UNION ALL '.join(times)})))::BIGINT "
+        "AS created_at",
         *([f"coalesce(i.content, {zeros}) AS content"] if schema.content_dim else []),
         *(f"coalesce(i.{name(column)}, 0)::BIGINT AS {name(column)}" for column in attributes),
         "coalesce(s.positives, 0)::BIGINT AS event_count",

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.reading import spelling
-from pinfm.train.data.reading.sql import name, quoted
+from pinfm.train.data.reading import numbers, spelling, times
+from pinfm.train.data.reading.sql import INTEGERS, REALS, name, quoted
+from pinfm.train.data.reading.times import TimeUnit
 
 Kind = Literal[
     "id",
@@ -31,27 +32,22 @@ Kind = Literal[
 # The text of an id is staged beside its hash, under the id's name after this.
 TEXT_OF = "__text_of_"
 
-_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
-_REALS = ("FLOAT", "DOUBLE", "DECIMAL")
+_NUMBERS = (*INTEGERS, *REALS)
 # SQL types a column of each kind may have in a typed file; VARCHAR is parsed value by value.
 _ACCEPTED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("id", "unsigned_id", "text_id", "text_of_id"), spelling.TYPES),
     **dict.fromkeys(("text", "number_name", "choice", "number_choice"), spelling.TYPES),
-    "time": _INTEGERS,
-    "code": _INTEGERS,
-    "count": _INTEGERS,
-    "milliseconds": _INTEGERS,
-    "flag": ("BOOLEAN", *_INTEGERS),
-    "dense": (*_REALS, *_INTEGERS),
-    "number": (*_REALS, *_INTEGERS),
-    "vector": ("FLOAT[", "DOUBLE[", "DECIMAL", *(f"{integer}[" for integer in _INTEGERS)),
-    "ids": tuple(f"{integer}[" for integer in _INTEGERS),
+    "time": (*times.TYPED, *_NUMBERS),
+    **dict.fromkeys(("count", "milliseconds"), _NUMBERS),
+    **dict.fromkeys(("code", "flag", "dense", "number"), (*_NUMBERS, "BOOLEAN")),
+    "vector": ("FLOAT[", "DOUBLE[", "DECIMAL", *(f"{integer}[" for integer in INTEGERS)),
+    "ids": tuple(f"{integer}[" for integer in INTEGERS),
 }
 _WANTED = {
     "id": "an integer",
     "unsigned_id": "an integer from 0 to 2**64 - 1",
     **dict.fromkeys(("text_id", "text_of_id"), "a text or an integer"),
-    "time": "Unix seconds as an integer",
+    "time": "a time (Unix seconds, a timestamp, or ISO text such as 2023-11-14T22:13:20Z)",
     "code": "an integer",
     "count": "an integer",
     "milliseconds": "Unix milliseconds as an integer",
@@ -71,9 +67,11 @@ _SPELLING = {
     **dict.fromkeys(("text", "choice"), spelling.plain_name),
     **dict.fromkeys(("number_name", "number_choice"), spelling.number_name),
 }
-_WHOLE = ("time", "code", "count", "milliseconds")
+_WHOLE = ("count", "milliseconds")
+# Kinds of which a float may be NaN where pandas had nothing to put.
+_NAN_IS_MISSING = ("text", "number_name", "time", "code")
 _ALWAYS_NULLABLE = ("text", "number_name", "code", "vector", "ids")
-_TYPES = {"flag": "BOOLEAN", "dense": "FLOAT", "number": "DOUBLE"}
+_TYPES = {"dense": "FLOAT", "number": "DOUBLE"}
 _INTEGER_TEXT = r"[+-]?[0-9]+"
 
 
@@ -84,11 +82,11 @@ class Column:
     Args:
         name: its name in the staged table.
         kind: `id` (int64, never null), `unsigned_id` (from 0 to 2**64 - 1, as int64 by two's complement), `text_id` (a
-            text, as its hash), `text_of_id` (the text itself), `time` (Unix seconds, never negative or future),
-            `milliseconds` (the same in milliseconds), `count` (int64, never negative), `code` (int64, null becomes 0),
-            `flag` (boolean), `dense` (finite float32), `number` (finite float64), `text`, `number_name` (a whole number
-            in its one spelling), `choice` and `number_choice` (such a one of `choices`), `vector` (list of finite
-            float32, all of one length) or `ids` (list of int64; in text files with spaces between them).
+            text, as its hash), `text_of_id` (the text itself), `time` (Unix seconds, see `TimeColumn`), `milliseconds`
+            (Unix milliseconds, never negative or future), `count` (int64, never negative), `code` (int64, null becomes
+            0), `flag` (boolean), `dense` (finite float32), `number` (finite float64), `text`, `number_name` (a whole
+            number in its one spelling), `choice` and `number_choice` (such a one of `choices`), `vector` (list of
+            finite float32, see `VectorColumn`) or `ids` (list of int64; in text files with spaces between them).
         raw: its name in the file; the same name when None.
         choices: the values that a `choice` may take.
         form: what every value of a `text` is, and the regular expression that says so; None for any text.
@@ -106,6 +104,30 @@ class Column:
     def file_name(self) -> str:
         """The name that the user knows."""
         return self.raw or self.name
+
+
+@dataclass(frozen=True)
+class TimeColumn(Column):
+    """A column of kind `time`; never in the future.
+
+    Args:
+        unit: what a number counts; None takes seconds, and doubts them where they look like something else.
+        before_1970: whether a time before 1970 is in order.
+    """
+
+    unit: TimeUnit | None = None
+    before_1970: bool = False
+
+
+@dataclass(frozen=True)
+class VectorColumn(Column):
+    """A column of kind `vector`, whose values have one length; an empty one is a missing one.
+
+    Args:
+        length: the length; None takes that of most values.
+    """
+
+    length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +157,8 @@ def typed(column: Column, sql_type: str, file: str) -> str:
     Raises:
         UserError: when no value of this type could be right.
     """
-    if sql_type != "VARCHAR" and not sql_type.startswith(_ACCEPTED[column.kind]) and sql_type != '"NULL"':
+    is_list = sql_type.endswith("]") and column.kind not in ("vector", "ids")
+    if is_list or not (sql_type in ("VARCHAR", '"NULL"') or sql_type.startswith(_ACCEPTED[column.kind])):
         raise UserError(
             f"{file}, column {column.file_name}: its type is {sql_type}, but it must be {_WANTED[column.kind]}; "
             "cast the column"
@@ -143,23 +166,25 @@ def typed(column: Column, sql_type: str, file: str) -> str:
     raw = name(column.file_name)
     if column.kind in _SPELLING:
         return _SPELLING[column.kind](raw, sql_type)
+    if isinstance(column, TimeColumn):
+        return times.seconds(raw, sql_type, column.unit or "seconds")
     if column.kind in _WHOLE:
-        # A plain TRY_CAST would round '1.5' to 2.
-        text = f"CASE WHEN regexp_full_match(trim({raw}), '{_INTEGER_TEXT}') THEN TRY_CAST({raw} AS BIGINT) END"
-        return text if sql_type == "VARCHAR" else f"TRY_CAST({raw} AS BIGINT)"
-    if column.kind == "flag" and sql_type.startswith(_INTEGERS):
-        return f"CASE WHEN {raw} IN (0, 1) THEN CAST({raw} AS BOOLEAN) END"
+        return numbers.whole(raw, sql_type)
+    if column.kind == "code":
+        return numbers.code(raw, sql_type)
+    if column.kind == "flag":
+        return numbers.flag(raw, sql_type)
     if column.kind == "ids":
         if sql_type != "VARCHAR":
             return f"TRY_CAST({raw} AS BIGINT[])"
-        # As above: a cast alone would round, and read what is no integer as a missing one.
+        # A cast alone would round 1.5, and read what is no integer as a missing one.
         listed = (
             f"CASE WHEN regexp_full_match({raw}, '{_INTEGER_TEXT}( {_INTEGER_TEXT})*') THEN str_split({raw}, ' ') END"
         )
         return f"CASE WHEN {raw} = '' THEN []::BIGINT[] ELSE TRY_CAST({listed} AS BIGINT[]) END"
     if column.kind == "vector":
-        return f"TRY_CAST({raw} AS FLOAT[])"
-    return f"TRY_CAST({raw} AS {_TYPES[column.kind]})"
+        return f"nullif(TRY_CAST({raw} AS FLOAT[]), [])"
+    return numbers.real(raw, sql_type, _TYPES[column.kind])
 
 
 def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
@@ -169,7 +194,7 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
         column: the column.
         sql: its cast, from `typed`.
         now: Unix seconds; a later time lies in the future.
-        length: length of every vector of the column.
+        length: length of every vector of the column; 0 where there is none.
     """
 
     def check(reason: str, condition: str, problem: str, mend: str) -> Check:
@@ -194,25 +219,32 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
         wanted, pattern = column.form
         bad = f"{raw} IS NOT NULL AND NOT regexp_full_match({sql}, {quoted(pattern)})"
         yield check("wrong form", bad, f"{{value}} is not {wanted}", "correct it")
+    there = f"{raw} IS NOT NULL"
+    if column.kind in _NAN_IS_MISSING:
+        there += f" AND lower(CAST({raw} AS VARCHAR)) <> 'nan'"
+    if column.kind == "vector":
+        there += f" AND CAST({raw} AS VARCHAR) <> '[]'"
     if not column.nullable and column.kind not in _ALWAYS_NULLABLE:
-        yield check("null", f"{raw} IS NULL", "the value is missing", "fill it in")
+        yield check("null", f"NOT ({there})", "the value is missing", "fill it in")
     if column.kind == "id":
         large = f"TRY_CAST(CAST({raw} AS VARCHAR) AS HUGEINT) > {spelling.MOST_SIGNED}"
         mend = "give ids of 64 bits, all of them signed or all unsigned"
         yield check("too large", large, "{value} is above 2**63 - 1", mend)
-    there = f"{raw} IS NOT NULL"
-    if column.kind in ("text", "number_name"):
-        there += f" AND CAST({raw} AS VARCHAR) <> 'nan'"  # a float that is missing
     wrong = f"{{value}} is not {_WANTED[column.kind]}"
     yield check("wrong type", f"{there} AND {sql} IS NULL", wrong, "correct it")
     if column.kind == "count":
         yield check("negative", f"{sql} < 0", "{value} is negative", "correct it")
-    if column.kind in ("time", "milliseconds"):
-        unit, ticks, mend = ("seconds", 1, "give Unix seconds (divide milliseconds by 1000)")
-        if column.kind == "milliseconds":
-            unit, ticks, mend = ("milliseconds", 1000, "give Unix milliseconds")
-        yield check("negative", f"{sql} < 0", "{value} is negative", f"give Unix {unit}")
-        yield check("future", f"{sql} > {now * ticks}", "{value} lies in the future", mend)
+    if column.kind == "milliseconds":
+        yield check("negative", f"{sql} < 0", "{value} is negative", "give Unix milliseconds")
+        yield check("future", f"{sql} > {now * 1000}", "{value} lies in the future", "give Unix milliseconds")
+    if isinstance(column, TimeColumn):
+        if not column.before_1970:
+            yield check("negative", f"{sql} < 0", "{value} is negative", "give Unix seconds")
+        dated = f"{sql} > {now} AND {times.is_date(f'CAST({raw} AS VARCHAR)', '%Y%m%d%H%M%S')}"
+        mend = "give --time-unit date"
+        yield check("a date", dated, "{value} is a date written as a number and no Unix seconds", mend)
+        mend = "give Unix seconds (divide milliseconds by 1000), or say --time-unit milliseconds"
+        yield check("future", f"{sql} > {now}", "{value} lies in the future", mend)
     if column.kind == "ids":
         yield check("null", f"list_count({sql}) < len({sql})", "the list holds a missing id", "fill it in")
     if column.kind in ("dense", "number"):
@@ -220,5 +252,7 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
     if column.kind == "vector":
         bad = f"list_count({sql}) < len({sql}) OR len(list_filter({sql}, lambda x: NOT isfinite(x))) > 0"
         yield check("not finite", bad, "the vector holds a missing or infinite number", "correct it")
-        problem = f"the vector's length is not {length}, that of the first one"
+        problem = f"the vector's length is not {length}, that of most"
+        if isinstance(column, VectorColumn) and column.length is not None:
+            problem = f"the vector's length is not {length}, as --content-dim says"
         yield check("wrong length", f"len({sql}) <> {length}", problem, "give all items vectors of one length")

@@ -1,17 +1,16 @@
 """Times as people write them: Unix seconds or other units, dates as whole numbers, ISO text, typed timestamps."""
 
-from typing import Literal, get_args
+from typing import Literal
+
+from pinfm.train.data.reading import numbers
 
 TimeUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "date"]
-TIME_UNITS: tuple[TimeUnit, ...] = get_args(TimeUnit)
-
 _PER_SECOND = {"seconds": 1, "milliseconds": 1000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
 TYPED = ("TIMESTAMP", "DATE")
-REALS = ("FLOAT", "DOUBLE", "DECIMAL")
-# Whole numbers, also as floats write them: pandas makes a float of an integer for a missing value beside it.
-_NUMBER = r"[+-]?[0-9]{1,18}([.]0*)?"
 # A day, or a day and a time, perhaps with a fraction and a zone; without one it is UTC.
-_ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?))?)?"
+_ISO = (
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?))?)?"
+)
 DAY, SECOND_OF_DAY = "[0-9]{8}", "[0-9]{14}"
 
 
@@ -27,20 +26,14 @@ def seconds(raw: str, sql_type: str, unit: TimeUnit) -> str:
         # DuckDB has no epoch of nanoseconds with a zone.
         typed = f"CAST({raw} AS TIMESTAMPTZ)" if "TIME ZONE" in sql_type or "TZ" in sql_type else f"{raw}::TIMESTAMP"
         return _of_timestamp(typed)
-    if sql_type == "VARCHAR":
-        text = f"trim({raw})"
-        number = f"TRY_CAST(split_part({text}, '.', 1) AS BIGINT)"
-        # DuckDB reads a zone as +hh:mm only, and a fraction after a point.
-        iso = rf"regexp_replace(replace({text}, ',', '.'), ' ?(?:UTC|([+-]\d\d):?(\d\d))$', '\1:\2')"
-        iso = rf"regexp_replace({iso}, ':$', 'Z')"
-        return (
-            f"CASE WHEN regexp_full_match({text}, '{_NUMBER}') THEN {_of_number(number, unit)} "
-            f"WHEN regexp_full_match({text}, '{_ISO}') THEN {_of_timestamp(f'TRY_CAST({iso} AS TIMESTAMPTZ)')} END"
-        )
-    if sql_type.startswith(REALS):
-        number = f"CASE WHEN {raw} = trunc({raw}) AND abs({raw}) < {1 << 53} THEN CAST({raw} AS BIGINT) END"
-        return _of_number(f"({number})", unit)
-    return _of_number(f"TRY_CAST({raw} AS BIGINT)", unit)
+    number = _of_number(f"({numbers.whole(raw, sql_type)})", unit)
+    if sql_type != "VARCHAR":
+        return number
+    text = f"trim({raw})"
+    # DuckDB reads a zone as +hh:mm only, and a fraction after a point.
+    zoned = rf"regexp_replace(replace({text}, ',', '.'), ' ?(?:UTC|([+-]\d\d):?(\d\d))$', '\1:\2')"
+    iso = f"TRY_CAST(regexp_replace({zoned}, ':$', 'Z') AS TIMESTAMPTZ)"
+    return f"coalesce({number}, CASE WHEN regexp_full_match({text}, '{_ISO}') THEN {_of_timestamp(iso)} END)"
 
 
 def _of_number(number: str, unit: TimeUnit) -> str:

@@ -2,17 +2,20 @@
 
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.reading.columns import TEXT_OF, Check, Column, checks, typed
+from pinfm.train.data.reading.columns import TEXT_OF, Check, Column, TimeColumn, VectorColumn, checks, typed
 from pinfm.train.data.reading.readers import UNREADABLE, Table, read_table, unreadable
 from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
 from pinfm.train.data.reading.text.layout import CSV, Layout
+from pinfm.train.data.reading.times import is_date
+
+_THIS_CENTURY = 978307200  # 2001-01-01
 
 
 class Validator:
@@ -101,6 +104,7 @@ class Validator:
         *,
         unique: Sequence[str] = (),
         constant_within: tuple[str, Sequence[str]] | None = None,
+        spare: Sequence[str] = (),
     ) -> int:
         """Creates the table `table` of the relation's good rows: the columns, `__file`, `__row`, `__position`.
 
@@ -111,6 +115,7 @@ class Validator:
             unique: columns that no two rows share; all rows but the first are bad.
             constant_within: (key, columns that are equal in all rows of a key); rows that differ from the first
                 are bad.
+            spare: columns of which a bad value becomes a missing one where `on_bad_rows` is `skip`; its row stays.
 
         Returns:
             The number of rows read, good and bad.
@@ -119,11 +124,13 @@ class Validator:
             UserError: when a column is missing or wrongly typed, a row is bad and `on_bad_rows` is `fail`, or no
                 row is left.
         """
-        found = self._create(table, relation, columns)
+        spared = {column: [] for column in spare} if self.on_bad_rows == "skip" else {}
+        found = self._create(table, relation, columns, spared)
         rows = self._scalar(f"SELECT count(*) FROM {name(table)}")
         self._require_all_rows(relation, rows)
         if not rows:
             raise UserError(f"{table}: {self._files(relation)} holds no rows; give a table that has some")
+        self._require_seconds(table, columns)
         self._settle(table, found)
         if constant_within is not None:
             key, names = constant_within
@@ -133,7 +140,12 @@ class Validator:
             self._settle(table, [self._mark_repeats(table, unique)])
         if not self._scalar(f"SELECT count(*) FROM {name(table)}"):
             raise UserError(f"{table}: all {rows} rows were bad, so nothing is left; see {self.summary()}")
-        self.connection.execute(f"ALTER TABLE {name(table)} DROP __bad; ALTER TABLE {name(table)} DROP __value")
+        for place, checks_of_column in enumerate(spared.values()):
+            self._reject(table, checks_of_column, f"_{place}")
+        for place in ("", *(f"_{place}" for place in range(len(spared)))):
+            self.connection.execute(
+                f"ALTER TABLE {name(table)} DROP __bad{place}; ALTER TABLE {name(table)} DROP __value{place}"
+            )
         return rows
 
     def summary(self) -> str:
@@ -153,7 +165,10 @@ class Validator:
                 "or with another --delimiter, --quote or --escape"
             )
 
-    def _create(self, table: str, relation: str, columns: Sequence[Column]) -> list[Check]:
+    def _create(
+        self, table: str, relation: str, columns: Sequence[Column], spared: dict[str, list[Check]]
+    ) -> list[Check]:
+        """Creates the table with its bad rows marked; returns the checks, and puts those of spared columns there."""
         types = self.types(relation)
         missing = [column.file_name for column in columns if column.file_name not in types]
         if missing:
@@ -166,26 +181,66 @@ class Validator:
         casts = []
         for column in columns:
             sql = typed(column, types[column.file_name], self._files(relation))
-            found += checks(column, sql, self._now, self._vector_length(relation, column, sql))
+            own = list(checks(column, sql, self._now, self._vector_length(relation, column, sql)))
+            if column.name in spared:
+                spared[column.name] = own
+                sql = f"CASE WHEN {' OR '.join(f'({check.condition})' for check in own)} THEN NULL ELSE {sql} END"
+            else:
+                found += own
             filled = f"coalesce({sql}, 0)" if column.kind == "code" and not column.nullable else sql
             casts.append(f"{filled} AS {name(column.name)}")
-        bad = " ".join(f"WHEN {check.condition} THEN {index}" for index, check in enumerate(found))
-        values = " ".join(f"WHEN {index} THEN {check.value}" for index, check in enumerate(found))
-        inner = f"SELECT *, CASE {bad} END AS __bad FROM {name(relation)}"
+        marked = [(found, ""), *((own, f"_{place}") for place, own in enumerate(spared.values()))]
+        inner = ", ".join(f"CASE {_cases(c.condition for c in own)} END AS __bad{place}" for own, place in marked)
+        values = ", ".join(
+            f"__bad{place}, CASE __bad{place} {_values(own)} END AS __value{place}" for own, place in marked
+        )
         try:
             self.connection.execute(
-                f"CREATE TABLE {name(table)} AS SELECT {', '.join(casts)}, {FILE}, {ROW}, {POSITION}, __bad, "
-                f"CASE __bad {values} END AS __value FROM ({inner})"
+                f"CREATE TABLE {name(table)} AS SELECT {', '.join(casts)}, {FILE}, {ROW}, {POSITION}, {values} "
+                f"FROM (SELECT *, {inner} FROM {name(relation)})"
             )
         except UNREADABLE as error:
             raise unreadable(error, self._files(relation)) from error
         return found
 
     def _vector_length(self, relation: str, column: Column, sql: str) -> int:
-        if column.kind != "vector":
+        """The length that is given, or that of most vectors; 0 where there is none."""
+        if not isinstance(column, VectorColumn):
             return 0
-        first = self.row(relation, f"SELECT len({sql}) FROM {name(relation)} WHERE {sql} IS NOT NULL LIMIT 1")
-        return int(first[0]) if first else 0
+        if column.length is not None:
+            return column.length
+        counts = self.row(
+            relation,
+            "SELECT list((length, vectors) ORDER BY vectors DESC, length) FROM (SELECT len(vector) AS length, count(*) "
+            f"AS vectors FROM (SELECT {sql} AS vector FROM {name(relation)}) WHERE vector IS NOT NULL GROUP BY length)",
+        )[0]
+        if counts and len(counts) > 1 and counts[0][1] == counts[1][1]:
+            raise UserError(
+                f"{self._files(relation)}, column {column.file_name}: there are as many vectors of length "
+                f"{counts[0][0]} as of {counts[1][0]}; say which is right with --content-dim"
+            )
+        return int(counts[0][0]) if counts else 0
+
+    def _require_seconds(self, table: str, columns: Sequence[Column]) -> None:
+        """Refuses dates that are written as whole numbers: as seconds they are minutes of August 1970."""
+        for column in columns:
+            if not isinstance(column, TimeColumn) or column.unit is not None:
+                continue
+            time = name(column.name)
+            dated = f"{time} BETWEEN 19000101 AND 21001231 AND {is_date(time, '%Y%m%d')}"
+            row = self.connection.execute(
+                f"SELECT count({time}), count(*) FILTER ({dated}), min({time}) FILTER (NOT ({dated})), "
+                f"arg_min(({FILE}, {ROW}, {time}), {POSITION}) FILTER ({dated}) FROM {name(table)} WHERE __bad IS NULL"
+            ).fetchone()
+            assert row is not None
+            times, dates, other, first = row
+            # Among seconds of this century a date is as wrong as alone; a clock that began at 0 passes such numbers.
+            if dates and (dates == times or other > _THIS_CENTURY):
+                raise UserError(
+                    f"{first[0]}, row {first[1]}, column {column.file_name}: {first[2]} is a date written as a number "
+                    f"and no Unix seconds ({dates:,} of {times:,} values are); give --time-unit date, or --time-unit "
+                    "seconds if they are seconds"
+                )
 
     def _mark_repeats(self, table: str, unique: Sequence[str]) -> Check:
         keys = ", ".join(map(name, unique))
@@ -232,15 +287,23 @@ class Validator:
                 f"{file}, row {row}, column {check.column}: {problem} ({many}); {check.mend}, "
                 "or drop and count such rows with --on-bad-rows skip"
             )
-        for index, count, _, _ in counts:
+        self._reject(table, found)
+        self.connection.execute(f"DELETE FROM {name(table)} WHERE __bad IS NOT NULL")
+
+    def _reject(self, table: str, found: Sequence[Check], mark: str = "") -> None:
+        """Counts what is marked in `__bad` + mark, and copies it to `rejects`."""
+        bad, value = f"__bad{mark}", f"__value{mark}"
+        counts = self.connection.execute(
+            f"SELECT {bad}, count(*) FROM {name(table)} WHERE {bad} IS NOT NULL GROUP BY 1 ORDER BY min({POSITION})"
+        ).fetchall()
+        for index, count in counts:
             check = found[index]
             reason = f"{table}.{check.column}.{check.reason}"
             self.rejected[reason] = self.rejected.get(reason, 0) + count
             self.connection.execute(
                 f"INSERT INTO rejects SELECT {quoted(table)}, {FILE}, {ROW}, {quoted(check.column)}, "
-                f"{quoted(check.reason)}, __value FROM {name(table)} WHERE __bad = {index} ORDER BY {POSITION}"
+                f"{quoted(check.reason)}, {value} FROM {name(table)} WHERE {bad} = {index} ORDER BY {POSITION}"
             )
-        self.connection.execute(f"DELETE FROM {name(table)} WHERE __bad IS NOT NULL")
 
     def _columns(self, relation: str, types: Collection[str]) -> Sequence[str]:
         read = self._tables.get(relation)
@@ -256,3 +319,13 @@ class Validator:
         row = self.connection.execute(sql).fetchone()
         assert row is not None
         return int(row[0])
+
+
+def _cases(conditions: Iterable[str]) -> str:
+    """SQL that numbers the first condition that holds; the last case holds never, for there must be one."""
+    return " ".join(f"WHEN {condition} THEN {index}" for index, condition in enumerate((*conditions, "false")))
+
+
+def _values(found: Sequence[Check]) -> str:
+    """SQL of the offending value of each check."""
+    return " ".join(f"WHEN {index} THEN {check.value}" for index, check in enumerate(found)) or "WHEN 0 THEN NULL"

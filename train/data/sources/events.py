@@ -10,6 +10,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
 from pinfm.train.data.reading.files import table_parts
 from pinfm.train.data.reading.sql import FILE, POSITION, ROW, quoted
+from pinfm.train.data.reading.times import TimeUnit
 from pinfm.train.data.sources.text_files import TextFiles
 from pinfm.train.data.tables import IDS, RawTables, SplitRule
 
@@ -61,6 +62,9 @@ class Events(TextFiles):
         request_features: those of the features that all impressions of a request share.
         item_attributes: integer columns of items, joined to each candidate.
         text_ids: those of user_id, item_id and request_id that are text even where most of them look like integers.
+        content_dim: numbers of a content vector; by default those of most vectors.
+        time_unit: what times count that are numbers: seconds by default; date for YYYYMMDD and YYYYMMDDhhmmss; a typed
+            timestamp and ISO text need none.
         validation_start: first day of validation, YYYY-MM-DD in UTC; by default 80 % of the rows lie before it.
         test_start: first day of test, YYYY-MM-DD in UTC; by default 90 % of the rows lie before it.
     """
@@ -79,6 +83,8 @@ class Events(TextFiles):
     categorical_features: list[str] = field(default_factory=list)
     request_features: list[str] = field(default_factory=list)
     item_attributes: list[str] = field(default_factory=list)
+    content_dim: int | None = None
+    time_unit: TimeUnit | None = None
     text_ids: list[str] = field(default_factory=list)
     validation_start: str | None = None
     test_start: str | None = None
@@ -95,6 +101,10 @@ class Events(TextFiles):
             raise UserError("tasks and features are columns of impressions; give that table with --impressions")
         if self.items is None and self.item_attributes:
             raise UserError("item_attributes are columns of items; give that table with --items")
+        if self.content_dim is not None and self.content_dim < 1:
+            raise UserError(
+                f"content_dim ({self.content_dim}) must be at least 1; leave it out for that of most vectors"
+            )
         self._require_names([*self.tasks, *known, *self.item_attributes])
         self._splits()
 
@@ -151,6 +161,8 @@ class Events(TextFiles):
             features=self._features(),
             item_attributes=tuple(self.item_attributes),
             has_content=has_content,
+            content_dim=self.content_dim,
+            time_unit=self.time_unit,
             splits=self._splits(),
             raw_names=asdict(self.columns),
             text_ids=tuple(self.text_ids),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinfm.embeddings.errors import require_at_least
-from pinfm.train.data.reading.columns import Column
+from pinfm.train.data.reading.columns import Column, TimeColumn
 from pinfm.train.data.reading.text.layout import Layout
 from pinfm.train.data.tables import RawTables, SplitRule
 
@@ -25,7 +25,7 @@ def rating_columns(user: str = "userId", item: str = "movieId") -> tuple[Column,
     """Returns the columns of a file of ratings, which calls the two ids so."""
     # A film's number is a count: MovieTweetings writes those of IMDb, which begin with zeros.
     ids = (Column("user_id", "id", raw=user), Column("item_id", "count", raw=item))
-    return (*ids, Column("rating", "number"), Column("timestamp", "time"))
+    return (*ids, Column("rating", "number"), TimeColumn("timestamp", "time"))
 
 
 @dataclass(frozen=True, kw_only=True)
