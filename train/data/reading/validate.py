@@ -124,7 +124,7 @@ class Validator:
             UserError: when a column is missing or wrongly typed, a row is bad and `on_bad_rows` is `fail`, or no
                 row is left.
         """
-        spared = {column: [] for column in spare} if self.on_bad_rows == "skip" else {}
+        spared: dict[str, list[Check]] = {column: [] for column in spare if self.on_bad_rows == "skip"}
         found = self._create(table, relation, columns, spared)
         rows = self._scalar(f"SELECT count(*) FROM {name(table)}")
         self._require_all_rows(relation, rows)
@@ -142,9 +142,9 @@ class Validator:
             raise UserError(f"{table}: all {rows} rows were bad, so nothing is left; see {self.summary()}")
         for place, checks_of_column in enumerate(spared.values()):
             self._reject(table, checks_of_column, f"_{place}")
-        for place in ("", *(f"_{place}" for place in range(len(spared)))):
+        for mark in ("", *(f"_{place}" for place in range(len(spared)))):
             self.connection.execute(
-                f"ALTER TABLE {name(table)} DROP __bad{place}; ALTER TABLE {name(table)} DROP __value{place}"
+                f"ALTER TABLE {name(table)} DROP __bad{mark}; ALTER TABLE {name(table)} DROP __value{mark}"
             )
         return rows
 
