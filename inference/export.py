@@ -10,7 +10,7 @@ import pyarrow
 import torch
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.new_folder import new_folder
+from pinfm.embeddings.files.new_folder import new_folder
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.inference.artifact import load, write_checksums, write_json
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, exportable_run

@@ -1,7 +1,7 @@
 """Ranks: one process is a group of one, so that there is a single code path from one to many."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -85,6 +85,47 @@ def max_over_ranks(value: int) -> int:
     largest = torch.tensor(value, device=collective_device())
     dist.all_reduce(largest, op=dist.ReduceOp.MAX)
     return int(largest)
+
+
+class AnyRank:
+    """Asks, again and again, whether something is so on any rank. Every rank must make one, and ask it together.
+
+    It goes over gloo, which leaves a GPU to its work.
+    """
+
+    def __init__(self) -> None:
+        self._group = dist.new_group(backend="gloo") if dist.get_world_size() > 1 else None
+
+    def has(self, here: bool) -> bool:
+        """Whether it is so on any rank.
+
+        Args:
+            here: whether it is so on this one.
+        """
+        if self._group is None:
+            return here
+        anywhere = torch.tensor(here, dtype=torch.int32)
+        dist.all_reduce(anywhere, op=dist.ReduceOp.MAX, group=self._group)
+        return bool(anywhere)
+
+
+def by_first_rank(do: Callable[[], None]) -> None:
+    """Lets the first rank do something to files while the others wait. Every rank must call it.
+
+    Raises:
+        OSError: it failed; raised by every rank, so that none waits for one that has ended.
+        UserError: likewise.
+    """
+    failed: list[Exception | None] = [None]
+    if is_first_rank():
+        try:
+            do()
+        except (OSError, UserError) as error:
+            failed = [error]
+    if dist.get_world_size() > 1:
+        dist.broadcast_object_list(failed, src=0)
+    if failed[0] is not None:
+        raise failed[0]
 
 
 def from_first_rank(x: Tensor) -> Tensor:

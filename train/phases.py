@@ -1,7 +1,7 @@
 """The two training phases, from a prepared dataset to a run folder."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,20 @@ from pinfm.train.build import (
 )
 from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.distributed import choose_device, is_first_rank, process_group
+from pinfm.train.distributed import by_first_rank, choose_device, is_first_rank, process_group
 from pinfm.train.hints import tell_start
 from pinfm.train.ids.maps import Ids
 from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.starts import ItemStarts
 from pinfm.train.loader.feed import Feed
 from pinfm.train.loader.feeds import held_out_feed, request_feed, segment_feed
-from pinfm.train.loop import LoopConfig, logged_lines, train
+from pinfm.train.loop import LoopConfig, train
 from pinfm.train.planning.uses import finetune_uses, pretrain_uses
 from pinfm.train.run_folder import checkpoint
 from pinfm.train.run_folder.inputs import require_same_inputs
+from pinfm.train.run_folder.lock import only_run
 from pinfm.train.run_folder.manifest import note_resume, require_same_run, write_manifest
+from pinfm.train.run_folder.metrics_log import logged_lines
 from pinfm.train.run_folder.parity import write_parity_requests
 from pinfm.train.run_folder.place import Place, require_finetuning, require_pretraining
 from pinfm.train.run_folder.pretrained import require_compatible
@@ -51,7 +53,7 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
     """
     require_pretraining(config, place)
     dataset = PreparedDataset.open(place.data)
-    with started(config) as device:
+    with started(config, place) as device:
         schema, tables = dataset.info.schema, pretrain_tables(config)
         ids = trainable_ids(tables, config)
         feed = segment_feed(config, dataset, ids)
@@ -80,7 +82,7 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
     """
     require_finetuning(config, place)
     dataset = PreparedDataset.open(place.data)
-    with started(config) as device:
+    with started(config, place) as device:
         schema = dataset.info.schema
         optimizer = config.finetune.optimizer
         if place.pretrained is None:
@@ -121,10 +123,16 @@ def trainable_ids(tables: Tables, config: RunConfig) -> Ids:
 
 
 @contextmanager
-def started(config: RunConfig) -> Iterator[torch.device]:
-    """Joins the process group and seeds this rank."""
+def started(config: RunConfig, place: Place) -> Iterator[torch.device]:
+    """Joins the process group, takes the run folder for this run alone, and seeds this rank."""
     device = choose_device(config.device)
-    with process_group(device):
+    with process_group(device), ExitStack() as held:
+
+        def take() -> None:
+            held.enter_context(only_run(place.out))
+            place.require_free()
+
+        by_first_rank(take)
         torch.manual_seed(config.seed)
         yield device
 
@@ -153,10 +161,7 @@ def begin(
         if run.has_checkpoint():
             checkpoint.resume(state, run)
             return
-    if is_first_rank():
-        place.out.mkdir(parents=True, exist_ok=True)
-        write_manifest(place.out, kind, config, dataset.info.schema, tables, origin)
-    dist.barrier()
+    by_first_rank(lambda: write_manifest(place.out, kind, config, dataset.info.schema, tables, origin))
 
 
 def run_loop(
@@ -184,10 +189,8 @@ def run_loop(
             f"{out} was trained for {state.step} steps, and {phase.epochs} epoch(s) are {total_steps}; "
             f"resume it with at least {-(-state.step // feed.steps_per_epoch)} epochs."
         )
-    if 0 < state.step < total_steps and is_first_rank():
-        note_resume(RunFolder.open(out), config, state.step, dist.get_world_size())
-        # They would answer for an older model.
-        (out / REQUESTS).unlink(missing_ok=True)
+    if 0 < state.step < total_steps:
+        by_first_rank(lambda: _go_on(out, config, state.step))
     if state.step < total_steps and is_first_rank():
         tell_start(config, phase, feed.steps_per_epoch, state.step, dataset.info.counts.items)
     loop = LoopConfig(
@@ -201,6 +204,12 @@ def run_loop(
     )
     reset = RowReset(state.model, state.ids, config.seed, item_starts(config, dataset))
     return train(state, feed.batches(state.step, total_steps), out, device, loop, reset)
+
+
+def _go_on(out: Path, config: RunConfig, step: int) -> None:
+    note_resume(RunFolder.open(out), config, step, dist.get_world_size())
+    # They would answer for an older model.
+    (out / REQUESTS).unlink(missing_ok=True)
 
 
 def item_starts(config: RunConfig, dataset: PreparedDataset) -> ItemStarts | None:

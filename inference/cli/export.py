@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pinfm.embeddings.new_folder import require_free
+from pinfm.embeddings.files.new_folder import require_free
 from pinfm.inference.folders import exportable_run
 from pinfm.inference.options import ExportOptions
 

@@ -30,7 +30,8 @@ def two(root, dataset, pretrained, finetuned):
     config = runs.write_config(runs.CONFIG, folder / "config.yaml")
     script = Path(__file__).with_name("two_processes.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    runs.command(*launch, script, config, dataset, pretrained, folder, *runs.free_ports(5), cwd=folder)
+    struck = f"PYTHONPATH={script.parent / 'run_folder'}"
+    runs.command("env", struck, *launch, script, config, dataset, pretrained, folder, *runs.free_ports(7), cwd=folder)
     return folder
 
 
@@ -95,6 +96,13 @@ def test_sampled_negatives_are_the_same_at_two_processes(two, dataset, tmp_path)
     sampled = replace(runs.CONFIG.pretrain, negatives="sampled", num_sampled=64, log_q=False)
     pretrain(replace(runs.CONFIG, pretrain=sampled), Place(data=dataset, out=tmp_path / "one"))
     assert_same_training(two / "two_sampled", tmp_path / "one")
+
+
+def test_a_run_of_two_processes_goes_on_after_sigterm_as_if_nothing_had_happened(two):
+    stopped, whole = two / "two_stopped", two / "two_sampled"
+    assert (stopped / "checkpoints" / "step-00000006").is_dir()
+    assert_frame_equal(runs.losses(stopped), runs.losses(whole), check_exact=True)
+    torch.testing.assert_close(runs.checkpoint(stopped), runs.checkpoint(whole), rtol=0, atol=0)
 
 
 def test_one_process_continues_a_run_of_two(two, dataset, pretrained, finetuned, tmp_path):

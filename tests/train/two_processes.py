@@ -7,8 +7,11 @@ import os
 import sys
 from pathlib import Path
 
+from struck import strike
+
 from pinfm.train.cli.main import main
 from pinfm.train.cli.quiet import hush_libraries
+from pinfm.train.signals import TERMINATED
 
 
 def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: list[str]) -> None:
@@ -24,10 +27,20 @@ def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: l
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
     commands = [["finetune", *flags] for flags in runs]
     commands.append(["pretrain", "--out", str(folder / "two_sampled"), *sampled])
-    for (verb, *flags), port in zip(commands, ports, strict=True):
-        os.environ["MASTER_PORT"] = port
-        status = main([verb, "--config", config, "--data", dataset, *flags])
-        assert status == 0, f"{verb} {flags} ended with {status}"
+    stopped = ["pretrain", "--out", str(folder / "two_stopped"), *sampled]
+    *ports, stopped_at, resumed_at = ports
+    for command, port in zip(commands, ports, strict=True):
+        _run([*command, "--config", config, "--data", dataset], port)
+    if os.environ["RANK"] == "1":
+        strike("SIGTERM", 5)  # one process alone is told
+    _run([*stopped, "--config", config, "--data", dataset], stopped_at, TERMINATED)
+    _run([*stopped, "--config", config, "--data", dataset, "--resume"], resumed_at)
+
+
+def _run(command: list[str], port: str, expected: int = 0) -> None:
+    os.environ["MASTER_PORT"] = port
+    status = main(command)
+    assert status == expected, f"{command} ended with {status}"
 
 
 if __name__ == "__main__":

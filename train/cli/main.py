@@ -7,7 +7,6 @@ A verb's module imports no more than its flags need: `run` first looks at what i
 pandas or DuckDB, which take seconds. So help, and a mistake, come at once.
 """
 
-import errno
 import json
 import os
 import sys
@@ -21,12 +20,12 @@ from typing import NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.cli.ends import MISTAKE, ending
 from pinfm.train.cli.quiet import hush_libraries, is_first_process
+from pinfm.train.signals import sigterm_raises
 
 # The order of the road, which is also the order of the help page; verbs of other packages follow.
 ROAD = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score", "plan"]
-# What a path of the user's may end in; a missing file of ours is a bug.
-OF_PATHS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
 class VerbParser(ArgumentParser):
@@ -55,30 +54,29 @@ def main(argv: Sequence[str]) -> int:
     """Runs one verb.
 
     Returns:
-        0 on success, 2 after a mistake of the user's, which is named in one sentence on stderr.
+        0 on success; else the status of what is told in one sentence on stderr, see `ending`.
     """
     verbs = {point.name: point for point in entry_points(group="pinfm.verbs")}
     if argv[:1] == ["--version"]:
         print(version("pinfm"))
         return 0
     try:
-        if not argv or argv[0] in ("-h", "--help"):
-            print(_overview({name: verbs[name].load() for name in sorted(verbs, key=_road_order)}))
+        with sigterm_raises():
+            if not argv or argv[0] in ("-h", "--help"):
+                print(_overview({name: verbs[name].load() for name in sorted(verbs, key=_road_order)}))
+                return 0
+            if argv[0] not in verbs:
+                raise UserError(f"unknown verb {argv[0]!r}; choose one of {', '.join(sorted(verbs, key=_road_order))}.")
+            run_verb(verbs[argv[0]].load(), argv[0], argv[1:])
             return 0
-        if argv[0] not in verbs:
-            raise UserError(f"unknown verb {argv[0]!r}; choose one of {', '.join(sorted(verbs, key=_road_order))}.")
-        run_verb(verbs[argv[0]].load(), argv[0], argv[1:])
-    except UserError as error:
-        print(f"pinfm: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if not isinstance(error, OF_PATHS) and error.errno not in (errno.ENAMETOOLONG, errno.ENOSPC, errno.EROFS):
+    except BaseException as error:
+        end = ending(error)
+        if end is None:
             raise
-        # pyarrow's have no name of a file, and say it in their text.
-        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"pinfm: {said.rstrip('.')}; give another path.", file=sys.stderr)
-        return 2
-    return 0
+        sentence, status = end
+        if status == MISTAKE or is_first_process():
+            print(f"pinfm: {sentence}", file=sys.stderr)
+        return status
 
 
 def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:

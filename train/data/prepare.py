@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.new_folder import new_folder
+from pinfm.embeddings.files.new_folder import new_folder
 from pinfm.model.schema import VOCABULARIES, Feature, InputSchema
 from pinfm.train.data.features import Splits, find_splits, find_surfaces, with_statistics
 from pinfm.train.data.id_texts import id_types, write_id_texts

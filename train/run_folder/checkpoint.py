@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import CombinedOptimizer
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.files.whole import sync, sync_tree
 from pinfm.model.encoder import is_pretrained
 from pinfm.model.stored.run_folder import CHECKPOINTS, ITEM_TABLES, TABLES, RunFolder, last_line, tables_to_json
 from pinfm.model.stored.weights import readable
-from pinfm.train.distributed import is_first_rank
+from pinfm.train.distributed import by_first_rank, is_first_rank
 from pinfm.train.ids.maps import Ids
 
 # What torch.distributed.checkpoint says of a state that is not the checkpoint's.
@@ -52,16 +52,21 @@ def save(state: TrainState, run: Path) -> Path:
     """Writes RUN/checkpoints/step-*, under another name until it is whole. Every rank must call it."""
     path = run / CHECKPOINTS / f"step-{state.step:08d}"
     unfinished = path.with_name(f"unfinished-{path.name}")
-    if is_first_rank():
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was interrupted here
-    dist.barrier()
-    dcp.save(state.state_dict(), checkpoint_id=unfinished)
-    if is_first_rank():
+
+    def finish() -> None:
         tables = tables_to_json(state.ids.item, state.ids.features)
         (unfinished / TABLES).write_text(json.dumps(tables, indent=2) + "\n")
+        sync_tree(unfinished)
         shutil.rmtree(path, ignore_errors=True)
         unfinished.rename(path)
-    dist.barrier()
+        sync(path.parent)
+
+    try:
+        dcp.save(state.state_dict(), checkpoint_id=unfinished)
+        by_first_rank(finish)
+    finally:
+        if is_first_rank():
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a disk that is full, for one
     return path
 
 

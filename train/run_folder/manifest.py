@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.files.whole import write_whole
 from pinfm.embeddings.sharded.hardware import machine_gib
 from pinfm.model.schema import InputSchema
 from pinfm.model.stored.run_folder import MANIFEST, RunFolder, tables_to_json
@@ -112,14 +113,9 @@ def require_same_run(run: RunFolder, kind: str, config: RunConfig, origin: dict[
 
 def _write(run: Path, config: RunConfig, manifest: Mapping[str, Any]) -> None:
     """Each file appears whole: a run without its manifest could never go on."""
-    texts = {
-        "config.yaml": yaml.safe_dump(_plain(asdict(config)), sort_keys=False),
-        MANIFEST: json.dumps(manifest, indent=2) + "\n",
-    }
-    for name, text in texts.items():
-        unfinished = run / f".{name}.unfinished"
-        unfinished.write_text(text)
-        unfinished.replace(run / name)
+    # The manifest last: it is what makes the folder a run.
+    write_whole(run / "config.yaml", yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
+    write_whole(run / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
 def _made_with() -> dict[str, Any]:

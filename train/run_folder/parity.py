@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from pinfm.embeddings.files.whole import replaced
 from pinfm.model.schema import InputSchema
 from pinfm.model.stored.run_folder import REQUESTS
 from pinfm.train.data.dataset import PreparedDataset
@@ -63,10 +64,9 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], dataset: 
             break
     # Of a small split the first rank may have nothing.
     if has_most(requests) and frames:
-        unfinished = run / f".{REQUESTS}.unfinished"
         kept = pd.concat(frames, ignore_index=True).head(NUM_REQUESTS)
-        with_logged_ids(kept, dataset).to_parquet(unfinished)
-        unfinished.replace(run / REQUESTS)
+        with replaced(run / REQUESTS) as unfinished:
+            with_logged_ids(kept, dataset).to_parquet(unfinished)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.new_folder import new_folder
+from pinfm.embeddings.files.new_folder import new_folder
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.features import find_splits
 from pinfm.train.data.info import DatasetInfo
