@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.parts.quality.kept import Results, write_kept
-from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of, task_tables
+from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, parse, settings_of, task_tables
 from benchmarks.parts.quality.runs import Runs, prepared
 from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.train.data.dataset import PreparedDataset
@@ -67,9 +67,7 @@ def main() -> None:
     parser.add_argument("--dataset", choices=["movietweetings", "simulate"], default="simulate")
     parser.add_argument("--data", type=Path, help="the folder of MovieTweetings")
     add_flags(parser, ROWS, Path("runs/cold_start"))
-    args = parser.parse_args()
-    if (args.dataset == "movietweetings") != (args.data is not None):
-        parser.error("--data, the folder of MovieTweetings, goes with --dataset movietweetings and with no other")
+    args = parse(parser, "movietweetings", "the folder of MovieTweetings")
     runs, rows = Runs(args.out / args.dataset), [row for row in ROWS if row.name in args.rows]
     dataset = prepared(source(args.data), runs.out / "dataset")
     older_days = runs.out / "older"

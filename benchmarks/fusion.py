@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.parts.quality.kept import Results, write_kept
-from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of, task_tables
+from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, parse, settings_of, task_tables
 from benchmarks.parts.quality.runs import Runs, prepared
 from pinfm.train.data.sources.films.movielens import MovieLens
 from pinfm.train.data.sources.kuairand import KuaiRand
@@ -71,9 +71,7 @@ def main() -> None:
     parser.add_argument("--dataset", choices=["kuairand", "ml1m_ranking"], default="kuairand")
     parser.add_argument("--data", type=Path, help="the folder of ML-1M; KuaiRand's sample is in the package")
     add_flags(parser, ROWS, Path("runs/fusion"))
-    args = parser.parse_args()
-    if (args.dataset == "ml1m_ranking") != (args.data is not None):
-        parser.error("--data, the folder of ML-1M, goes with --dataset ml1m_ranking and with no other")
+    args = parse(parser, "ml1m_ranking", "the folder of ML-1M")
     runs, rows = Runs(args.out / args.dataset), rows_of(args.dataset)
     dataset = prepared(source(args.data), runs.out / "dataset")
     plan = Plan(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import probing
 import pytest
 import runs
 import torch
@@ -32,6 +33,14 @@ def group() -> Iterator[torch.distributed.ProcessGroup]:
     """A gloo group of this process alone."""
     with process_group(torch.device("cpu")) as joined:
         yield joined
+
+
+@pytest.fixture(scope="module")
+def mpzch_kernel() -> Iterator[None]:
+    """A loop in the place of MPZCH's kernel for training, which only CUDA has."""
+    with pytest.MonkeyPatch.context() as patches:
+        probing.train_without_a_gpu(patches)
+        yield
 
 
 @pytest.fixture(scope="session")

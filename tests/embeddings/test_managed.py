@@ -2,7 +2,6 @@
 
 import pickle
 
-import probing
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,14 +15,9 @@ from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig, ManagedI
 EVICTIONS = ("lfu", "lru", "distance_lfu", "time_to_live")
 # Every eviction with every map that knows it.
 KINDS = [*((eviction, "sorted") for eviction in EVICTIONS), ("lru", "mpzch"), ("time_to_live", "mpzch")]
+# MPZCH is trained in each of these tests.
+pytestmark = pytest.mark.usefixtures("mpzch_kernel")
 both_maps = pytest.mark.parametrize("kind", ["sorted", "mpzch"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def kernel():
-    with pytest.MonkeyPatch.context() as patches:
-        probing.train_without_a_gpu(patches)
-        yield
 
 
 def managed(num_rows=5, **fields):

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import probing
 import pytest
 import runs
 import torch
@@ -29,19 +28,12 @@ from pinfm.train.loop import learning_rate_factor
 from pinfm.train.phases import finetune, pretrain
 from pinfm.train.run_folder.place import Place
 
-pytestmark = pytest.mark.dist
+pytestmark = [pytest.mark.dist, pytest.mark.usefixtures("mpzch_kernel")]
 
 STEPS, HALF = 20, 8
 # AdamW divides by the root of a second moment, so the rounding of a tiny gradient shows. That of the keys' bias is
 # nothing but rounding: the softmax does not see it.
 TOLERANCE = {"rtol": 1e-3, "atol": 5e-4}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def kernel():
-    with pytest.MonkeyPatch.context() as patches:
-        probing.train_without_a_gpu(patches)
-        yield
 
 
 def config_of(kind):

@@ -42,6 +42,20 @@ def add_flags(parser: argparse.ArgumentParser, rows: Sequence[Row], out: Path) -
     add_write_flag(parser)
 
 
+def parse(parser: argparse.ArgumentParser, in_folder: str, told: str) -> argparse.Namespace:
+    """Reads the flags; --data is given with one of the --dataset choices alone.
+
+    Args:
+        parser: has both flags.
+        in_folder: the choice whose files are in a folder of the user's.
+        told: what that folder is.
+    """
+    args = parser.parse_args()
+    if (args.dataset == in_folder) != (args.data is not None):
+        parser.error(f"--data, {told}, goes with --dataset {in_folder} and with no other")
+    return args
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to run.

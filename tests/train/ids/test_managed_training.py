@@ -6,7 +6,6 @@ from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
-import probing
 import pytest
 import runs
 import torch
@@ -35,6 +34,8 @@ from pinfm.train.phases import finetune, item_starts, pretrain
 from pinfm.train.run_folder import checkpoint
 from pinfm.train.run_folder.place import Place
 
+pytestmark = pytest.mark.usefixtures("mpzch_kernel")
+
 CPU = torch.device("cpu")
 # Fewer rows than items and users, so that rows change hands.
 CONFIG = replace(
@@ -44,13 +45,6 @@ CONFIG = replace(
     # No divisor of the steps between checkpoints, so that they hold sightings that the map has not seen.
     managed_ids=ManagedIdsConfig(min_count=2, update_steps=3, eviction="lru"),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def kernel():
-    with pytest.MonkeyPatch.context() as patches:
-        probing.train_without_a_gpu(patches)
-        yield
 
 
 @pytest.fixture(scope="module", params=["sorted", "mpzch"])

@@ -22,6 +22,9 @@ from pinfm.train.evaluation.evaluate import evaluate
 from pinfm.train.phases import finetune, pretrain
 from pinfm.train.run_folder.place import Place
 
+# An epoch more than the runs of the fixtures.
+LONGER = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, epochs=runs.CONFIG.finetune.epochs + 1))
+
 
 def assert_same_run(run, expected):
     assert_frame_equal(runs.losses(run), runs.losses(expected), rtol=1e-6, atol=1e-6)
@@ -84,27 +87,25 @@ def test_a_run_is_resumed_as_what_it_began_as(pretrained, finetuned, dataset, tm
 
 def test_a_run_that_goes_on_says_so(finetuned, pretrained, dataset, tmp_path):
     run = shutil.copytree(finetuned, tmp_path / "run")
-    longer = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, epochs=runs.CONFIG.finetune.epochs + 1))
     place = Place(data=dataset, out=run, pretrained=pretrained, resume=True)
-    finetune(longer, place)
-    finetune(longer, place)
+    finetune(LONGER, place)
+    finetune(LONGER, place)
     began, now = (json.loads((path / "manifest.json").read_text()) for path in (finetuned, run))
     assert "resumed" not in began
-    change = {"from": runs.CONFIG.finetune.epochs, "to": longer.finetune.epochs}
+    change = {"from": runs.CONFIG.finetune.epochs, "to": LONGER.finetune.epochs}
     # The second time nothing was left to train.
     assert [resumed["changed"] for resumed in now["resumed"]] == [{"finetune.epochs": change}]
     assert f"step-{now['resumed'][0]['step']:08d}" == RunFolder.open(finetuned).latest_checkpoint().name
     assert now["resumed"][0]["processes"] == 1
     assert now["resumed"][0]["versions"] == began["versions"]
-    assert now["config"]["finetune"]["epochs"] == longer.finetune.epochs
-    assert yaml.safe_load((run / "config.yaml").read_text())["finetune"]["epochs"] == longer.finetune.epochs
+    assert now["config"]["finetune"]["epochs"] == LONGER.finetune.epochs
+    assert yaml.safe_load((run / "config.yaml").read_text())["finetune"]["epochs"] == LONGER.finetune.epochs
 
 
 def test_a_run_is_not_made_shorter(finetuned, pretrained, dataset, tmp_path):
     run = shutil.copytree(finetuned, tmp_path / "run")
-    longer = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, epochs=runs.CONFIG.finetune.epochs + 1))
     place = Place(data=dataset, out=run, pretrained=pretrained, resume=True)
-    finetune(longer, place)
+    finetune(LONGER, place)
     written = (run / "config.yaml").read_text()
     with pytest.raises(UserError, match=r"was trained for \d+ steps, and 1 epoch\(s\) are \d+; .* at least 2 epochs"):
         finetune(runs.CONFIG, place)
@@ -134,9 +135,8 @@ def test_a_run_that_goes_on_answers_for_no_older_model(finetuned, pretrained, da
         raise KeyboardInterrupt
 
     monkeypatch.setattr(phases, "train", killed)
-    longer = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, epochs=runs.CONFIG.finetune.epochs + 1))
     with pytest.raises(KeyboardInterrupt):
-        finetune(longer, Place(data=dataset, out=run, pretrained=pretrained, resume=True))
+        finetune(LONGER, Place(data=dataset, out=run, pretrained=pretrained, resume=True))
     with pytest.raises(UserError, match=r"has no requests\.parquet to check against; let the run finish"):
         export(run, tmp_path / "model")
 

@@ -95,6 +95,20 @@ def test_figures_of_runs_that_other_settings_made_are_left_out(runs, tmp_path, m
     assert capsys.readouterr().out.splitlines() == told
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "words", "sentence"),
+    [
+        (fusion, ["--dataset", "ml1m_ranking"], "--data, the folder of ML-1M, goes with --dataset ml1m_ranking and"),
+        (cold_start, ["--data", "x"], "--data, the folder of MovieTweetings, goes with --dataset movietweetings and"),
+    ],
+)
+def test_a_folder_goes_with_its_own_dataset(benchmark, words, sentence, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmark", *words])
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    assert sentence in capsys.readouterr().err
+
+
 def test_every_row_has_flags_that_the_verbs_take():
     """A setting that was renamed would be found out hours into a benchmark."""
     from jsonargparse import ArgumentParser
