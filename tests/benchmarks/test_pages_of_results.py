@@ -1,4 +1,4 @@
-"""The tables in docs/ are those of the JSON files beside them."""
+"""The tables in docs/, and the figures of the README, are those of the JSON files."""
 
 import json
 from pathlib import Path
@@ -43,8 +43,37 @@ TABLES = {
 }
 
 
+def measured(section, page=PERFORMANCE):
+    return json.loads((ROOT / report_path(page, section)).read_text())
+
+
+def dcat_ratio(mode, users, candidates):
+    """Of DCAT in Python to self-attention, fp32, full lengths, no gate."""
+    shape = {"mode": mode, "users": users, "candidates": candidates, "history": 256}
+    shape |= {"dtype": "fp32", "lengths": "full", "impl": "grouped"}
+    rows = [row for row in measured("dcat")["rows"] if not row.get("attention_gate", False)]
+    (row,) = [row for row in rows if shape.items() <= row.items()]
+    return row["ratio_to_self_attention"]
+
+
+def test_the_readme_tells_the_speeds():
+    (lookups,) = [row for row in measured("embedding_20b", SCALE)["lookups"] if row["ids"] == "Zipf"]
+    (exported,) = [row for row in measured("serving")["latency"] if row["file"] == "exported, fp32"]
+    told = [
+        f"{dcat_ratio('inference', 1, 1000):.0f} x",
+        f"{dcat_ratio('inference', 8, 100):.0f} x",
+        f"{dcat_ratio('training', 64, 16):.0f} x",
+        f"{exported['p50_ms']:.0f} ms",
+        f"{lookups['p50, ms']:.1f} ms",
+        f"{measured('loader')['speed'][0]['ratio']:.1f} x",
+    ]
+    section = (ROOT / "README.md").read_text().split("## Speed\n")[1].split("##")[0]
+    values = [line.split("|")[2].strip() for line in section.splitlines() if line.startswith("| ")][1:]
+    assert values == told
+
+
 def test_the_readme_tells_the_quickstarts_aucs():
-    seeds = json.loads((ROOT / report_path(RESULTS, "quickstart")).read_text())["seeds"].values()
+    seeds = measured("quickstart", RESULTS)["seeds"].values()
     section = (ROOT / "README.md").read_text().split("## Results\n")[1].split("##")[0]
     lines = [line.replace("*", "").strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
     tasks = lines[0]
@@ -56,6 +85,6 @@ def test_the_readme_tells_the_quickstarts_aucs():
 
 @pytest.mark.parametrize(("page", "section"), TABLES, ids=lambda part: str(part))
 def test_a_table_is_that_of_its_file(page, section):
-    report = json.loads((ROOT / report_path(page, section)).read_text())
+    report = measured(section, page)
     text = (ROOT / page).read_text().split(f"<!-- {section} -->\n")[1].split(f"<!-- end of {section} -->")[0]
     assert text.strip() == TABLES[page, section](report).strip()

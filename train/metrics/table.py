@@ -59,14 +59,21 @@ def metrics_notes(report: Report) -> list[str]:
                     f"{task}: {easy:,} of {positive:,} requests with a positive hold three candidates or fewer, "
                     "which hit3 counts as found by any ranker; read hit3_hard, mrr and request_auc."
                 )
-    above = [
-        f"{task}, {ranker}: ne {metrics['ne']:.4f} is above 1, "
-        "so the mean rate for every candidate would predict better."
-        for ranker, by_task in report.items()
-        for task, metrics in by_task.items()
-        if (metrics.get("ne") or 0.0) > 1.0
-    ]
-    return [*notes.values(), *above]
+    lines = list(notes.values())
+    for ranker, by_task in report.items():
+        for task, metrics in by_task.items():
+            if (metrics.get("ne") or 0.0) > 1.0:
+                lines.append(
+                    f"{task}, {ranker}: ne {metrics['ne']:.4f} is above 1, "
+                    "so the mean rate for every candidate would predict better."
+                )
+            gauc = metrics.get("gauc")
+            if gauc is not None and gauc < 0.5:
+                lines.append(
+                    f"{task}, {ranker}: gauc {gauc:.4f} is below one half, as it can be where a good ranker reads "
+                    "histories (docs/results.md); read auc and request_auc."
+                )
+    return lines
 
 
 def _number(value: object) -> str:

@@ -43,6 +43,13 @@ def test_an_entropy_above_that_of_a_constant_is_named():
     assert note == "click, model: ne 1.0300 is above 1, so the mean rate for every candidate would predict better."
 
 
+def test_a_grouped_auc_on_the_wrong_side_of_one_half_is_explained():
+    (note,) = metrics_notes({"model": {"click": {"gauc": 0.43}, "like": {"gauc": 0.5}, "hide": {"gauc": None}}})
+    assert note.startswith(
+        "click, model: gauc 0.4300 is below one half, as it can be where a good ranker reads histories"
+    )
+
+
 @pytest.mark.parametrize("name", ["report", "retrieval", "table", "ties"])
 def test_the_examples_in_the_docstrings_run(name):
     # By module name: collected from the file, `train.metrics` would be another package than `pinfm.train.metrics`.
