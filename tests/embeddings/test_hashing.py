@@ -84,6 +84,13 @@ def test_every_int64_is_legal():
     assert rows.tolist() == rows_in_python(EXTREMES.tolist(), 8, 3, 97)
 
 
+def test_rows_are_the_same_on_every_device(device):
+    ids = torch.cat([EXTREMES, torch.empty(1000, dtype=torch.int64).random_(-(2**63), None)])
+    for num_rows in (97, 80_000_000, 2**40):
+        found = hash_rows(ids.to(device), hash_seeds(8, seed=3).to(device), num_rows)
+        assert found.cpu().tolist() == rows_in_python(ids.tolist(), 8, 3, num_rows)
+
+
 def test_no_ids_give_no_rows():
     assert hash_rows(torch.zeros(0, dtype=torch.int64), hash_seeds(4, seed=0), 10).shape == (4, 0)
 

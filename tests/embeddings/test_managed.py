@@ -84,6 +84,16 @@ def test_distance_weighs_frequency_and_time():
     assert show(ids, [2, 3, 4], [2, 3, 4, 9, 9, 9]) == [[], [row_of_1]]
 
 
+@pytest.mark.parametrize(("sightings", "makes_room"), [(3, False), (4, True)])
+def test_an_equal_ratio_keeps_its_row(sightings, makes_room):
+    ids = managed(eviction="distance_lfu")
+    others = [2] * 9 + [3] * 9 + [4] * 9
+    show(ids, [1] * 9 + others, others)
+    row_of_1 = owners(ids)[1]
+    # 9 sightings two updates ago are 3 of now, to the last digit.
+    assert show(ids, others + [9] * sightings) == [[row_of_1] if makes_room else []]
+
+
 @both_maps
 def test_only_who_was_not_seen_for_its_time_makes_room(kind):
     ids = managed(eviction="time_to_live", time_to_live_updates=3, map=kind)

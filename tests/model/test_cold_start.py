@@ -53,14 +53,15 @@ def test_the_generator_decides():
     ("age", "probability"),
     [(-DAY, 0.7), (0, 0.7), (7 * DAY - 1, 0.7), (7 * DAY, 0.5), (28 * DAY - 1, 0.5), (28 * DAY, 0.0), (900 * DAY, 0.0)],
 )
-def test_dropout_depends_on_the_items_age(age, probability):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_depends_on_the_items_age(age, probability, dtype, device):
     dropout = ItemAgeDropout(0.7, 0.5).train()
-    x = torch.full((2000, 10), 3.0)
-    dropped = dropout(x, torch.full([2000], age))
+    x = torch.full((2000, 10), 3.0, dtype=dtype, device=device)
+    dropped = dropout(x, torch.full([2000], age, device=device))
     assert (dropped == 0).float().mean() == pytest.approx(probability, abs=0.02)
     kept = dropped[dropped != 0]
     torch.testing.assert_close(kept, torch.full_like(kept, 3.0 / (1 - probability)))
-    assert dropped.mean() == pytest.approx(3.0, rel=0.05)
+    assert dropped.float().mean() == pytest.approx(3.0, rel=0.05)
 
 
 def test_dropout_draws_each_entry_anew():

@@ -5,6 +5,7 @@ import torch
 
 from pinfm.embeddings.hashing import hash_rows, hash_seeds
 from pinfm.embeddings.one_device.lookup import MultiHashEmbedding, init_range
+from pinfm.embeddings.rows import ManagedRows
 from pinfm.embeddings.specs import IdTable
 
 TABLE = IdTable(name="item", num_hashes=12, rows=37, dim=3, seed=2)
@@ -44,6 +45,14 @@ def test_torchscript_equals_eager():
     lookup = MultiHashEmbedding(TABLE)
     ids = torch.empty(200, dtype=torch.int64).random_(-(2**63), None)
     assert torch.equal(torch.jit.script(lookup)(ids), lookup(ids))
+
+
+def test_managed_ids_have_the_same_rows_on_every_device(device):
+    finder = ManagedRows(IdTable(name="item", num_hashes=2, rows=9, dim=3, ids="managed")).to(device)
+    ids = torch.tensor([-(2**63), -1, 0, 5, 2**62, 2**63 - 2])
+    finder.place(ids.to(device), torch.tensor([3, 0, 7, 1, 2, 4], device=device))
+    asked = torch.tensor([2**63 - 2, -2, -1, 1, 5, 2**62 - 1, 2**62, 2**63 - 1, -(2**63)], device=device)
+    assert finder(asked).tolist() == [[4, 8, 0, 8, 1, 8, 2, 8, 3]] * 2
 
 
 @pytest.mark.parametrize(("num_hashes", "dim"), [(8, 32), (1, 5)])
