@@ -1,4 +1,13 @@
-"""The one exception that every layer raises for a mistake of the user's."""
+"""The one exception that every layer raises for a mistake of the user's, and checks of settings that raise it."""
+
+import math
+from collections.abc import Collection
+from dataclasses import fields
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
+
+# What values of these types are called in a sentence.
+_WANTED = {bool: "true or false", int: "a whole number", float: "a finite number"}
 
 
 class UserError(ValueError):
@@ -7,6 +16,60 @@ class UserError(ValueError):
     The command line prints the sentence and exits with status 2; anything else that is raised is a bug of ours and
     keeps its traceback.
     """
+
+
+def require_choice(name: str, value: Any, choices: Any) -> None:
+    """Refuses an unknown name, which would be taken for some other one.
+
+    Args:
+        name: of the setting.
+        value: of it.
+        choices: the `Literal` that lists what there is.
+
+    Raises:
+        UserError: names the choices.
+    """
+    if value not in get_args(choices):
+        raise UserError(f"{name} ({value!r}) must be one of {', '.join(map(str, get_args(choices)))}.")
+
+
+def require_types(owner: str, settings: Any, infinite: Collection[str] = ()) -> None:
+    """Refuses values that the types of a dataclass's fields rule out; for its `__post_init__`.
+
+    Flags are checked as they are parsed, but a config may also be built in Python or come from a file, where nobody
+    checks, and an unknown name would be taken for the default.
+
+    Args:
+        owner: what the fields belong to, such as `tower`; empty for the run itself.
+        settings: the dataclass. Looked at are fields that are a `Literal`, a bool, an int or a float, or one of these
+            or None.
+        infinite: real fields that may be infinite, which is their way to say "without a bound".
+
+    Raises:
+        UserError: an unknown name, a number that is none, NaN or infinite, or a truth value that is something else.
+    """
+    for field in fields(settings):
+        name, value = f"{owner}{'.' * bool(owner)}{field.name}", getattr(settings, field.name)
+        kind: Any = field.type
+        if isinstance(kind, UnionType):
+            if value is None and NoneType in get_args(kind):
+                continue
+            kind, *others = [of for of in get_args(kind) if of is not NoneType]
+            if others:
+                continue
+        if get_origin(kind) is Literal:
+            require_choice(name, value, kind)
+        elif kind in _WANTED and not _is(kind, value, field.name in infinite):
+            raise UserError(f"{name} ({value!r}) must be {_WANTED[kind]}.")
+
+
+def _is(kind: type, value: Any, may_be_infinite: bool) -> bool:
+    """Whether a value is of one of these types; to Python a truth value is a whole number too."""
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    if kind is int:
+        return isinstance(value, int)
+    return isinstance(value, (int, float)) and not math.isnan(value) and (may_be_infinite or math.isfinite(value))
 
 
 def require_at_least(owner: str, least: float, **values: float) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive
+from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive, require_types
 
 Precision = Literal["fp32", "fp16"]
 IdsKind = Literal["hashed", "managed"]
@@ -47,6 +47,7 @@ class ManagedIdsConfig:
     new_items: NewItems = "content"
 
     def __post_init__(self) -> None:
+        require_types("managed_ids", self)
         require_at_least(
             "managed_ids",
             1,
@@ -89,6 +90,7 @@ class ItemTableConfig:
     ids: IdsKind = "hashed"
 
     def __post_init__(self) -> None:
+        require_types("item_table", self)
         require_at_least("item_table", 1, num_hashes=self.num_hashes, rows=self.rows, dim=self.dim)
         if self.rows * self.dim > MOST_VALUES:
             raise UserError(
@@ -126,6 +128,7 @@ class FeatureTableConfig:
     user_ids: IdsKind = "hashed"
 
     def __post_init__(self) -> None:
+        require_types("feature_tables", self)
         require_at_least("feature_tables", 1, num_hashes=self.num_hashes, dim=self.dim, max_rows=self.max_rows)
         require_positive("feature_tables", rows_per_value=self.rows_per_value)
         if self.dim % self.num_hashes:
@@ -159,6 +162,9 @@ class IdTable:
     seed: int = 0
     precision: Precision = "fp32"
     ids: IdsKind = "hashed"
+
+    def __post_init__(self) -> None:
+        require_types("table", self)
 
     def sub_tables(self) -> list[str]:
         """The names of the sub-tables, which are also their TorchRec feature names."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pinfm.embeddings.errors import require_at_least
+from pinfm.embeddings.errors import require_at_least, require_types
 from pinfm.embeddings.specs import ServedPrecision
 
 
@@ -24,4 +24,5 @@ class ExportOptions:
     max_auc_loss: float = 0.002
 
     def __post_init__(self) -> None:
+        require_types("", self)
         require_at_least("", 0, max_auc_loss=self.max_auc_loss)

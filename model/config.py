@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError, require_at_least
+from pinfm.embeddings.errors import UserError, require_at_least, require_types
+
+FeedForward = Literal["gelu", "swiglu"]
+TimeInput = Literal["gap", "none"]
 
 # The learnt temperature is kept above this, so that the logits stay in float range.
 MIN_TEMPERATURE = 0.01
@@ -36,15 +39,16 @@ class TowerConfig:
     out_dim: int = 64
     dropout: float = 0.1
     token_dropout: float = 0.0
-    mlp: Literal["gelu", "swiglu"] = "gelu"
+    mlp: FeedForward = "gelu"
     attention_gate: bool = False
     positions: Literal["rotary", "none"] = "rotary"
-    time: Literal["gap", "none"] = "gap"
+    time: TimeInput = "gap"
     request_time: bool = False
     fusion: Literal["early", "lite_mean", "lite_last"] = "early"
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
+        require_types("tower", self)
         require_at_least("tower", 1, num_layers=self.num_layers, dim=self.dim, out_dim=self.out_dim)
         if self.num_heads < 1 or self.dim % (2 * self.num_heads):
             raise UserError(
@@ -80,6 +84,7 @@ class ColdStartConfig:
     learnable_token: bool = False
 
     def __post_init__(self) -> None:
+        require_types("cold_start", self)
         for name in ("candidate_id_randomization", "dropout_under_7_days", "dropout_7_to_28_days"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"cold_start.{name} ({getattr(self, name)}) must lie in [0, 1).")
@@ -109,6 +114,7 @@ class RankerConfig:
     history_counts: bool = False
 
     def __post_init__(self) -> None:
+        require_types("ranker", self)
         if not self.over_hidden:
             raise UserError("ranker.over_hidden is empty; give at least one width, such as [256, 128].")
         for name in ("dense_hidden", "over_hidden"):
@@ -137,6 +143,7 @@ class ModelConfig:
     use_tower: bool = True
 
     def __post_init__(self) -> None:
+        require_types("", self)
         if self.tower.fusion != "early" and (self.cold_start.content_fusion or self.cold_start.learnable_token):
             raise UserError(
                 f"tower.fusion is {self.tower.fusion!r}, which has no candidate token; "

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_types
 
 # Columns of our own in the files of requests and scores, beside the features and the tasks.
 RESERVED_PREFIXES = ("history_", "candidate_", "label_", "expected_")
@@ -41,6 +41,7 @@ class Feature:
     num_values: int = 0
 
     def __post_init__(self) -> None:
+        require_types("feature", self)
         # Names become inputs of the exported module, beside its own.
         taken = self.name in RESERVED_FEATURES or self.name.startswith(RESERVED_PREFIXES)
         if taken or not self.name.isidentifier():
@@ -77,6 +78,7 @@ class InputSchema:
     ids: Mapping[str, IdType] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require_types("schema", self)
         for task in self.tasks:
             if task in RESERVED_TASKS:
                 raise UserError(f"a task must not be called {task}, which is a column of the scores; rename it.")

@@ -6,9 +6,11 @@ Every field is a flag of `pinfm pretrain` and `pinfm finetune`: `--tower.num_lay
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError, require_at_least, require_positive
+from pinfm.embeddings.errors import UserError, require_at_least, require_positive, require_types
 from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig, ManagedIdsConfig
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
+
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class OptimizerConfig:
     decay: Literal["constant", "cosine"] = "constant"
 
     def __post_init__(self) -> None:
+        require_types("optimizer", self, infinite=("gradient_clip_norm",))
         require_positive(
             "optimizer",
             dense_lr=self.dense_lr,
@@ -82,6 +85,7 @@ class PretrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
+        require_types("pretrain", self)
         require_at_least("pretrain", 1, epochs=self.epochs, window=self.window, pairs_per_anchor=self.pairs_per_anchor)
         require_at_least(
             "pretrain",
@@ -138,6 +142,7 @@ class FinetuneConfig:
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(pretrained_lr_scale=0.1))
 
     def __post_init__(self) -> None:
+        require_types("finetune", self)
         require_at_least(
             "finetune",
             1,
@@ -181,7 +186,7 @@ class RunConfig:
     """
 
     seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     max_history: int = 64
     data_streams: int = 8
@@ -198,6 +203,7 @@ class RunConfig:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
 
     def __post_init__(self) -> None:
+        require_types("", self)
         require_at_least("", 0, seed=self.seed)
         if self.seed >= 1 << 32:
             raise UserError(f"seed ({self.seed}) must be below 2**32.")

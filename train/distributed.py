@@ -3,21 +3,23 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_choice
+from pinfm.train.config import Device
 
 
-def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
+def choose_device(wanted: Device) -> torch.device:
     """The device of this process.
 
     Raises:
         UserError: `cuda` was asked for and there is none, or this machine has fewer devices than processes.
     """
+    require_choice("device", wanted, Device)
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UserError("device is `cuda`, but torch sees no CUDA device; take device `auto` or `cpu`.")
     if wanted == "cpu" or not torch.cuda.is_available():

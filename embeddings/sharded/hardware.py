@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive
+from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive, require_types
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,7 @@ class Hardware:
     inter_node_gb_s: float = 25.0
 
     def __post_init__(self) -> None:
+        require_types("", self)
         require_at_least("", 1, world_size=self.world_size, ranks_per_node=self.ranks_per_node)
         if self.world_size > MOST_RANKS:
             raise UserError(f"world_size ({self.world_size}) must be at most {MOST_RANKS}: plans go rank by rank.")

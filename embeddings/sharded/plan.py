@@ -12,7 +12,7 @@ from typing import Any
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_types
 from pinfm.embeddings.sharded.hardware import GIB, Hardware
 from pinfm.embeddings.sharded.sub_tables import one_sum_a_row, sub_tables
 from pinfm.embeddings.sharded.too_small import RESERVED_SHARE, Fits, too_small
@@ -59,6 +59,9 @@ class TableUse:
 
     ids_per_step: float = 1.0
     sharding: Sharding = "auto"
+
+    def __post_init__(self) -> None:
+        require_types("use", self)
 
 
 def sharding_plan(

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pinfm.embeddings.errors import require_choice
+from pinfm.model.config import FeedForward
 
 
 class MLP(nn.Sequential):
@@ -43,8 +45,9 @@ class SwiGLU(nn.Module):
         return output
 
 
-def feed_forward(kind: Literal["gelu", "swiglu"], dim: int) -> nn.Module:
+def feed_forward(kind: FeedForward, dim: int) -> nn.Module:
     """The pointwise half of a transformer block."""
+    require_choice("mlp", kind, FeedForward)
     if kind == "swiglu":
         return SwiGLU(dim)
     return nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))

@@ -5,11 +5,11 @@ the event BEFORE: causal, so the history's tokens do not depend on when it is re
 minus the newest event) tells how fresh the history is.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from pinfm.embeddings.errors import require_choice
+from pinfm.model.config import TimeInput
 from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.layers.jagged import positions, starts
 from pinfm.model.layers.mlp import NormalizedMLP
@@ -37,10 +37,11 @@ class TokenInput(nn.Module):
         num_actions: int,
         num_surfaces: int,
         dim: int,
-        time: Literal["gap", "none"] = "gap",
+        time: TimeInput = "gap",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        require_choice("time", time, TimeInput)
         self.candidate_action = num_actions + 1
         self.no_gap = NUM_GAP_BUCKETS
         self.action = nn.Embedding(num_actions + 2, item_dim)

@@ -7,7 +7,7 @@ Everything runs on the jagged rows.
 Sources: GPT-2 (Radford et al. 2019), rotary positions (Su et al. 2021), DCAT (PinFM, arXiv 2507.12704).
 """
 
-from typing import Literal, Optional
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pinfm.model.attention.merged import attend_causally, attend_history_and_self
 from pinfm.model.attention.visibility import Crossing, Histories
+from pinfm.model.config import FeedForward
 from pinfm.model.layers.mlp import feed_forward
 
 
@@ -34,7 +35,7 @@ class Block(nn.Module):
         dim: int,
         num_heads: int,
         dropout: float,
-        mlp: Literal["gelu", "swiglu"] = "gelu",
+        mlp: FeedForward = "gelu",
         attention_gate: bool = False,
     ) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ from pinfm.model.schema import Feature, schema_from_json
         ({"out_dim": 0}, r"^tower\.out_dim \(0\) must be at least 1\.$"),
         ({"dropout": 1.0}, r"^tower\.dropout \(1\.0\) must lie in \[0, 1\)\.$"),
         ({"dropout": -0.1}, r"^tower\.dropout \(-0\.1\) must lie in \[0, 1\)\.$"),
-        ({"dropout": float("nan")}, r"^tower\.dropout \(nan\) must lie in \[0, 1\)\.$"),
+        ({"dropout": float("nan")}, r"^tower\.dropout \(nan\) must be a finite number\.$"),
         ({"temperature": 0.0}, r"^tower\.temperature \(0\.0\) must be above 0\.01, its lower bound\.$"),
         ({"temperature": 0.01}, r"^tower\.temperature \(0\.01\) must be above 0\.01"),
     ],

@@ -101,7 +101,7 @@ def test_every_recipe_says_what_it_means(name):
         (lambda: PretrainConfig(log_q=True, negatives="catalogue"), "negatives is 'catalogue'; switch log_q off"),
         (lambda: FinetuneConfig(epochs=-1), r"^finetune\.epochs \(-1\) must be at least 1\.$"),
         (lambda: FinetuneConfig(requests_per_user=0), r"^finetune\.requests_per_user \(0\) must be at least 1\.$"),
-        (lambda: FinetuneConfig(agreement_weight=float("nan")), r"agreement_weight \(nan\) must be at least 0"),
+        (lambda: FinetuneConfig(agreement_weight=float("nan")), r"agreement_weight \(nan\) must be a finite number"),
         (lambda: OptimizerConfig(dense_lr=-1.0), r"^optimizer\.dense_lr \(-1\.0\) must be above 0\.$"),
         (lambda: OptimizerConfig(table_lr=0.0), r"^optimizer\.table_lr \(0\.0\) must be above 0\.$"),
         (lambda: OptimizerConfig(warmup_steps=-3), r"^optimizer\.warmup_steps \(-3\) must be at least 0\.$"),

@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.cli.run_flags import config_from_manifest
+from pinfm.train.config import Device
 from pinfm.train.data.info import DatasetInfo
 
 SUMMARY = "metrics of a run on a split"
@@ -17,9 +18,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
     parser.add_argument("--split", type=Literal["train", "validation", "test"], default="test", help="which requests")
-    parser.add_argument(
-        "--device", type=Literal["auto", "cpu", "cuda"], default="auto", help="where a fine-tuned run is evaluated"
-    )
+    parser.add_argument("--device", type=Device, default="auto", help="where a fine-tuned run is evaluated")
 
 
 def run(args: Namespace) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class PrepareOptions:
     memory_gib: float = 4.0
 
     def __post_init__(self) -> None:
+        require_types("", self)
         for field in ("max_history", "num_buckets", "memory_gib"):
             value = getattr(self, field)
             if value is not None and value <= 0:

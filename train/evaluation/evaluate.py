@@ -1,7 +1,7 @@
 """`pinfm evaluate`: a run folder and a dataset in, a report out."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -10,7 +10,7 @@ from pinfm.embeddings.sharded.too_small import DoesNotFitError
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.build import Tables, build_finetune, shard
-from pinfm.train.config import RunConfig
+from pinfm.train.config import Device, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import choose_device, process_group
 from pinfm.train.evaluation.popularity import Popularity
@@ -23,9 +23,7 @@ from pinfm.train.run_folder import checkpoint
 from pinfm.train.run_folder.inputs import require_same_inputs
 
 
-def evaluate(
-    path: Path, config: RunConfig, data: Path, split: str, device: Literal["auto", "cpu", "cuda"] = "auto"
-) -> dict[str, Any]:
+def evaluate(path: Path, config: RunConfig, data: Path, split: str, device: Device = "auto") -> dict[str, Any]:
     """Evaluates the newest checkpoint of a run.
 
     Args:

@@ -9,6 +9,7 @@ from torch import nn
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
 from torchrec.distributed.planner.types import Shard, ShardingOption
 
+from pinfm.embeddings.errors import require_choice
 from pinfm.embeddings.managed import map_bytes
 from pinfm.embeddings.sharded.collections import embedding_collection
 from pinfm.embeddings.sharded.hardware import GIB, Hardware
@@ -42,6 +43,7 @@ def plan(config: RunConfig, hardware: Hardware, phase: Phase, data: Path | None)
     Raises:
         UserError: the tables do not fit; says what would. Or training could not deal out its data to so many ranks.
     """
+    require_choice("phase", phase, Phase)
     require_equal_shares(config.data_streams, hardware.world_size)
     info = None if data is None else PreparedDataset.open(data).info
     tables = _tables_of(config, phase, info)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_types
 from pinfm.train.data.reading import numbers, spelling, times
 from pinfm.train.data.reading.sql import INTEGERS, REALS, name, quoted
 from pinfm.train.data.reading.times import TimeUnit
@@ -99,6 +99,9 @@ class Column:
     choices: tuple[str, ...] = ()
     form: tuple[str, str] | None = None
     nullable: bool = False
+
+    def __post_init__(self) -> None:
+        require_types("column", self)
 
     @property
     def file_name(self) -> str:

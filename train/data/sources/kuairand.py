@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from pinfm.embeddings.errors import require_at_least, require_types
 from pinfm.model.schema import Feature
 from pinfm.train.data.reading.columns import Column
 from pinfm.train.data.reading.files import need_table
@@ -115,6 +116,10 @@ class KuaiRand:
     path: Path | None = None
     include_skips: bool = True
     request_gap_minutes: int = 30
+
+    def __post_init__(self) -> None:
+        require_types("", self)
+        require_at_least("", 0, request_gap_minutes=self.request_gap_minutes)
 
     def require_inputs(self) -> None:
         """See `tables.Source`."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_types
 from pinfm.model.schema import Feature
 from pinfm.train.data.tables import RawTables, SplitRule
 
@@ -37,6 +37,7 @@ class Simulate:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_types("", self)
         least = {
             "num_users": 1,
             "num_items": 1,

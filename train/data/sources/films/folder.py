@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinfm.embeddings.errors import require_at_least
+from pinfm.embeddings.errors import require_at_least, require_types
 from pinfm.train.data.reading.columns import Column, TimeColumn
 from pinfm.train.data.reading.text.layout import Layout
 from pinfm.train.data.tables import RawTables, SplitRule
@@ -50,7 +50,10 @@ class FilmFolder:
     test_start: str | None = None
 
     def __post_init__(self) -> None:
-        require_at_least("", 0, sampled_candidates=self.sampled_candidates)
+        require_types("", self)
+        require_at_least(
+            "", 0, request_gap_minutes=self.request_gap_minutes, sampled_candidates=self.sampled_candidates
+        )
         self._splits()
 
     def rated_tables(
