@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection
 from dataclasses import fields
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 # What values of these types are called in a sentence.
 _WANTED = {bool: "true or false", int: "a whole number", float: "a finite number"}
@@ -51,7 +51,7 @@ def require_types(owner: str, settings: Any, infinite: Collection[str] = ()) -> 
     for field in fields(settings):
         name, value = f"{owner}{'.' * bool(owner)}{field.name}", getattr(settings, field.name)
         kind: Any = field.type
-        if isinstance(kind, UnionType):
+        if get_origin(kind) in (Union, UnionType):  # the first is what `Literal | None` makes
             if value is None and NoneType in get_args(kind):
                 continue
             kind, *others = [of for of in get_args(kind) if of is not NoneType]

@@ -6,7 +6,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
 import runs
@@ -19,11 +19,14 @@ from pinfm.model.layers.mlp import feed_forward
 from pinfm.model.layers.tokens import TokenInput
 from pinfm.train.config import OptimizerConfig, RunConfig
 from pinfm.train.data.options import PrepareOptions
+from pinfm.train.data.sources.events import Events
 from pinfm.train.distributed import choose_device
 from pinfm.train.planning.plan import plan
 
 # Of a field that has no default.
 SAMPLES = {str: "name", int: 1, float: 1.0, bool: False, Path: Path("path"), list[str]: ["a"], tuple[str, ...]: ("a",)}
+# What a field must be given though it has a default.
+NEEDED = {Events: {"actions": ["click"]}}
 # Each of these is wrong for every field of the type.
 WRONG = {
     bool: [None, "true", 1],
@@ -47,7 +50,7 @@ def settings() -> list[type[Any]]:
 def built(kind: type[Any], values: dict[str, Any]) -> Any:
     """One of them with these values, the rest by default."""
     needed = [f for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
-    return kind(**{field.name: sample(field) for field in needed} | values)
+    return kind(**{field.name: sample(field) for field in needed} | NEEDED.get(kind, {}) | values)
 
 
 def sample(field: Field[Any]) -> Any:
@@ -59,13 +62,11 @@ def sample(field: Field[Any]) -> Any:
 def wrong_values() -> Iterator[tuple[type[Any], str, Any]]:
     for kind in settings():
         for field in fields(kind):
-            of = [each for each in get_args(field.type) if each is not type(None)]
-            only = of[0] if isinstance(field.type, UnionType) and len(of) == 1 else field.type
-            if get_origin(only) is Literal:
-                yield from ((kind, field.name, value) for value in ("typo", None, 0))
-            for value in WRONG.get(only, ()):
-                if value is not None or only is field.type:
-                    yield kind, field.name, value
+            kinds = get_args(field.type) if get_origin(field.type) in (Union, UnionType) else (field.type,)
+            of = [each for each in kinds if each is not type(None)]
+            if len(of) == 1:
+                wrong = ["typo", None, 0] if get_origin(of[0]) is Literal else WRONG.get(of[0], [])
+                yield from ((kind, field.name, value) for value in wrong if value is not None or len(kinds) == 1)
 
 
 def test_they_are_seen():

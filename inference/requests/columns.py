@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from pinfm.embeddings.errors import require_types
 from pinfm.model.schema import VOCABULARIES, IdType, InputSchema, are_whole_numbers
 
 Scope = Literal["request", "history", "candidate"]
@@ -32,6 +33,9 @@ class Column:
     width: int | None = None
     numbered: bool = False
     ids: IdType | None = None
+
+    def __post_init__(self) -> None:
+        require_types(self.name, self)
 
     def to_json(self) -> dict[str, Any]:
         """As signature.json lists it."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_types
 from pinfm.train.data.reading.text.layout import Layout, require_layout, spelled_character
 
 
@@ -35,6 +35,7 @@ class TextFiles:
     items_column_names: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        require_types("", self)
         for names in (self.column_names, self.impressions_column_names, self.items_column_names):
             require_layout(self.layout(names))
         if any(set(text) & {"\n", "\r"} for text in self.null):
