@@ -61,7 +61,14 @@ def main() -> None:
         build(folder, args.rows)
     torch.save(random_request(EVENTS, CANDIDATES), args.out / "request.pt")
     words = [str(folder), str(args.out / "request.pt"), "--threads", str(args.threads)]
-    command = [sys.executable, "-m", "benchmarks.parts.speed.embedding_server", *words, "--lookups", str(args.lookups)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.parts.workers.embedding_server",
+        *words,
+        "--lookups",
+        str(args.lookups),
+    ]
     turns = [serve(command) for _ in trange(args.repeats, unit="turn", disable=None)]
     processes, lookups = medians([rows for rows, _ in turns]), medians([rows for _, rows in turns])
     forget_files(folder)

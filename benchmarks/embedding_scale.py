@@ -51,7 +51,7 @@ def main() -> None:
 def run_worker(data: Path, rows: int, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
     """One measurement."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m"]
-    command += ["benchmarks.parts.speed.embedding_worker", "--data", str(data), "--rows", str(rows)]
+    command += ["benchmarks.parts.workers.embedding_steps", "--data", str(data), "--rows", str(rows)]
     command += ["--steps", str(args.steps), "--threads", str(args.threads)]
     found: dict[str, Any] = json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
     return found

@@ -7,6 +7,7 @@ import probing
 import pytest
 import runs
 import torch
+from hypothesis import HealthCheck, settings
 
 from pinfm.train.distributed import process_group
 
@@ -14,6 +15,9 @@ ROOT = Path(__file__).parents[1]
 
 # Each core has a process of its own.
 torch.set_num_threads(1)
+# How long an example or the drawing of one takes tells how busy the machine is.
+settings.register_profile("pinfm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pinfm")
 
 
 @pytest.fixture(autouse=True)

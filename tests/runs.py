@@ -30,6 +30,9 @@ from pinfm.train.data.sources.simulate import Simulate
 from pinfm.train.phases import finetune, pretrain
 from pinfm.train.run_folder.place import Place
 
+# Seconds after which a process is taken for hung: far more than any takes, however busy the machine is.
+HANGS = 3600
+
 # Every setting stands here, so that new defaults do not move the golden losses.
 OPTIMIZER = OptimizerConfig(
     dense_lr=1e-2,
@@ -178,7 +181,7 @@ def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
         # Else every process compiles torch anew, which takes longer than all that these tests do.
         env["PYTHONPYCACHEPREFIX"] = str(cwd.parent / "bytecode")
     words = [str(word) for word in arguments]
-    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
     return done
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pinfm.embeddings.hashing import hash_rows, hash_seeds, mix64
@@ -52,7 +52,6 @@ def test_mixer_gives_the_published_stream():
 
 
 @given(st.lists(INT64, min_size=1, max_size=20), st.integers(1, 8), st.integers(0, 5), st.integers(1, 2**40))
-@settings(deadline=None)
 def test_rows_equal_the_definition_in_python_integers(ids, num_hashes, seed, num_rows):
     rows = hash_rows(torch.tensor(ids), hash_seeds(num_hashes, seed), num_rows)
     assert rows.tolist() == rows_in_python(ids, num_hashes, seed, num_rows)

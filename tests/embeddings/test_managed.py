@@ -136,7 +136,7 @@ STEPS = st.lists(st.lists(st.integers(0, 12), max_size=20), min_size=1, max_size
 
 
 @given(STEPS, st.sampled_from(KINDS), st.integers(1, 3), st.integers(1, 3), st.integers(2, 7), st.integers(0, 11))
-@settings(deadline=None, max_examples=90)
+@settings(max_examples=90)
 def test_a_map_goes_on_from_its_state(steps, kind, min_count, update_steps, num_rows, cut):
     fields = {"num_rows": num_rows, "min_count": min_count, "update_steps": update_steps, "time_to_live_updates": 2}
     fields["eviction"], fields["map"] = kind
@@ -151,7 +151,7 @@ def test_a_map_goes_on_from_its_state(steps, kind, min_count, update_steps, num_
 
 
 @given(STEPS, st.sampled_from(KINDS), st.integers(2, 7))
-@settings(deadline=None, max_examples=90)
+@settings(max_examples=90)
 def test_no_two_ids_share_a_row_and_changes_are_told(steps, kind, num_rows):
     ids = managed(num_rows=num_rows, eviction=kind[0], map=kind[1], time_to_live_updates=2)
     before = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import runs
 import torch
 
 from pinfm.inference import load
@@ -25,10 +26,10 @@ def score(root):
     """Runs the built program."""
     build = root / "cpp"
     for words in (["-S", SOURCES, "-B", build, f"-DTORCH={torch.__path__[0]}"], ["--build", build]):
-        subprocess.run(["cmake", *words], check=True, timeout=600)
+        subprocess.run(["cmake", *words], check=True, timeout=runs.HANGS)
 
     def run(*words):
-        return subprocess.run([build / "pinfm_score", *words], capture_output=True, text=True, timeout=120)
+        return subprocess.run([build / "pinfm_score", *words], capture_output=True, text=True, timeout=runs.HANGS)
 
     return run
 

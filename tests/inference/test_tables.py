@@ -110,15 +110,15 @@ def test_names_are_made_file_names(tmp_path):
 
 
 # Not getrusage, which in a new process begins with what its parent held.
-PEAK = """
+HELD = """
 from pathlib import Path
 
 
-def peak():
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+def held(field):
+    return int(Path("/proc/self/status").read_text().split(field + ":")[1].split()[0])
 """
 
-MEMORY = f"""{PEAK}
+MEMORY = f"""{HELD}
 import sys
 from itertools import islice
 
@@ -137,9 +137,9 @@ def blocks():
 
 # Threads, buffers and what two blocks leave in the heap are there before the whole table is packed.
 write_table(folder, "warm", islice(blocks(), 2))
-before = peak()
+before = held("VmHWM")
 write_table(folder, "table", blocks())
-print("grew by", peak() - before, "KiB")
+print("grew by", held("VmHWM") - before, "KiB")
 """
 
 
@@ -151,17 +151,20 @@ def test_a_table_is_packed_in_blocks(group, tmp_path):
     assert grown < 24
 
 
-EXPORT = f"""{PEAK}
+# What the libraries hold depends on the wheels: 450 MiB with torch's CPU build, 900 with that for CUDA.
+EXPORT = f"""{HELD}
 import sys
+import pinfm.inference.export
 from pinfm.train.cli.main import main
 
+libraries = held("VmRSS")
 assert main(["export", sys.argv[1], "--out", sys.argv[2], "--precision", "int8"]) == 0
-print("peak", peak(), "KiB")
+print("grew by", held("VmHWM") - libraries, "KiB")
 """
 
 
-def test_an_export_holds_its_tables_and_less_than_a_gibibyte_more(finetuned, tmp_path):
+def test_an_export_holds_little_beside_its_libraries_and_tables(finetuned, tmp_path):
     done = runs.command(sys.executable, "-c", EXPORT, finetuned, tmp_path / "model", cwd=tmp_path)
-    peak = int(done.stdout.split("peak ")[1].split()[0])
+    grown = int(done.stdout.split("grew by ")[1].split()[0]) / 1024
     # This run's tables have next to nothing; what grows with tables is the test's above.
-    assert 2**19 < peak < 2**20
+    assert 0 < grown < 384

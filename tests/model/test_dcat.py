@@ -55,7 +55,7 @@ def assert_equals_reference(dcat, requests, tolerance, dtype=torch.float32):
 
 @given(REQUESTS, st.integers(1, 3), st.sampled_from([1, 2, 4]), st.integers(0, 2**32))
 @example(CASES["all histories empty"], 2, 2, 0)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_equals_the_causal_transformer(requests, num_layers, num_heads, seed):
     torch.manual_seed(seed)
     assert_equals_reference(make_dcat(num_layers, num_heads), requests, tolerance=1e-5)
@@ -66,7 +66,7 @@ def test_equals_the_causal_transformer(requests, num_layers, num_heads, seed):
     st.sampled_from([{"mlp": "swiglu"}, {"positions": "none"}, {"attention_gate": True}]),
     st.integers(0, 2**32),
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_every_variant_equals_the_causal_transformer(requests, variant, seed):
     torch.manual_seed(seed)
     assert_equals_reference(make_dcat(**variant), requests, tolerance=1e-5)
@@ -126,7 +126,7 @@ def test_equals_the_causal_transformer_in_double_precision(monkeypatch, requests
 
 @given(REQUESTS, st.integers(0, 2**32))
 @example(CASES["all histories empty"], 0)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_equals_the_causal_transformer_with_a_learnable_token(requests, seed):
     torch.manual_seed(seed)
     fusion = roughen(EarlyFusionWithToken(make_dcat(), DIM))

@@ -60,7 +60,7 @@ def assert_equals_reference(encoder, lengths, content_dim, tolerance, dtype=torc
 @given(lengths=REQUESTS, seed=st.integers(0, 2**32))
 @example(lengths=[(0, 2), (0, 1)], seed=0)
 @example(lengths=[(3, 0)], seed=0)
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 def test_equals_the_obvious_tower(options, content, lengths, seed):
     torch.manual_seed(seed)
     encoder = make_encoder(content=content, **options)

@@ -98,7 +98,7 @@ def random_outputs(sequences):
 
 
 @given(BATCHES, st.booleans(), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_infonce_equals_loops_over_explicit_negatives(batch, log_q, seed):
     torch.manual_seed(seed)
     sequences = sequences_of(batch)
@@ -114,21 +114,18 @@ def test_infonce_equals_loops_over_explicit_negatives(batch, log_q, seed):
 
 
 @given(BATCHES)
-@settings(deadline=None)
 def test_next_token_pairs(batch):
     pairs = as_list(next_token_pairs(sequences_of(batch)))
     assert sorted(pairs) == positive_pairs(batch, lambda p, q, _: q == p + 1)
 
 
 @given(BATCHES, st.integers(1, 7))
-@settings(deadline=None)
 def test_next_token_pairs_of_the_newest_events(batch, newest):
     pairs = as_list(next_token_pairs(sequences_of(batch), newest))
     assert sorted(pairs) == positive_pairs(batch, lambda p, q, length: q == p + 1 and q >= length - newest)
 
 
 @given(BATCHES, st.integers(1, 4), st.data())
-@settings(deadline=None)
 def test_multi_token_pairs(batch, draws, data):
     sequences = sequences_of(batch)
     num_events = len(sequences.item)
@@ -140,7 +137,6 @@ def test_multi_token_pairs(batch, draws, data):
 
 
 @given(BATCHES, st.integers(1, 5), st.integers(1, 4))
-@settings(deadline=None)
 def test_future_token_pairs_start_at_the_downstream_length_alone(batch, anchor_length, window):
     pairs = as_list(future_token_pairs(sequences_of(batch), anchor_length, window))
     assert sorted(pairs) == positive_pairs(
@@ -223,7 +219,6 @@ def test_no_pairs_give_no_losses():
 
 
 @given(BATCHES, st.lists(st.integers(0, NUM_ITEMS + 3), max_size=8, unique=True))
-@settings(deadline=None)
 def test_engaged_items_are_found_among_the_ids_of_another_batch(batch, others):
     sequences = sequences_of(batch)
     ids_V = torch.tensor([-7, 10, 20, 30, 40, 2**62])

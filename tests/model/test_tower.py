@@ -40,7 +40,7 @@ def save(folder, tower, step=10, **options):
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=4), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_raw_ids_give_one_feature_vector_a_candidate(lengths, seed):
     torch.manual_seed(seed)
     tower, (history, candidates) = make_tower().eval(), batch(lengths)

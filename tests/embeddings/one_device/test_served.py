@@ -30,7 +30,7 @@ def any_ids():
 
 
 @given(st.integers(1, 9), st.sampled_from([4, 8, 32]), st.sampled_from([8, 4]), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_rows_are_read_as_fbgemm_reads_them(num_rows, dim, bits, seed):
     torch.manual_seed(seed)
     packed = quantize_rows(torch.randn(num_rows, dim) * 10 ** torch.randint(-3, 3, (num_rows, 1)).float(), bits)

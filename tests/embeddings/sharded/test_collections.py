@@ -31,7 +31,7 @@ def collection_and_lookups():
 
 
 @given(RAGGED, st.data())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_hasher_gives_one_key_a_sub_table_with_the_samples_lengths(items, data):
     authors = data.draw(st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=len(items), max_size=len(items)))
     rows = RowFinder(TABLES)({"author": jagged(authors), "item": jagged(items)})
@@ -46,7 +46,7 @@ def test_hasher_gives_one_key_a_sub_table_with_the_samples_lengths(items, data):
 
 
 @given(RAGGED, st.data())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_collection_equals_the_local_lookup(collection_and_lookups, items, data):
     collection, lookups = collection_and_lookups
     authors = data.draw(st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=len(items), max_size=len(items)))

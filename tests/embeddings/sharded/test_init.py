@@ -18,7 +18,7 @@ def cuts(size):
 
 
 @given(st.data(), st.integers(1, 40), st.integers(1, 12), st.integers(0, 3))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_blocks_of_a_table_equal_the_whole_table(data, num_rows, num_columns, seed):
     whole = uniform_rows("item_0", seed, torch.arange(num_rows), (0, num_columns), BOUNDS)
     row_cuts, column_cuts = data.draw(cuts(num_rows)), data.draw(cuts(num_columns))

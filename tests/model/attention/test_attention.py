@@ -82,7 +82,7 @@ REQUESTS = st.lists(
 
 
 @given(REQUESTS, st.booleans(), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_every_candidate_sees_its_part_and_itself(histories, as_runs, seed):
     torch.manual_seed(seed)
     lengths = [length for length, _ in histories]
@@ -95,7 +95,7 @@ def test_every_candidate_sees_its_part_and_itself(histories, as_runs, seed):
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.booleans(), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_event_sees_itself_and_what_came_before(lengths, as_runs, seed):
     torch.manual_seed(seed)
     # An event's own key is one more column beside those before it.

@@ -38,7 +38,7 @@ def make_dcat():
 
 @pytest.mark.parametrize(("lite", "summary"), [(LiteMean, mean_of), (LiteLast, last_of)])
 @given(events=EVENTS, data=st.data(), seed=st.integers(0, 2**32))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_late_fusion_summarises_what_each_request_sees(lite, summary, events, data, seed):
     torch.manual_seed(seed)
     late = LateFusion(make_dcat(), lite())
@@ -54,7 +54,7 @@ def test_late_fusion_summarises_what_each_request_sees(lite, summary, events, da
 
 
 @given(EVENTS, st.data(), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_early_fusion_over_shared_histories_equals_the_causal_transformer(events, data, seed):
     torch.manual_seed(seed)
     early = EarlyFusion(make_dcat())

@@ -1,7 +1,7 @@
 """Jagged rows and padded blocks, against loops."""
 
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pinfm.model.layers.jagged import layout, pad, positions, starts, unpad
@@ -11,7 +11,6 @@ LENGTHS = st.lists(st.integers(0, 6), min_size=1, max_size=6)
 
 @given(LENGTHS)
 @example([3, 3])
-@settings(deadline=None)
 def test_rows_come_back_from_the_padded_block(lengths):
     rows = torch.randn(sum(lengths), 3)
     where = layout(torch.tensor(lengths))
@@ -22,7 +21,6 @@ def test_rows_come_back_from_the_padded_block(lengths):
 
 @given(LENGTHS)
 @example([3, 3])
-@settings(deadline=None)
 def test_the_block_holds_each_sequence_and_zeros_after_it(lengths):
     rows = torch.randn(sum(lengths), 2)
     block = pad(rows, layout(torch.tensor(lengths)))
@@ -34,7 +32,6 @@ def test_the_block_holds_each_sequence_and_zeros_after_it(lengths):
 
 
 @given(LENGTHS)
-@settings(deadline=None)
 def test_positions_and_starts_count_within_each_sequence(lengths):
     where = layout(torch.tensor(lengths))
     assert where.owners.tolist() == [b for b, length in enumerate(lengths) for _ in range(length)]

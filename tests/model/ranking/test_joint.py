@@ -69,7 +69,7 @@ def requests_of(lengths, options):
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 @given(lengths=REQUESTS, seed=st.integers(0, 2**32))
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @torch.no_grad()
 def test_a_score_does_not_change_when_others_join_the_batch(options, lengths, seed):
     torch.manual_seed(seed)

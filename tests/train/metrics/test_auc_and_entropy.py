@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -39,7 +39,6 @@ def looped_gauc(p, y, user):
 
 
 @given(ROWS)
-@settings(deadline=None)
 def test_auc_equals_scikit_learn_with_ties(rows):
     p_N, y_N, _ = columns(rows)
     if y_N.all() or not y_N.any():
@@ -49,7 +48,6 @@ def test_auc_equals_scikit_learn_with_ties(rows):
 
 
 @given(ROWS)
-@settings(deadline=None)
 def test_a_monotone_transform_changes_no_auc(rows):
     p_N, y_N, user_N = columns(rows)
     squeezed_N = 0.25 + p_N.sqrt() / 2
@@ -58,7 +56,6 @@ def test_a_monotone_transform_changes_no_auc(rows):
 
 
 @given(ROWS)
-@settings(deadline=None)
 def test_grouped_auc_equals_a_loop_over_users(rows):
     p_N, y_N, user_N = columns(rows)
     got = grouped_auc(p_N, y_N, user_N)

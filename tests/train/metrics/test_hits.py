@@ -43,7 +43,7 @@ def averaged_hit(p, y, k):
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.booleans()), min_size=1, max_size=6), st.integers(1, 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_hit_is_the_average_over_all_orders_of_tied_candidates(candidates, k):
     p, y = zip(*candidates, strict=True)
     runs = tied_runs(torch.tensor(p), torch.zeros(len(p), dtype=torch.int64))
@@ -52,14 +52,12 @@ def test_hit_is_the_average_over_all_orders_of_tied_candidates(candidates, k):
 
 
 @given(CANDIDATES, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_shuffled_rows_hit_as_often(rows, random):
     shuffled = random.sample(rows, len(rows))
     assert hits(shuffled) == pytest.approx(hits(rows), nan_ok=True)
 
 
 @given(CANDIDATES)
-@settings(deadline=None)
 def test_means_and_counts_equal_a_loop_over_requests(rows):
     all_hits, positive_hits, hard_hits = [], [], []
     for request in sorted({row[0] for row in rows}):
@@ -128,7 +126,7 @@ def averaged_reciprocal_rank(p, y):
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.booleans()), min_size=1, max_size=6))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_reciprocal_rank_is_the_average_over_all_orders_of_tied_candidates(candidates):
     p, y = zip(*candidates, strict=True)
     runs = tied_runs(torch.tensor(p), torch.zeros(len(p), dtype=torch.int64))
@@ -137,7 +135,6 @@ def test_the_reciprocal_rank_is_the_average_over_all_orders_of_tied_candidates(c
 
 
 @given(CANDIDATES)
-@settings(deadline=None)
 def test_mrr_equals_a_loop_over_contested_requests(rows):
     ranks = []
     for request in {row[0] for row in rows}:

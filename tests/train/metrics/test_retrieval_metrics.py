@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
@@ -27,7 +27,6 @@ def looped(scores_BV, target_B, excluded_BV, k):
 
 
 @given(st.integers(0, 10_000), st.integers(1, 12))
-@settings(deadline=None)
 def test_metrics_equal_a_loop_with_ties_and_exclusions(seed, k):
     random = np.random.default_rng(seed)
     scores_BV = random.integers(0, 4, (5, 9)) / 4
