@@ -1,8 +1,6 @@
 .PHONY: check typecheck test
 
-RUN = uv run --extra cpu
-# uv does not read pip's settings: without this, a local CPU build of torch is passed over.
-export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+RUN = ./run
 
 check: typecheck
 	$(RUN) ruff check .

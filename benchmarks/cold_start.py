@@ -1,6 +1,6 @@
 r"""Does the cold-start recipe help new items? MovieTweetings (real arrivals) and the simulator, by item age.
 
-    uv run --extra cpu python -m benchmarks.cold_start --dataset movietweetings --data ../shared/data/movietweetings \
+    ./run python -m benchmarks.cold_start --dataset movietweetings --data ../shared/data/movietweetings \
         --out runs/cold_start --seeds 0 1 2 --write
 
 The rows add the paper's techniques one after the other: candidate id randomisation, item-age dropout, content fusion

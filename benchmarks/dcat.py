@@ -1,6 +1,6 @@
 r"""How much faster is DCAT than self-attention over [history, candidate], and how near to what the machine can do?
 
-    uv run --extra cpu python -m benchmarks.dcat --quick --report dcat.json
+    ./run python -m benchmarks.dcat --quick --report dcat.json
 
 The forms of `benchmarks/parts/speed/dcat_forms.py` run on the same weights, inputs and threads, taking turns; a figure
 is the median over the repeats. The two slow forms score a sample of the candidates, because their time is proportional

@@ -1,6 +1,6 @@
 r"""The paper's whole item table, 20.48 billion parameters in int4, built on disk and served by one ordinary machine.
 
-    uv run --extra cpu python -m benchmarks.embedding_20b --out runs/embedding_20b --write
+    ./run python -m benchmarks.embedding_20b --out runs/embedding_20b --write
 
 A model folder with 8 tables of 80M rows of 32 columns is written block by block (12.8 GB of random rows, packed as
 `pinfm export` packs them), once. A new process loads it with its checksums verified, answers a whole request, and then

@@ -1,6 +1,6 @@
 r"""Does a training step take longer, and how much memory, with more rows and with more ranks?
 
-    uv run --extra cpu python -m benchmarks.embedding_scale --out runs/embedding_scale --write
+    ./run python -m benchmarks.embedding_scale --out runs/embedding_scale --write
 
 Pretraining steps of 64 segments with a small tower, 8 sub-tables of 16 columns in fp32 with row-wise Adagrad, and ids
 that are drawn evenly, so that the caches help as little as they can. Every measurement is a process of its own (or as

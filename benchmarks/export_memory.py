@@ -1,6 +1,6 @@
 r"""How much memory does `pinfm export` hold at most, beside its libraries and the packed tables that it writes?
 
-    uv run --extra cpu python -m benchmarks.export_memory --out runs/export_memory --write
+    ./run python -m benchmarks.export_memory --out runs/export_memory --write
 
 A ranker is trained for one epoch on a small simulated world, with 8 item tables of so many rows of 32 columns, once.
 Each export of it is a process of its own. What its libraries hold once they are imported is told apart: the wheels of

@@ -1,6 +1,6 @@
 r"""What does the tower add to a ranker, and which part of it? KuaiRand, and MovieLens-1M as ranking.
 
-    uv run --extra cpu python -m benchmarks.fusion --dataset kuairand --out runs/fusion --seeds 0 1 2 --write
+    ./run python -m benchmarks.fusion --dataset kuairand --out runs/fusion --seeds 0 1 2 --write
 
 Each row is one way to train a ranker: without the tower, with a tower from scratch, frozen or fine-tuned; early or late
 fusion; the losses of pretraining and of fine-tuning; a tenth of the labels. All rows of a seed share their pretraining

@@ -1,6 +1,6 @@
 r"""Why grouped AUC falls where a ranker reads histories: the share of clicks in the history, as the only score.
 
-    uv run --extra cpu python -m benchmarks.grouped_auc --data quickstart/dataset --task click
+    ./run python -m benchmarks.grouped_auc --data quickstart/dataset --task click
 
 A user's history so far holds the outcomes before an impression and not those after it. Within one user the two are
 complements, so a score that follows the history goes against the outcomes there, however well it tells users apart.

@@ -1,6 +1,6 @@
 """How many rows does each of k hashed sub-tables need, so that N items keep vectors of their own? The formula, drawn.
 
-    uv run --extra cpu python -m benchmarks.hash_rows
+    ./run python -m benchmarks.hash_rows
 
 Writes docs/scale/hash_rows.svg.
 """

@@ -1,6 +1,6 @@
 r"""Does the trainer wait for data? The loader against what fine-tuning consumes, and the memory that it takes.
 
-    uv run --extra cpu python -m benchmarks.loader --out runs/loader --report loader.json
+    ./run python -m benchmarks.loader --out runs/loader --report loader.json
 
 First, on the shipped sample of KuaiRand: the loader makes a whole epoch, from the files on, then the model trains on
 some of these batches, in turns. Then, on simulated worlds of growing size, in ever more buckets of one size: the memory

@@ -1,6 +1,6 @@
 r"""The tower against the published sequence models: next item on MovieLens-1M, leave-one-out, full catalogue.
 
-    uv run --extra cpu python -m benchmarks.movielens --data ../shared/data/ml-1m --out runs/movielens \
+    ./run python -m benchmarks.movielens --data ../shared/data/ml-1m --out runs/movielens \
         --rows base --seeds 0 1 2 --write
 
 Each row is `pinfm pretrain --config ml1m` with the flags of `benchmarks/parts/quality/movielens_rows.py`, in a process

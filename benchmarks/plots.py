@@ -1,6 +1,6 @@
 r"""The figures of docs/results.md, drawn from the JSON files beside it.
 
-    uv run --extra cpu python -m benchmarks.plots
+    ./run python -m benchmarks.plots
 
 Each benchmark writes its JSON with --write; a figure whose file does not exist yet is left out, and said so.
 """

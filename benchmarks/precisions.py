@@ -1,6 +1,6 @@
 r"""What tables of fewer bits cost a ranker: size, probabilities and AUC, on the requests that the run kept.
 
-    uv run --extra cpu python -m benchmarks.precisions --run quickstart/fused --write
+    ./run python -m benchmarks.precisions --run quickstart/fused --write
 
 Every precision is exported and checked as `pinfm export` does it, with no limit to the loss.
 """

@@ -1,6 +1,6 @@
 r"""Does the tower help? The quickstart under several seeds, summarised with its spread.
 
-    uv run --extra cpu python -m benchmarks.quickstart --out runs/seeds --seeds 0 1 2 --write
+    ./run python -m benchmarks.quickstart --out runs/seeds --seeds 0 1 2 --write
 
 A seed whose folder holds a finished quickstart is not run again.
 """

@@ -1,6 +1,6 @@
 r"""One request at a time through the exported file: how long it takes, and where the time goes.
 
-    uv run --extra cpu python -m benchmarks.serving --report serving.json
+    ./run python -m benchmarks.serving --report serving.json
 
 A request is one user with 256 events and 1,000 candidates. The model has the paper's shapes (8 hashes of 32 columns, a
 transformer of width 256, DCNv2) with random weights, which cost what trained ones cost. Every request holds other ids,

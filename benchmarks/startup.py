@@ -1,6 +1,6 @@
 r"""What do `pinfm --help`, the help of each verb, and a mistake cost before anything is done?
 
-    uv run --extra cpu python -m benchmarks.startup --against ../earlier/.venv/bin/pinfm --write
+    ./run python -m benchmarks.startup --against ../earlier/.venv/bin/pinfm --write
 
 Each line is a process of its own, and its CPU seconds are those of the system's accounts, which a busy machine hardly
 changes. Two builds take turns, line by line.
