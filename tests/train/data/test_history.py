@@ -41,7 +41,7 @@ times = st.integers(1_000, 1_030)
 logs = st.lists(st.tuples(st.integers(1, 4), times, st.integers(1, 5)), min_size=1, max_size=30)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(logs, logs, st.integers(1, 5))
 def test_prepared_histories_end_before_the_request(events, requests, max_history):
     with tempfile.TemporaryDirectory() as folder:

@@ -34,7 +34,7 @@ def struck(signal, step, *arguments):
     script = Path(__file__).with_name("struck.py")
     words = [sys.executable, script, signal, str(step), *map(str, arguments)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=runs.HANGS)
 
 
 def assert_identical(run, expected):
