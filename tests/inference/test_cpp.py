@@ -1,5 +1,6 @@
 """The predictor for C++ hosts gives Python's scores, and says in one sentence what is wrong with a model folder."""
 
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -68,6 +69,27 @@ def test_scores_are_those_of_python(score, model, inputs, requests, tmp_path):
     columns = ["item_id", "click", "hide", "save"]
     assert found.columns.tolist() == columns
     pd.testing.assert_frame_equal(found, expected[columns], check_dtype=False, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["apart"], indirect=True)
+def test_gaps_at_the_edges_of_buckets_are_those_of_python(score, model, requests, tmp_path):
+    gaps = itertools.cycle([2**k - d for k in range(1, 20) for d in (0, 1, 2)])
+    times = [
+        now - np.cumsum([next(gaps) + 1 for _ in history])[::-1]
+        for now, history in zip(requests["request_timestamp"], requests["history_timestamp"], strict=True)
+    ]
+    at_edges = requests.assign(history_timestamp=times)
+    torch.save(load(model).inputs(at_edges), tmp_path / "inputs.pt")
+    done = score(model, tmp_path / "inputs.pt", tmp_path / "scores.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    found, expected = pd.read_csv(tmp_path / "scores.csv"), load(model).score(at_edges)
+    for task in ("click", "hide", "save"):
+        np.testing.assert_allclose(found[task], expected[task], rtol=0, atol=1e-6)
+    # Every gap counts: one second more moves some of them into other buckets, and with them the scores.
+    moved = load(model).score(
+        requests.assign(history_timestamp=[history - np.arange(len(history))[::-1] for history in times])
+    )
+    assert not np.allclose(moved["click"], expected["click"], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("model", ["apart"], indirect=True)

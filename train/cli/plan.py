@@ -12,6 +12,9 @@ from pinfm.train.data.info import DatasetInfo
 
 SUMMARY = "the sharding plan and memory of each rank, without the hardware"
 
+# What is known of plans for GPUs; docs/performance.md has more.
+OF_GPUS = "Times are TorchRec's estimates: pinfm has trained on one GPU (H200), and no plan of several has been run."
+
 
 def configure(parser: ArgumentParser) -> None:
     """Adds the verb's flags."""
@@ -53,6 +56,8 @@ def run(args: Namespace) -> dict[str, Any]:
     print(_tables(report["tables"]))
     print()
     print(_ranks(report["ranks"]))
+    if hardware.device == "cuda":
+        print(f"\n{OF_GPUS}")
     if args.phase == "finetune" and args.data is None:
         print("\nThe item tables alone: with --data those of the user id and of the features are planned too.")
     return report

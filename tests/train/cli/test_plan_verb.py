@@ -29,6 +29,7 @@ def test_the_papers_tables_fit_large_gpus(tmp_path, capsys, ranks, per_rank):
         assert set(rank["host"].values()) == {0.0}
         assert rank["communication_ms"] > 0
     printed = capsys.readouterr().out
+    assert "pinfm has trained on one GPU (H200), and no plan of several has been run.\n" in printed
     assert f"0 - {ranks - 1}" in printed
     assert "row_wise" in printed
     assert f"{ranks} of {80_000_000 // ranks:,} x 32\n" in printed
