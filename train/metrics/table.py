@@ -49,31 +49,28 @@ def metrics_notes(report: Report) -> list[str]:
         >>> metrics_notes({"model": {"click": {"ne": 1.25}}})
         ['click, model: ne 1.2500 is above 1, so the mean rate for every candidate would predict better.']
     """
-    notes = {}  # the requests of a task are the same under every ranker: one line
-    for by_task in report.values():
-        for task, metrics in by_task.items():
-            positive = metrics.get("requests_positive", 0)
-            easy = positive - metrics.get("requests_hard", 0)
-            if 2 * easy > positive:
-                notes[task] = (
-                    f"{task}: {easy:,} of {positive:,} requests with a positive hold three candidates or fewer, "
-                    "which hit3 counts as found by any ranker; read hit3_hard, mrr and request_auc."
-                )
-    lines = list(notes.values())
+    easy = {}  # the requests of a task are the same under every ranker: one line
+    lines = []
     for ranker, by_task in report.items():
         for task, metrics in by_task.items():
+            positive, hard = metrics.get("requests_positive", 0), metrics.get("requests_hard", 0)
+            if positive > 2 * hard:
+                better = [name for name in ("hit3_hard", "mrr", "request_auc") if metrics.get(name) is not None]
+                easy[task] = (
+                    f"{task}: {positive - hard:,} of {positive:,} requests with a positive hold three candidates or "
+                    f"fewer, which hit3 counts as found by any ranker; read {' and '.join(better or ['auc'])}."
+                )
             if (metrics.get("ne") or 0.0) > 1.0:
                 lines.append(
                     f"{task}, {ranker}: ne {metrics['ne']:.4f} is above 1, "
                     "so the mean rate for every candidate would predict better."
                 )
-            gauc = metrics.get("gauc")
-            if gauc is not None and gauc < 0.5:
+            if (metrics.get("auc") or 0.0) > 0.5 > (metrics.get("gauc") or 1.0):
                 lines.append(
-                    f"{task}, {ranker}: gauc {gauc:.4f} is below one half, as it can be where a good ranker reads "
-                    "histories (docs/results.md); read auc and request_auc."
+                    f"{task}, {ranker}: gauc {metrics['gauc']:.4f} is below one half though auc is above, as it can be "
+                    "where a ranker reads histories (docs/results.md); read auc and request_auc."
                 )
-    return lines
+    return [*easy.values(), *lines]
 
 
 def _number(value: object) -> str:
