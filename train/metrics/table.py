@@ -1,5 +1,6 @@
 """The plain-text table that `quickstart` and `evaluate` print, and what has to be known to read it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,21 +61,27 @@ def metrics_notes(report: Report) -> list[str]:
                     f"{task}: {positive - hard:,} of {positive:,} requests with a positive hold three candidates or "
                     f"fewer, which hit3 counts as found by any ranker; read {' and '.join(better or ['auc'])}."
                 )
-            if (metrics.get("ne") or 0.0) > 1.0:
+            auc, gauc, ne = (_value(metrics.get(name)) for name in ("auc", "gauc", "ne"))
+            if ne > 1.0:
                 lines.append(
-                    f"{task}, {ranker}: ne {metrics['ne']:.4f} is above 1, "
+                    f"{task}, {ranker}: ne {ne:.4f} is above 1, "
                     "so the mean rate for every candidate would predict better."
                 )
-            if (metrics.get("auc") or 0.0) > 0.5 > (metrics.get("gauc") or 1.0):
+            if auc > 0.5 > gauc:
                 lines.append(
-                    f"{task}, {ranker}: gauc {metrics['gauc']:.4f} is below one half though auc is above, as it can be "
+                    f"{task}, {ranker}: gauc {gauc:.4f} is below one half though auc is above, as it can be "
                     "where a ranker reads histories (docs/results.md); read auc and request_auc."
                 )
     return [*easy.values(), *lines]
 
 
+def _value(value: object) -> float:
+    """A metric as a number; NaN, which no comparison holds of, where it is missing or undefined."""
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
 def _number(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, int | float) and value == value else "-"
+    return "-" if math.isnan(_value(value)) else f"{value:.4f}"
 
 
 def _line(cells: list[str], widths: list[int]) -> str:

@@ -35,8 +35,8 @@ def test_hit3_of_lists_that_none_can_miss_is_called_so_once_a_task():
     tasks = {"click": easy, "like": {"requests_positive": 1200, "requests_hard": 900}, "hide": {"requests_positive": 0}}
     (note,) = metrics_notes({"model": tasks, "popularity": tasks})
     assert note == (
-        "click: 700 of 1,200 requests with a positive hold three candidates or fewer, which hit3 counts as found by any "
-        "ranker; read hit3_hard and mrr."
+        "click: 700 of 1,200 requests with a positive hold three candidates or fewer, which hit3 counts as found "
+        "by any ranker; read hit3_hard and mrr."
     )
     (note,) = metrics_notes({"model": {"click": {"requests_positive": 3, "requests_hard": 0, "hit3": 1.0}}})
     assert note.startswith("click: 3 of 3 requests with a positive")
@@ -50,7 +50,7 @@ def test_an_entropy_above_that_of_a_constant_is_named():
 
 
 def test_a_grouped_auc_on_the_other_side_of_one_half_is_explained():
-    tasks = {"click": {"auc": 0.6, "gauc": 0.43}, "like": {"auc": 0.6, "gauc": 0.5}, "hide": {"auc": 0.4, "gauc": 0.3}}
+    tasks = {"click": {"auc": 0.6, "gauc": 0.43}, "like": {"auc": 0.6, "gauc": 0.5}, "hide": {"auc": 0.4, "gauc": 0.0}}
     (note,) = metrics_notes({"model": {**tasks, "save": {"auc": 0.6, "gauc": None}}})
     assert note.startswith(
         "click, model: gauc 0.4300 is below one half though auc is above, as it can be where a ranker"
