@@ -12,6 +12,7 @@ from pinfm.embeddings.quantize import in_precision
 from pinfm.embeddings.specs import ServedPrecision
 from pinfm.inference.tables import TABLES, TableFile, bytes_of
 from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
+from pinfm.model.stored.sums import require_unchanged
 from pinfm.model.stored.table import StoredTable
 from pinfm.model.stored.weights import read_id_map
 
@@ -28,9 +29,10 @@ def write_tables(run: RunFolder, folder: Path, precision: ServedPrecision) -> li
         precision: to store them in.
 
     Raises:
-        UserError: the checkpoint can't be read.
+        UserError: the checkpoint can't be read, or was changed.
     """
     checkpoint, files = run.latest_checkpoint(), []
+    require_unchanged(checkpoint)
     spaces = [(ITEM_TABLES, run.item_table), *((FEATURE_TABLES, table) for table in run.feature_tables)]
     for collection, table in spaces:
         # disable=None: no bar where stderr is no terminal.

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from pinfm.embeddings.errors import UserError, require_choice
 from pinfm.train.config import Device
+
+T = TypeVar("T")
 
 
 def choose_device(wanted: Device) -> torch.device:
@@ -111,23 +113,35 @@ class AnyRank:
         return bool(anywhere)
 
 
-def by_first_rank(do: Callable[[], None]) -> None:
-    """Lets the first rank do something to files while the others wait. Every rank must call it.
+def together(do: Callable[[], None]) -> None:
+    """Does something with files that may fail on one rank alone. Every rank must call it.
 
     Raises:
-        OSError: it failed; raised by every rank, so that none waits for one that has ended.
+        OSError: it failed somewhere; raised by every rank, so that none waits for one that has ended.
         UserError: likewise.
     """
-    failed: list[Exception | None] = [None]
-    if is_first_rank():
-        try:
-            do()
-        except (OSError, UserError) as error:
-            failed = [error]
-    if dist.get_world_size() > 1:
-        dist.broadcast_object_list(failed, src=0)
-    if failed[0] is not None:
-        raise failed[0]
+    failed: Exception | None = None
+    try:
+        do()
+    except (OSError, UserError) as error:
+        failed = error
+    for of_rank in gather_objects(failed):
+        if of_rank is not None:
+            raise of_rank
+
+
+def by_first_rank(do: Callable[[], None]) -> None:
+    """Lets the first rank do something with files while the others wait; see `together`."""
+    together(do if is_first_rank() else lambda: None)
+
+
+def gather_objects(own: T) -> list[T]:
+    """What each rank has. Every rank must call it."""
+    if dist.get_world_size() == 1:
+        return [own]
+    gathered: list[T | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, own)
+    return cast("list[T]", gathered)
 
 
 def from_first_rank(x: Tensor) -> Tensor:

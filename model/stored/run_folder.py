@@ -3,6 +3,7 @@
 RUN/manifest.json             kind, config, schema and tables, beside what made them
 RUN/requests.parquet          real requests with the finished run's own answers
 RUN/checkpoints/step-*/tables.json    the id tables that it was written with
+RUN/checkpoints/step-*/sums.json      size and CRC-32 of each of its files
 RUN/checkpoints/step-*/       torch.distributed.checkpoint; names below `model.` in every kind of run:
                               item_tables.embeddings.item_0.weight, feature_tables.embeddings...,
                               objective.model.encoder..., objective.model.ranker...

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.utils import _create_file_view
 
 from pinfm.embeddings.errors import UserError
+from pinfm.model.stored.metadata import read_metadata
 from pinfm.model.stored.weights import readable
 
 
@@ -30,7 +30,7 @@ class StoredTable:
 
     def __init__(self, checkpoint: Path, name: str) -> None:
         with readable(checkpoint):
-            metadata = dcp.FileSystemReader(checkpoint).read_metadata()
+            metadata = read_metadata(checkpoint)
         tensor = metadata.state_dict_metadata.get(name)
         if not isinstance(tensor, TensorStorageMetadata) or len(tensor.size) != 2:
             raise UserError(f"{checkpoint} has no table {name}; export the run with the version that trained it.")
@@ -83,7 +83,8 @@ class _Shard:
         self.rows, self.columns = sizes
         # Under this mode torch reads no values and says where they stand.
         with readable(file), file.open("rb") as stream, FakeTensorMode():
-            saved = torch.load(_create_file_view(stream, *place))  # type: ignore[arg-type]  # a view is a stream
+            view = _create_file_view(stream, *place)
+            saved = torch.load(view, weights_only=True)  # type: ignore[arg-type]  # a view is a stream
         start = saved.untyped_storage()._checkpoint_offset
         self._first_value = place[0] + start + saved.storage_offset() * dtype.itemsize
 

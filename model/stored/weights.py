@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.rows import NO_ID
 from pinfm.embeddings.specs import IdTable
+from pinfm.model.stored.loading import load_values
 from pinfm.model.stored.run_folder import RunFolder, unreadable
+from pinfm.model.stored.sums import require_unchanged
 
 
 def read_weights(run: RunFolder, module: nn.Module, prefix: str, checkpoint: Path | None = None) -> dict[str, Tensor]:
@@ -33,7 +35,7 @@ def read_weights(run: RunFolder, module: nn.Module, prefix: str, checkpoint: Pat
     names = module.state_dict()
     wanted = {"model": {prefix + name: torch.empty_like(tensor, device="cpu") for name, tensor in names.items()}}
     with readable(_chosen(run, checkpoint)) as path:
-        dcp.load(wanted, checkpoint_id=path, no_dist=True)
+        load_values(wanted, path, no_dist=True)
     return {name: wanted["model"][prefix + name] for name in names}
 
 
@@ -54,7 +56,7 @@ def read_id_map(run: RunFolder, table: IdTable, checkpoint: Path | None = None) 
     whole_2R = torch.empty(2, table.rows, dtype=torch.int64)
     ids_R, rows_R = whole_2R
     with readable(_chosen(run, checkpoint)) as path:
-        dcp.load({"ids": {table.name: {"map": {"ids": ids_R, "rows": rows_R}}}}, checkpoint_id=path, no_dist=True)
+        load_values({"ids": {table.name: {"map": {"ids": ids_R, "rows": rows_R}}}}, path, no_dist=True)
     # Free rows stand last, as NO_ID is the greatest.
     return whole_2R[:, : int((ids_R != NO_ID).sum())]
 
@@ -76,4 +78,6 @@ def readable(checkpoint: Path) -> Iterator[Path]:
 
 
 def _chosen(run: RunFolder, checkpoint: Path | None) -> Path:
-    return run.checked(checkpoint) if checkpoint else run.latest_checkpoint()
+    chosen = run.checked(checkpoint) if checkpoint else run.latest_checkpoint()
+    require_unchanged(chosen)
+    return chosen

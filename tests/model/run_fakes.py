@@ -7,6 +7,7 @@ import torch.distributed.checkpoint as dcp
 from model_fakes import config, schema
 
 from pinfm.embeddings.specs import IdTable
+from pinfm.model.stored.sums import file_sums, write_sums
 
 ITEM_TABLE = IdTable(name="item", num_hashes=3, rows=11, dim=2, seed=1)
 
@@ -31,3 +32,4 @@ def write_checkpoint(folder, weights, step=10):
     dcp.save({"model": weights, "optimizer": {}, "step": step}, checkpoint_id=checkpoint, no_dist=True)
     tables = json.loads((folder / "manifest.json").read_text())["tables"]
     (checkpoint / "tables.json").write_text(json.dumps(tables))
+    write_sums(checkpoint, file_sums(checkpoint.iterdir()))

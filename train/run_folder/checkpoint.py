@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import CombinedOptimizer
@@ -13,9 +14,19 @@ from torchrec.optim.keyed import CombinedOptimizer
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.whole import sync, sync_tree
 from pinfm.model.encoder import is_pretrained
-from pinfm.model.stored.run_folder import CHECKPOINTS, ITEM_TABLES, TABLES, RunFolder, last_line, tables_to_json
+from pinfm.model.stored.loading import load_values
+from pinfm.model.stored.run_folder import (
+    CHECKPOINTS,
+    ITEM_TABLES,
+    METADATA,
+    TABLES,
+    RunFolder,
+    last_line,
+    tables_to_json,
+)
+from pinfm.model.stored.sums import file_sums, require_unchanged, write_sums
 from pinfm.model.stored.weights import readable
-from pinfm.train.distributed import by_first_rank, is_first_rank
+from pinfm.train.distributed import by_first_rank, gather_objects, is_first_rank, together
 from pinfm.train.ids.maps import Ids
 
 # What torch.distributed.checkpoint says of a state that is not the checkpoint's.
@@ -56,6 +67,7 @@ def save(state: TrainState, run: Path) -> Path:
     def finish() -> None:
         tables = tables_to_json(state.ids.item, state.ids.features)
         (unfinished / TABLES).write_text(json.dumps(tables, indent=2) + "\n")
+        write_sums(unfinished, sums | file_sums([unfinished / TABLES, unfinished / METADATA]))
         sync_tree(unfinished)
         shutil.rmtree(path, ignore_errors=True)
         unfinished.rename(path)
@@ -63,6 +75,9 @@ def save(state: TrainState, run: Path) -> Path:
 
     try:
         dcp.save(state.state_dict(), checkpoint_id=unfinished)
+        # Each rank its own files, which it can read however the others are reached.
+        own = file_sums(unfinished.glob(f"__{dist.get_rank()}_*"))
+        sums = dict(item for of_rank in gather_objects(own) for item in of_rank.items())
         by_first_rank(finish)
     finally:
         if is_first_rank():
@@ -74,8 +89,8 @@ def resume(state: TrainState, run: RunFolder) -> None:
     """Continues from the newest checkpoint of a run, at whatever number of ranks wrote it."""
     _initialise_optimizer_state(state)
     values = state.state_dict()
-    with readable(run.latest_checkpoint()) as path:
-        dcp.load(values, checkpoint_id=path)
+    with readable(_unchanged(run)) as path:
+        load_values(values, path)
     state.model.load_state_dict(values["model"])
     state.optimizer.load_state_dict(values["optimizer"])
     state.ids.load_state_dict(values.get("ids", {}))
@@ -85,8 +100,8 @@ def resume(state: TrainState, run: RunFolder) -> None:
 def load_model(model: DistributedModelParallel, ids: Ids, run: RunFolder) -> None:
     """Loads the weights and the maps of a run's newest checkpoint into a module of the same shape."""
     values = {"model": model.state_dict(), **_maps(ids)}
-    with readable(run.latest_checkpoint()) as path:
-        dcp.load(values, checkpoint_id=path)
+    with readable(_unchanged(run)) as path:
+        load_values(values, path)
     model.load_state_dict(values["model"])
     ids.load_state_dict(values.get("ids", {}))
 
@@ -118,9 +133,9 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
     values: dict[str, Any] = {"model": wanted, "optimizer": {"state": sums}}
     if "item" in ids.managed:
         values["ids"] = {"item": ids.managed["item"].state_dict()}
-    with readable(run.latest_checkpoint()) as path:
+    with readable(_unchanged(run)) as path:
         try:
-            dcp.load(values, checkpoint_id=path)
+            load_values(values, path)
         except (dcp.CheckpointException, ValueError, RuntimeError) as error:
             if not any(words in str(error) for words in DOES_NOT_FIT):
                 raise
@@ -136,6 +151,13 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
     model.fused_optimizer.load_state_dict(fused)
     ids.load_state_dict(values.get("ids", {}))
     return sorted(wanted)
+
+
+def _unchanged(run: RunFolder) -> Path:
+    """The newest checkpoint, whose files the ranks have read through, each its share."""
+    checkpoint = run.latest_checkpoint()
+    together(lambda: require_unchanged(checkpoint, dist.get_rank(), dist.get_world_size()))
+    return checkpoint
 
 
 def _maps(ids: Ids) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pinfm.train.cli.main import main
 from pinfm.train.distributed import choose_device
 
 # Copies of a run or of the dataset, each damaged in its own way.
-SPOILT = ("torn", "unwhole", "lost", "logged", "cut", "cut_map", "half", "quarter")
+SPOILT = ("flipped", "torn", "unwhole", "lost", "logged", "cut", "cut_map", "half", "quarter")
 
 
 @pytest.fixture
@@ -26,8 +26,12 @@ def places(dataset, pretrained, finetuned, exported, tmp_path):
     (tmp_path / "broken.yaml").write_text("tower: {num_layers: 2")
     (tmp_path / "unknown.yaml").write_text("tower: {colour: red}")
     (tmp_path / "null.yaml").write_text("cold_start:\n")
-    for name in ("torn", "unwhole", "lost", "logged"):
+    for name in ("flipped", "torn", "unwhole", "lost", "logged"):
         shutil.copytree(finetuned, tmp_path / name)
+    shard = max((tmp_path / "flipped" / "checkpoints").iterdir()) / "__0_0.distcp"
+    values = bytearray(shard.read_bytes())
+    values[len(values) // 2] ^= 1
+    shard.write_bytes(values)
     (tmp_path / "torn" / "manifest.json").write_text("{")
     (max((tmp_path / "unwhole" / "checkpoints").iterdir()) / ".metadata").unlink()
     (tmp_path / "lost" / "manifest.json").unlink()
@@ -79,11 +83,11 @@ MISTAKES = {
     ),
     "a pretrained run with half a shard": (
         "finetune --config CONFIG --data DATA --out NEW --pretrained CUT",
-        "can't be read",
+        "__0_0.distcp was changed after it was written",
     ),
     "a pretrained run with half a list of shards": (
         "finetune --config CONFIG --data DATA --out NEW --pretrained CUT_MAP",
-        "can't be read",
+        ".metadata was changed after it was written",
     ),
     "batch size and streams": (
         "pretrain --config CONFIG --data DATA --out NEW --pretrain.batch_size 6",
@@ -125,7 +129,12 @@ MISTAKES = {
     "a model for a run": ("evaluate MODEL --data DATA", "manifest.json is not that of a run"),
     "a torn manifest": ("evaluate TORN --data DATA", "manifest.json is not that of a run"),
     "a checkpoint that is not whole": ("evaluate UNWHOLE --data DATA", "is not whole (it has no .metadata); move it"),
-    "a checkpoint with half a shard": ("evaluate CUT --data DATA", "can't be read"),
+    "a checkpoint with half a shard": ("evaluate CUT --data DATA", "__0_0.distcp was changed after it was written"),
+    "a checkpoint in which a byte has changed": ("export FLIPPED --out NEW", "__0_0.distcp was changed after it was"),
+    "a run to go on with in which a byte has changed": (
+        "finetune --config CONFIG --data DATA --out FLIPPED --pretrained PRETRAINED --resume",
+        "__0_0.distcp was changed after it was written",
+    ),
     "a dataset that is not whole": ("pretrain --config CONFIG --data HALF --out NEW", "items.parquet can't be read"),
     "a dataset with half a description": ("evaluate FINETUNED --data QUARTER", "dataset.json lacks a part"),
     "a report where there is a folder": ("evaluate FINETUNED --data DATA --report EMPTY", "can't be written"),

@@ -1,0 +1,46 @@
+"""Reading a checkpoint with torch.distributed.checkpoint, without running anything that it holds."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint._nested_dict import set_element  # type: ignore[attr-defined]
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import ReadItem
+
+from pinfm.model.stored.metadata import read_metadata
+
+
+def load_values(values: dict[str, Any], checkpoint: Path, no_dist: bool = False) -> None:
+    """Fills a state dict from a checkpoint, at whatever number of ranks wrote it.
+
+    Args:
+        values: tensors are filled in place, other values replaced.
+        checkpoint: which has been checked, see `require_unchanged`.
+        no_dist: this process reads alone.
+    """
+    reader = _Reader(checkpoint, read_metadata(checkpoint))
+    dcp.load(values, storage_reader=reader, planner=_Planner(), no_dist=no_dist)
+
+
+class _Reader(dcp.FileSystemReader):
+    """Has read `.metadata` itself."""
+
+    def __init__(self, checkpoint: Path, metadata: Metadata) -> None:
+        super().__init__(checkpoint)
+        self._metadata = metadata
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """What was read."""
+        return self._metadata
+
+
+class _Planner(dcp.DefaultLoadPlanner):
+    """Reads what is no tensor, such as the step, as data: the default one unpickles anything."""
+
+    def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
+        """Puts a value into the state dict."""
+        loaded = torch.load(value, weights_only=True)
+        set_element(self.original_state_dict, self.mappings[read_item.dest_index.fqn], loaded)

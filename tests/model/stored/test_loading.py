@@ -1,0 +1,121 @@
+"""A checkpoint is read as it was written, or not at all, and nothing in it is run."""
+
+import collections
+import json
+import pickle
+import shutil
+from fractions import Fraction
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.stored.loading import load_values
+from pinfm.model.stored.metadata import read_metadata
+from pinfm.model.stored.sums import file_sums, require_unchanged, write_sums
+
+VALUES = {"weight": torch.arange(6.0), "step": 3, "nested": {"rates": [0.5, "cosine"]}}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A checkpoint with its sums."""
+    checkpoint = tmp_path_factory.mktemp("whole") / "checkpoint"
+    dcp.save(VALUES, checkpoint_id=checkpoint, no_dist=True)
+    write_sums(checkpoint, file_sums(checkpoint.iterdir()))
+    return checkpoint
+
+
+@pytest.fixture
+def checkpoint(whole, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(whole, tmp_path / "checkpoint")
+
+
+def test_values_come_back(checkpoint):
+    require_unchanged(checkpoint)
+    values = {"weight": torch.zeros(6), "step": 0, "nested": {"rates": [0.0, ""]}}
+    load_values(values, checkpoint, no_dist=True)
+    assert torch.equal(values.pop("weight"), VALUES["weight"])
+    assert values == {name: value for name, value in VALUES.items() if name != "weight"}
+
+
+@pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata"])
+def test_a_byte_that_changed_is_noticed(checkpoint, name):
+    changed = bytearray((checkpoint / name).read_bytes())
+    changed[len(changed) // 2] ^= 1
+    (checkpoint / name).write_bytes(changed)
+    with pytest.raises(UserError, match=rf"{name} was changed after it was written \(its size or CRC-32 differs\)"):
+        require_unchanged(checkpoint)
+
+
+def test_a_change_between_two_looks_is_noticed(checkpoint):
+    require_unchanged(checkpoint)
+    with (checkpoint / "__0_0.distcp").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match=r"__0_0\.distcp was changed after it was written"):
+        require_unchanged(checkpoint)
+
+
+def test_missing_and_foreign_files_are_named(checkpoint):
+    (checkpoint / "__5_0.distcp").touch()
+    with pytest.raises(UserError, match=r"checkpoint holds __5_0\.distcp, which is none of its files; take it out"):
+        require_unchanged(checkpoint)
+    (checkpoint / "__0_0.distcp").unlink()
+    with pytest.raises(UserError, match=r"checkpoint lacks __0_0\.distcp; copy it whole"):
+        require_unchanged(checkpoint)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 3}', '{"a": ["x", 1]}'])
+def test_sums_that_are_none_are_refused(checkpoint, text):
+    (checkpoint / "sums.json").write_text(text)
+    with pytest.raises(UserError, match=r"sums\.json is not what training wrote; move .* away"):
+        require_unchanged(checkpoint)
+
+
+def test_a_checkpoint_of_before_is_read_with_a_warning(checkpoint):
+    (checkpoint / "sums.json").unlink()
+    with pytest.warns(UserWarning, match=r"has no sums\.json, as an older pinfm wrote it: bytes that have changed"):
+        require_unchanged(checkpoint)
+
+
+def test_ranks_share_the_files(checkpoint):
+    names = sorted(path.name for path in checkpoint.iterdir() if path.name != "sums.json")
+    with (checkpoint / names[1]).open("ab") as file:
+        file.write(b"x")
+    require_unchanged(checkpoint, 0, 2)
+    with pytest.raises(UserError, match="was changed after it was written"):
+        require_unchanged(checkpoint, 1, 2)
+
+
+@pytest.mark.parametrize("foreign", [collections.Counter("ab"), json.loads])
+def test_metadata_that_names_something_else_is_not_read(checkpoint, foreign):
+    metadata = read_metadata(checkpoint)
+    metadata.planner_data = foreign
+    (checkpoint / ".metadata").write_bytes(pickle.dumps(metadata))
+    sentence = r"\.metadata names (collections\.Counter|json\.loads), which no checkpoint holds, so it is not read"
+    with pytest.raises(UserError, match=sentence):
+        load_values({"step": 0}, checkpoint, no_dist=True)
+
+
+def test_metadata_that_is_none_is_refused(checkpoint):
+    (checkpoint / ".metadata").write_bytes(pickle.dumps({"step": 3}))
+    with pytest.raises(UserError, match=r"\.metadata holds no list of a checkpoint's tensors"):
+        read_metadata(checkpoint)
+
+
+def test_files_elsewhere_are_not_read(checkpoint):
+    metadata = read_metadata(checkpoint)
+    index, stored = next(iter(metadata.storage_data.items()))
+    metadata.storage_data[index] = _StorageInfo("../other", stored.offset, stored.length)
+    (checkpoint / ".metadata").write_bytes(pickle.dumps(metadata))
+    with pytest.raises(UserError, match=r"\.metadata names \.\./other, outside of its folder"):
+        read_metadata(checkpoint)
+
+
+def test_values_that_are_no_data_are_not_read(tmp_path):
+    dcp.save({"step": Fraction(1, 2)}, checkpoint_id=tmp_path / "checkpoint", no_dist=True)
+    with pytest.raises(dcp.CheckpointException, match="Fraction"):
+        load_values({"step": 0}, tmp_path / "checkpoint", no_dist=True)
