@@ -39,9 +39,9 @@ def find_splits(connection: duckdb.DuckDBPyConnection, times: str, rule: SplitRu
     assert first is not None
     assert last is not None
 
-    def first_after(rows: str) -> int:
-        """The first moment with so many rows before it; a data set of one moment is all training data."""
-        found = moment(f"min(timestamp) FILTER (before >= {rows})")
+    def first_after(parts: int, whole: int, rows: str | int) -> int:
+        """The first moment with such a share of `rows` before it; a data set of one moment is all training data."""
+        found = moment(f"min(timestamp) FILTER ({whole} * before >= {parts} * ({rows}))")
         return last + 1 if found is None else found
 
     def rows_before(time: int) -> int:
@@ -50,10 +50,10 @@ def find_splits(connection: duckdb.DuckDBPyConnection, times: str, rule: SplitRu
     # A bound that is not given keeps the shares of 8 to 1 to 1 on its side of the other one.
     validation, test = rule.validation_start, rule.test_start
     if validation is None:
-        validation = first_after("0.8 * total" if test is None else f"8.0 / 9.0 * {rows_before(test)}")
+        validation = first_after(8, 10, "total") if test is None else first_after(8, 9, rows_before(test))
     if test is None:
-        rows = "0.9 * total" if rule.validation_start is None else f"({rows_before(validation)} + total) / 2.0"
-        test = max(first_after(rows), validation)
+        half_of_the_rest = (1, 2, f"{rows_before(validation)} + total")
+        test = max(first_after(*((9, 10, "total") if rule.validation_start is None else half_of_the_rest)), validation)
     if not first < validation <= test:
         raise UserError(
             f"the splits are out of order (first row {first}, validation_start {validation}, test_start {test}); "
