@@ -11,16 +11,16 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.cli.ends import MISTAKE, ending
+from pinfm.train.cli.flags.paths import report_path, require_local, require_writable
 from pinfm.train.cli.quiet import hush_libraries, is_first_process
 from pinfm.train.signals import sigterm_raises
 
@@ -81,6 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
     """Parses the verb's flags, runs it, and writes what it reports where `--report` says."""
+    require_local(argv)
     parser = VerbParser(prog=f"pinfm {name}", description=verb.__doc__)
     parser.add_argument("--report", type=Path | None, default=None, help="write the results to this JSON file")
     verb.configure(parser)
@@ -89,23 +90,12 @@ def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
     except (TypeError, AttributeError, UnicodeDecodeError) as error:
         # What jsonargparse lets through: a part of a config that is null or a list, a file that is no text.
         raise UserError(f"the flags or the config can't be read ({error}); see `pinfm {name} --help`.") from error
-    path = _report_path(args)
+    path = report_path(args)
     if path is not None:
-        # Before the work, which may take hours.
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise UserError(f"--report {path} can't be written; give a file in a folder that can.")
+        require_writable(path)
     report = verb.run(args)
     if path is not None and is_first_process():
         path.write_text(json.dumps(report, indent=2) + "\n")
-
-
-def _report_path(args: Namespace) -> Path | None:
-    """The value of --report, which a verb with subcommands also takes behind them, where people look for it."""
-    nested = [value.get("report") for value in vars(args).values() if isinstance(value, Namespace)]
-    found: list[Path] = [path for path in (*nested, args.report) if path is not None]
-    return found[0] if found else None
 
 
 def _road_order(name: str) -> tuple[int, str]:

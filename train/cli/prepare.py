@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.files.new_folder import require_free
-from pinfm.train.cli.words import name_list
+from pinfm.train.cli.flags.words import name_list
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.sources.events import Events
 from pinfm.train.data.sources.films.movielens import MovieLens

@@ -17,7 +17,9 @@ from pinfm.train.data.id_texts import id_types, write_id_texts
 from pinfm.train.data.info import Counts, DatasetInfo
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.reading.readers import connect
+from pinfm.train.data.reading.sql import name
 from pinfm.train.data.reading.validate import Validator
+from pinfm.train.data.request_cuts import cut_at, require_short, split_at_pauses, write_starts
 from pinfm.train.data.spellings import NUMBERED, spelled
 from pinfm.train.data.tables import RawTables, Source, events_columns, impressions_columns, items_columns
 from pinfm.train.data.write import BucketWriter, gather_items, joined_impressions
@@ -69,13 +71,14 @@ class _Preparation:
         self.source = source
         self.options = options
         self.validator = Validator(connection, work, options.on_bad_rows)
+        self.counts: dict[str, int] = {}
 
     def write(self, folder: Path) -> DatasetInfo:
         """Runs the steps in order and returns what goes to `dataset.json`."""
         tables = spelled(self.validator, self.source.load(self.validator, self.validator.work))
         self._stage(tables)
+        splits = self._cut_requests(tables, self._splits(tables))
         write_id_texts(self.connection, tables, folder)
-        splits = self._splits(tables)
         schema = self._schema(tables, splits)
         gather_items(self.connection, schema, tables.item_attributes, splits)
         schema = self._with_features(tables, schema, splits)
@@ -106,17 +109,36 @@ class _Preparation:
         if tables.impressions is None:
             return
         shared = [feature.name for feature in tables.features if feature.scope == "request"]
+        gap = tables.request_gap_minutes
         self.validator.stage(
             "impressions",
             tables.impressions,
             impressions_columns(tables),
-            unique=tables.spelt("request_id", "item_id"),
+            # Of a text id the parts of a request share the text.
+            unique=("request_id", *tables.spelt("item_id")) if gap else tables.spelt("request_id", "item_id"),
             constant_within=("request_id", [*tables.spelt("user_id"), *shared]),
+            regroup=None if gap is None else lambda: self._split_requests(gap),
         )
-        self.connection.execute(
-            "CREATE TABLE starts AS SELECT request_id, min(timestamp) AS timestamp, count(*) AS weight "
-            "FROM impressions GROUP BY request_id"
-        )
+        write_starts(self.connection)
+        if tables.has_own_requests and gap is None:
+            require_short(self.connection, name(tables.spelt("request_id")[0]))
+
+    def _split_requests(self, gap_minutes: float) -> None:
+        added = split_at_pauses(self.connection, max(1, round(60 * gap_minutes)))
+        self.counts["requests_split_at_pauses"] = added
+        self.validator.notes.append(f"{added:,} requests begin after a pause of {gap_minutes:g} minutes within one.")
+
+    def _cut_requests(self, tables: RawTables, splits: Splits) -> Splits:
+        """A request belongs to the split that it starts in, so none may reach over the start of another."""
+        if tables.impressions is None or not tables.has_own_requests:
+            return splits
+        added = cut_at(self.connection, [splits[split][0] for split in ("validation", "test")])
+        if added:
+            write_starts(self.connection)
+            self.counts["requests_cut_at_splits"] = added
+            self.validator.notes.append(f"{added:,} requests that reach over the start of a split were cut there.")
+        start, end = splits["test"]
+        return {**splits, "test": (start, max(end, self._scalar("SELECT max(timestamp) FROM starts") + 1))}
 
     def _splits(self, tables: RawTables) -> Splits:
         # Requests are what is trained on and judged; without them, events.
@@ -169,7 +191,7 @@ class _Preparation:
             impressions=impressions,
             outside_splits=outside,
             rejected=self.validator.rejected,
-            source=tables.counts,
+            source={**tables.counts, **self.counts},
         )
 
     def _notes_on_time(self, tables: RawTables) -> list[str]:

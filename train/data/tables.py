@@ -64,6 +64,8 @@ class RawTables:
         has_content: whether items carry a content vector.
         content_dim: its length; None takes that of most vectors.
         time_unit: what times count that are numbers; None takes seconds, and doubts what looks like something else.
+        has_own_requests: whether request ids are the user's: they may be sessions that last for days.
+        request_gap_minutes: a pause this long within a request starts a new one; None for none.
         splits: where the splits begin.
         notes: sentences for the reader of the dataset.
         counts: what the source counted.
@@ -83,6 +85,8 @@ class RawTables:
     has_content: bool = False
     content_dim: int | None = None
     time_unit: TimeUnit | None = None
+    has_own_requests: bool = False
+    request_gap_minutes: float | None = None
     splits: SplitRule = SplitRule()
     notes: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)

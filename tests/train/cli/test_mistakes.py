@@ -138,6 +138,22 @@ MISTAKES = {
     "a dataset that is not whole": ("pretrain --config CONFIG --data HALF --out NEW", "items.parquet can't be read"),
     "a dataset with half a description": ("evaluate FINETUNED --data QUARTER", "dataset.json lacks a part"),
     "a report where there is a folder": ("evaluate FINETUNED --data DATA --report EMPTY", "can't be written"),
+    "a report over a file that is read": (
+        "prepare events UNKNOWN --actions click --out NEW --report UNKNOWN",
+        "would write over input (",
+    ),
+    "a report over the requests": ("score MODEL REQUESTS --out NEW --report REQUESTS", "would write over requests ("),
+    "a report over the output": ("score MODEL REQUESTS --out NEW --report NEW", "would write over out ("),
+    "a report within the output": (
+        "pretrain --config CONFIG --data DATA --out NEW --report NEW/report.json",
+        "lies within --out",
+    ),
+    "a report over a file of a run": (
+        "evaluate FINETUNED --data DATA --report FINETUNED/manifest.json",
+        "would write over a file of run (",
+    ),
+    "a path of an object store": ("evaluate s3://runs/1 --data DATA", "s3://runs/1 is no local path; only local files"),
+    "a flag with such a path": ("pretrain --data=gs://a/b --out NEW", "gs://a/b is no local path"),
     "a report where no folder can be": ("evaluate FINETUNED --data DATA --report /proc/x/y.json", "can't be written"),
     "a model where nothing can be written": ("export FINETUNED --out /proc/model", "choose another --out"),
     "a path that is too long": (f"export FINETUNED --out {'m' * 300}", "give another path"),
@@ -158,7 +174,8 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence(places, capsys, tmp_path, mistake):
     line, sentence = MISTAKES[mistake]
-    assert main([places.get(word, word) for word in line.split()]) == 2
+    words = [word.partition("/") for word in line.split()]
+    assert main(["".join((places.get(head, head), slash, rest)) for head, slash, rest in words]) == 2
     told = capsys.readouterr().err
     assert told.startswith("pinfm: ")
     assert told.count("\n") == 1

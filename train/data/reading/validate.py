@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,6 +105,7 @@ class Validator:
         unique: Sequence[str] = (),
         constant_within: tuple[str, Sequence[str]] | None = None,
         spare: Sequence[str] = (),
+        regroup: Callable[[], None] | None = None,
     ) -> int:
         """Creates the table `table` of the relation's good rows: the columns, `__file`, `__row`, `__position`.
 
@@ -116,6 +117,7 @@ class Validator:
             constant_within: (key, columns that are equal in all rows of a key); rows that differ from the first
                 are bad.
             spare: columns of which a bad value becomes a missing one where `on_bad_rows` is `skip`; its row stays.
+            regroup: what changes the table before `unique` is checked.
 
         Returns:
             The number of rows read, good and bad.
@@ -136,6 +138,8 @@ class Validator:
             key, names = constant_within
             for column in names:
                 self._settle(table, [self._mark_inconstant(table, key, column)])
+        if regroup is not None:
+            regroup()
         if unique:
             self._settle(table, [self._mark_repeats(table, unique)])
         if not self._scalar(f"SELECT count(*) FROM {name(table)}"):

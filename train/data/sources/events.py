@@ -65,6 +65,7 @@ class Events(TextFiles):
         content_dim: numbers of a content vector; by default those of most vectors.
         time_unit: what times count that are numbers: seconds by default; date for YYYYMMDD and YYYYMMDDhhmmss; a typed
             timestamp and ISO text need none.
+        request_gap_minutes: a pause this long within a request_id, which may be a session's, starts a new request.
         validation_start: first day of validation, YYYY-MM-DD in UTC; by default 80 % of the rows lie before it.
         test_start: first day of test, YYYY-MM-DD in UTC; by default 90 % of the rows lie before it.
     """
@@ -85,6 +86,7 @@ class Events(TextFiles):
     item_attributes: list[str] = field(default_factory=list)
     content_dim: int | None = None
     time_unit: TimeUnit | None = None
+    request_gap_minutes: float | None = None
     text_ids: list[str] = field(default_factory=list)
     validation_start: str | None = None
     test_start: str | None = None
@@ -105,6 +107,10 @@ class Events(TextFiles):
             raise UserError(
                 f"content_dim ({self.content_dim}) must be at least 1; leave it out for that of most vectors"
             )
+        if self.request_gap_minutes is not None and not 0 < self.request_gap_minutes < 1e9:
+            raise UserError(f"request_gap_minutes ({self.request_gap_minutes}) must be above 0, such as 30")
+        if self.request_gap_minutes is not None and self.impressions is None:
+            raise UserError("request_gap_minutes splits impressions; give that table with --impressions")
         self._require_names([*self.tasks, *known, *self.item_attributes])
         self._splits()
 
@@ -163,6 +169,8 @@ class Events(TextFiles):
             has_content=has_content,
             content_dim=self.content_dim,
             time_unit=self.time_unit,
+            has_own_requests=self.impressions is not None,
+            request_gap_minutes=self.request_gap_minutes,
             splits=self._splits(),
             raw_names=asdict(self.columns),
             text_ids=tuple(self.text_ids),

@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 import pandas as pd
 import pytest
 
-from pinfm.train.cli.words import name_list
+from pinfm.train.cli.flags.words import name_list
 
 EVENTS = "user_id,timestamp,action,item_id\n1,1700000000,click,7\n1,1700000001,click,8\n"
 

@@ -1,0 +1,1 @@
+"""Flags of every verb: paths, lists of names."""
