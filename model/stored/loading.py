@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint._nested_dict import set_element  # type: ignore[attr-defined]
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint._nested_dict import flatten_state_dict, set_element  # type: ignore[attr-defined]
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import ReadItem
 
+from pinfm.embeddings.errors import UserError
 from pinfm.model.stored.metadata import read_metadata
 
 
@@ -20,9 +21,29 @@ def load_values(values: dict[str, Any], checkpoint: Path, no_dist: bool = False)
         values: tensors are filled in place, other values replaced.
         checkpoint: which has been checked, see `require_unchanged`.
         no_dist: this process reads alone.
+
+    Raises:
+        UserError: a tensor was saved in a type whose values the one to be filled can't all hold.
     """
-    reader = _Reader(checkpoint, read_metadata(checkpoint))
+    metadata = read_metadata(checkpoint)
+    _require_types(values, checkpoint, metadata)
+    reader = _Reader(checkpoint, metadata)
     dcp.load(values, storage_reader=reader, planner=_Planner(), no_dist=no_dist)
+
+
+def _require_types(values: dict[str, Any], checkpoint: Path, metadata: Metadata) -> None:
+    """torch casts without a word: 1.7 becomes 1 where whole numbers are wanted."""
+    for name, wanted in flatten_state_dict(values)[0].items():
+        stored = metadata.state_dict_metadata.get(name)
+        if not isinstance(stored, TensorStorageMetadata) or not hasattr(wanted, "dtype"):
+            continue
+        saved = stored.properties.dtype
+        keeps_all = torch.promote_types(saved, wanted.dtype) == wanted.dtype
+        if not keeps_all or saved.is_floating_point != wanted.dtype.is_floating_point:
+            raise UserError(
+                f"{checkpoint} holds {name} as {saved}, which {wanted.dtype} can't hold; "
+                "use the precision that the run was trained with."
+            )
 
 
 class _Reader(dcp.FileSystemReader):

@@ -15,6 +15,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.stored.loading import load_values
 from pinfm.model.stored.metadata import read_metadata
 from pinfm.model.stored.sums import file_sums, require_unchanged, write_sums
+from pinfm.model.stored.weights import readable
 
 VALUES = {"weight": torch.arange(6.0), "step": 3, "nested": {"rates": [0.5, "cosine"]}}
 
@@ -40,6 +41,48 @@ def test_values_come_back(checkpoint):
     load_values(values, checkpoint, no_dist=True)
     assert torch.equal(values.pop("weight"), VALUES["weight"])
     assert values == {name: value for name, value in VALUES.items() if name != "weight"}
+
+
+@pytest.mark.parametrize(
+    ("saved", "wanted"),
+    [
+        (torch.float32, torch.int64),
+        (torch.float32, torch.float16),
+        (torch.float32, torch.bfloat16),
+        (torch.bfloat16, torch.float16),
+        (torch.int64, torch.int32),
+        (torch.int64, torch.float32),
+        (torch.bool, torch.float32),
+    ],
+)
+def test_a_type_that_can_not_hold_what_was_saved_is_refused(tmp_path, saved, wanted):
+    dcp.save({"model": {"rate": torch.ones(3, dtype=saved)}}, checkpoint_id=tmp_path / "saved", no_dist=True)
+    values = {"model": {"rate": torch.zeros(3, dtype=wanted)}}
+    sentence = rf"saved holds model\.rate as {saved}, which {wanted} can't hold; use the precision that the run was"
+    with pytest.raises(UserError, match=sentence):
+        load_values(values, tmp_path / "saved", no_dist=True)
+    assert not values["model"]["rate"].any()
+
+
+@pytest.mark.parametrize(
+    ("saved", "wanted"),
+    [(torch.float16, torch.float32), (torch.bfloat16, torch.float32), (torch.int32, torch.int64)],
+)
+def test_a_type_that_holds_all_that_was_saved_is_filled(tmp_path, saved, wanted):
+    numbers = torch.tensor([1, 200, -3], dtype=saved)
+    dcp.save({"model": {"rate": numbers}}, checkpoint_id=tmp_path / "saved", no_dist=True)
+    values = {"model": {"rate": torch.zeros(3, dtype=wanted)}}
+    load_values(values, tmp_path / "saved", no_dist=True)
+    assert torch.equal(values["model"]["rate"], numbers.to(wanted))
+
+
+def test_a_tensor_that_is_not_there_is_named_in_one_sentence(checkpoint):
+    # torch says so by what is no Exception, so that a program which handles those would end without a sentence.
+    sentence = r"can't be read \(.*Missing key in checkpoint state_dict: other\.\); "
+    with pytest.raises(UserError, match=sentence) as told, readable(checkpoint):
+        load_values({"other": torch.zeros(6)}, checkpoint, no_dist=True)
+    assert not isinstance(told.value.__cause__, Exception)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata"])
