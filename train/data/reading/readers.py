@@ -8,11 +8,11 @@ import duckdb
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.reading.files import Part, table_parts
-from pinfm.train.data.reading.parquet_files import parquet_scan
-from pinfm.train.data.reading.scan import Break, Scan
+from pinfm.train.data.reading.scans.parquet import parquet_scan
+from pinfm.train.data.reading.scans.scan import Break, Scan
+from pinfm.train.data.reading.scans.text import text_scan
 from pinfm.train.data.reading.sql import FILE, INTEGERS, POSITION, REALS, ROW, name, quoted
 from pinfm.train.data.reading.text.layout import CSV, Layout
-from pinfm.train.data.reading.text.scan import text_scan
 
 # What DuckDB raises for a file that is torn or not what its name says.
 UNREADABLE = (

@@ -10,6 +10,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
 from pinfm.train.data.reading.files import table_parts
 from pinfm.train.data.reading.sql import FILE, POSITION, ROW, quoted
+from pinfm.train.data.reading.sql import name as sql_name
 from pinfm.train.data.reading.times import TimeUnit
 from pinfm.train.data.sources.text_files import TextFiles
 from pinfm.train.data.tables import IDS, RawTables, SplitRule
@@ -65,6 +66,8 @@ class Events(TextFiles):
         content_dim: numbers of a content vector; by default those of most vectors.
         time_unit: what times count that are numbers: seconds by default; date for YYYYMMDD and YYYYMMDDhhmmss; a typed
             timestamp and ISO text need none.
+        order_only: for a log without times: `file` if its rows are in the order of time, `user` if only those of each
+            user are. The times are then numbers of rows, and mean nothing else.
         request_gap_minutes: a pause this long within a request_id, which may be a session's, starts a new request.
         validation_start: first day of validation, YYYY-MM-DD in UTC; by default 80 % of the rows lie before it.
         test_start: first day of test, YYYY-MM-DD in UTC; by default 90 % of the rows lie before it.
@@ -86,6 +89,7 @@ class Events(TextFiles):
     item_attributes: list[str] = field(default_factory=list)
     content_dim: int | None = None
     time_unit: TimeUnit | None = None
+    order_only: Literal["file", "user"] | None = None
     request_gap_minutes: float | None = None
     text_ids: list[str] = field(default_factory=list)
     validation_start: str | None = None
@@ -107,6 +111,8 @@ class Events(TextFiles):
             raise UserError(
                 f"content_dim ({self.content_dim}) must be at least 1; leave it out for that of most vectors"
             )
+        if self.order_only and (self.impressions or self.time_unit or self.validation_start or self.test_start):
+            raise UserError("order_only leaves no times, so it goes without impressions, time_unit and days of splits")
         if self.request_gap_minutes is not None and not 0 < self.request_gap_minutes < 1e9:
             raise UserError(f"request_gap_minutes ({self.request_gap_minutes}) must be above 0, such as 30")
         if self.request_gap_minutes is not None and self.impressions is None:
@@ -168,7 +174,7 @@ class Events(TextFiles):
             item_attributes=tuple(self.item_attributes),
             has_content=has_content,
             content_dim=self.content_dim,
-            time_unit=self.time_unit,
+            time_unit="seconds" if self.order_only else self.time_unit,
             has_own_requests=self.impressions is not None,
             request_gap_minutes=self.request_gap_minutes,
             splits=self._splits(),
@@ -178,13 +184,27 @@ class Events(TextFiles):
 
     def _read_events(self, validator: "Validator") -> None:
         names = self.columns
-        wanted = [names.user_id, names.timestamp, names.surface, names.item_id]
-        if self.action is None:
-            wanted.append(names.action)
+        wanted = [names.user_id, names.surface, names.item_id]
+        wanted += [] if self.order_only else [names.timestamp]
+        wanted += [names.action] if self.action is None else []
         table = validator.read("own_events", self.path, self.layout(self.column_names), wanted)
         self._require_header(table, self.column_names)
         absent = self._absent_surface(validator, table)
-        validator.fill("own_events", absent if self.action is None else {**absent, names.action: quoted(self.action)})
+        if self.action is not None:
+            absent[names.action] = quoted(self.action)
+        if self.order_only:
+            absent[names.timestamp] = self._place(table)
+            validator.notes.append(
+                "The log has an order and no times: gaps between events and ages of items mean nothing."
+            )
+        validator.fill("own_events", absent)
+
+    def _place(self, table: "Table") -> str:
+        """SQL of a time from the order of rows, one second apart; by users, those of all users end together."""
+        if self.order_only == "file":
+            return f"row_number() OVER (ORDER BY {POSITION}) - 1"
+        user = f"PARTITION BY {sql_name(self.columns.user_id)}"
+        return f"{table.rows} - count(*) OVER ({user}) + row_number() OVER ({user} ORDER BY {POSITION}) - 1"
 
     def _read_impressions(self, validator: "Validator") -> None:
         assert self.impressions is not None
@@ -200,10 +220,14 @@ class Events(TextFiles):
         """Reads the items; returns whether they have content."""
         assert self.items is not None
         names = self.columns
-        wanted = [names.item_id, names.created_at, names.content, *self.item_attributes]
+        wanted = [names.item_id, names.content, *self.item_attributes]
+        # A time of creation is of no use beside an order.
+        wanted += [] if self.order_only else [names.created_at]
         table = validator.read("own_items", self.items, self.layout(self.items_column_names), wanted)
         self._require_header(table, self.items_column_names)
-        if names.created_at == ColumnNames().created_at and names.created_at not in table.columns:
+        if self.order_only:
+            validator.fill("own_items", {names.created_at: "NULL::BIGINT"})
+        elif names.created_at == ColumnNames().created_at and names.created_at not in table.columns:
             validator.notes.append(f"{self.items} has no column created_at: an item is as old as its first event.")
             validator.fill("own_items", {names.created_at: "NULL::BIGINT"})
         has_content = names.content in table.columns

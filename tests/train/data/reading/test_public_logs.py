@@ -81,3 +81,34 @@ def test_items_without_a_time_of_creation(table):
     table.prepare("log.csv", "--items", str(items), "--item-attributes", "brand")
     assert pd.read_parquet(table.folder / "out" / "items.parquet").created_at.tolist() == [1_700_000_000, 1_700_000_001]
     assert any("has no column created_at" in note for note in json.dumps(table.info["notes"]).split('", "'))
+
+
+ORDERED = "user_id,item_id\n1,10\n2,20\n1,11\n2,21\n1,12\n"
+
+
+def test_the_order_of_a_file_is_its_time(table):
+    table.write("log.csv", ORDERED)
+    events = table.prepare("log.csv", "--action", "view", "--order-only", "file").sort_values("timestamp")
+    assert events.item_id.tolist() == [10, 20, 11, 21, 12]
+    assert events.timestamp.tolist() == [0, 1, 2, 3, 4]
+    assert any("an order and no times" in note for note in table.info["notes"])
+    assert not any("1970" in note for note in table.info["notes"])
+
+
+def test_the_order_of_each_user_is_its_time(table):
+    table.write("log/part-0.csv", ORDERED)
+    table.write("log/part-1.csv", "user_id,item_id,timestamp\n3,30,x\n")
+    items = table.write("items.csv", "item_id,created_at\n10,1700000000\n99,1700000000\n")
+    events = table.prepare("log", "--action", "view", "--order-only", "user", "--items", str(items))
+    times = events.groupby("user_id").timestamp.apply(list).to_dict()
+    assert times == {1: [3, 4, 5], 2: [4, 5], 3: [5]}
+    assert events.item_id.tolist() == [10, 11, 12, 20, 21, 30]
+    created = pd.read_parquet(table.folder / "out" / "items.parquet").set_index("item_id").created_at
+    assert (created[10], created[99]) == (3, 5)
+
+
+def test_an_order_goes_without_times(table):
+    table.write("log.csv", ORDERED)
+    flags = ("--action", "view", "--order-only", "file")
+    assert "order_only leaves no times" in table.refusal("log.csv", *flags, "--time-unit", "seconds")
+    assert "order_only leaves no times" in table.refusal("log.csv", *flags, "--validation-start", "2024-01-01")

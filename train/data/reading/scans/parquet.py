@@ -9,7 +9,7 @@ import pyarrow.parquet
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.reading.files import Part
-from pinfm.train.data.reading.scan import Scan, chosen, literal, with_partition
+from pinfm.train.data.reading.scans.scan import Scan, chosen, literal, with_partition
 from pinfm.train.data.reading.sql import name
 
 _ROW_NUMBER = "file_row_number"

@@ -1,0 +1,1 @@
+"""One file of a table as SQL: Parquet, and text."""
