@@ -11,6 +11,7 @@ import torch
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.new_folder import new_folder
+from pinfm.embeddings.files.piped import piped
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.inference.artifact import load, write_checksums, write_json
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, exportable_run
@@ -67,7 +68,8 @@ def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:
 def save_module(module: ScoringModule, path: Path) -> None:
     """Writes a module as TorchScript."""
     frozen = torch.jit.freeze(torch.jit.script(module), preserved_attrs=PRESERVED)
-    torch.jit.save(frozen, str(path))
+    with piped(path) as pipe:
+        torch.jit.save(frozen, str(pipe))
 
 
 def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, Any]:

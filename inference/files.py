@@ -9,6 +9,8 @@ import pyarrow.parquet
 from tqdm import tqdm
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.files.lock import being_written
+from pinfm.embeddings.files.whole import replaced
 from pinfm.inference.artifact import Scorer, require_requests
 from pinfm.inference.folders import require_own_file
 
@@ -37,25 +39,19 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
     total = source.metadata.num_rows
     require_requests(total, batch_size)
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.unfinished")
     done = candidates = 0
     writer = None
-    try:
-        # disable=None: no bar where stderr is no terminal.
-        with ExitStack() as opened, tqdm(total=total, unit="request", unit_scale=True, disable=None) as bar:
-            for batch in _batches(source, requests, batch_size, {column.name for column in scorer.columns}):
-                scores = pyarrow.Table.from_pandas(
-                    scorer.score(batch.to_pandas(), batch_size, done), preserve_index=False
-                )
-                if writer is None:
-                    writer = pyarrow.parquet.ParquetWriter(unfinished, scores.schema, compression="zstd")
-                    opened.enter_context(writer)
-                writer.write_table(scores)
-                done, candidates = done + len(batch), candidates + len(scores)
-                bar.update(len(batch))
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # disable=None: no bar where stderr is no terminal.
+    bar = tqdm(total=total, unit="request", unit_scale=True, disable=None)
+    with being_written(out), replaced(out) as unfinished, ExitStack() as opened, bar:
+        for batch in _batches(source, requests, batch_size, {column.name for column in scorer.columns}):
+            scores = pyarrow.Table.from_pandas(scorer.score(batch.to_pandas(), batch_size, done), preserve_index=False)
+            if writer is None:
+                writer = pyarrow.parquet.ParquetWriter(unfinished, scores.schema, compression="zstd")
+                opened.enter_context(writer)
+            writer.write_table(scores)
+            done, candidates = done + len(batch), candidates + len(scores)
+            bar.update(len(batch))
     return done, candidates
 
 

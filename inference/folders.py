@@ -32,8 +32,8 @@ def require_model(folder: Path) -> None:
 
 def require_own_file(out: Path, requests: Path) -> None:
     """Raises UserError where scores can't be written to `out`."""
-    if out.is_dir() or out.resolve() == requests.resolve():
-        raise UserError(f"--out ({out}) must be a file of its own, not a folder and not the requests.")
+    if (out.exists() and not out.is_file()) or out.resolve() == requests.resolve():
+        raise UserError(f"--out ({out}) must be a file of its own, not a folder, a device or the requests.")
 
 
 def require_batch_size(batch_size: int) -> None:

@@ -17,15 +17,15 @@ def failed_write(error: BaseException) -> str | None:
         error: that ended something.
 
     Returns:
-        What the system said, after the name of the file where it is known; None where the storage is not to blame.
+        Which file can't be written, where that is known, and what the system said; None where that is not the reason.
     """
     for part in _chain(error):
         for code in FAILURES:
             words = os.strerror(code)
             if isinstance(part, OSError) and part.errno == code and part.filename:
-                return f"{part.filename}: {words}"
+                return f"{part.filename} can't be written ({words})"
             if (isinstance(part, OSError) and part.errno == code) or words in str(part):
-                return words
+                return f"a file can't be written ({words})"
     return None
 
 

@@ -19,6 +19,7 @@ from typing import NoReturn
 from jsonargparse import ArgumentParser
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.files.whole import write_whole
 from pinfm.train.cli.ends import MISTAKE, ending
 from pinfm.train.cli.flags.paths import report_path, require_local, require_writable
 from pinfm.train.cli.quiet import hush_libraries, is_first_process
@@ -47,6 +48,14 @@ def entry() -> None:
         # Who read the table has gone, as `head` does; Python would flush the rest once more, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    except OSError as error:
+        # Such as a file that stdout goes to, on a full disk.
+        end = ending(error)
+        if end is None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"pinfm: {end[0]}", file=sys.stderr)
+        status = end[1]
     sys.exit(status)
 
 
@@ -95,7 +104,9 @@ def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
         require_writable(path)
     report = verb.run(args)
     if path is not None and is_first_process():
-        path.write_text(json.dumps(report, indent=2) + "\n")
+        text = json.dumps(report, indent=2) + "\n"
+        # What is no file, such as /dev/stdout, must not be replaced by one.
+        write_whole(path, text) if path.is_file() or not path.exists() else path.write_text(text)
 
 
 def _road_order(name: str) -> tuple[int, str]:
