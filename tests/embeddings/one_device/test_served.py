@@ -54,6 +54,28 @@ def test_constant_rows_stay_what_they_are(bits):
     assert torch.equal(rows(torch.arange(3)), constant)
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+def test_constant_rows_whose_scale_is_negative_are_read(bits):
+    # The bias is the minimum in fp16. Where that lies above the row, fbgemm stores a scale below zero.
+    values = torch.tensor([0.3, -0.1, 1000.3, 0.1, -0.3])
+    constant = values[:, None].expand(5, 8)
+    packed = quantize_rows(constant, bits)
+    scales = packed[:, bits:].contiguous().view(torch.float16)[:, 0]
+    assert (scales < 0).tolist() == [True, True, True, False, False]
+    rows = rows_of(8, f"int{bits}")
+    rows.place(packed)
+    torch.testing.assert_close(rows(torch.arange(5)), constant, rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@torch.no_grad()
+def test_a_vector_does_not_depend_on_what_else_is_asked(any_ids, precision):
+    table = served(MultiHashEmbedding(TABLE), precision)
+    together = table(any_ids)
+    for n in range(0, len(any_ids), 17):
+        assert torch.equal(table(any_ids[n : n + 1])[0], together[n])
+
+
 @torch.no_grad()
 def test_rows_in_fp32_are_the_trained_ones(any_ids):
     lookup = MultiHashEmbedding(TABLE)

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 
 from pinfm.embeddings.errors import UserError
@@ -17,6 +18,15 @@ from pinfm.train.data.info import DatasetInfo
 from pinfm.train.data.prepare import PrepareOptions
 from pinfm.train.data.sources.events import ColumnNames
 from pinfm.train.data.tables import SplitRule
+
+
+def test_no_id_time_code_or_count_is_written_as_a_float(dataset):
+    # What DuckDB adds up has 128 bits, which its Parquet writer makes doubles of.
+    for path in sorted(dataset.rglob("*.parquet")):
+        types = {field.name: field.type for field in pyarrow.parquet.read_schema(path)}
+        floats = {name for name, type_ in types.items() if "float" in str(type_) or "double" in str(type_)}
+        assert floats <= {"position", "content"}, path
+        assert types["item_id"] in (pyarrow.int64(), pyarrow.list_(pyarrow.int64()))
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
