@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from pinfm.inference.tables import TableFile, place_tables
 MODULE_CRC32 = "scoring.crc32"
 # Bytes read at a time.
 PART = 1 << 20
+
+# The process that torch has started its threads in, once something was scored.
+_threads_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,9 @@ class Scorer:
             first_row: number of the frame's first row, where the frame is a piece of a file.
 
         Raises:
-            UserError: the frame does not fit the signature.
+            UserError: the frame does not fit the signature, or this process was forked from one that has scored.
         """
+        _require_own_threads()
         return to_inputs(requests, self.columns, self._checks, first_row)
 
     @torch.no_grad()
@@ -75,7 +80,8 @@ class Scorer:
             the log writes it), and a probability per task.
 
         Raises:
-            UserError: the frame is empty or does not fit the signature, or the batch size is below 1.
+            UserError: the frame is empty or does not fit the signature, the batch size is below 1, or this process was
+                forked from one that has scored.
 
         Example:
             scores = load("model").score(pd.read_parquet("requests.parquet"))
@@ -91,6 +97,18 @@ class Scorer:
             item_ids = candidate_ids(part, inputs["candidate_item_id"], self.columns)
             parts.append(pd.DataFrame({"request": rows, "item_id": item_ids, **scores}))
         return pd.concat(parts, ignore_index=True)
+
+
+def _require_own_threads() -> None:
+    """Refuses to compute in a fork of a process that has: its threads stayed there, and OpenMP would wait for them."""
+    global _threads_of
+    if _threads_of not in (None, os.getpid()):
+        raise UserError(
+            f"process {os.getpid()} was forked from one that had scored, whose threads it lacks: scoring would hang; "
+            "fork before the first score, load the model in each worker, or set OMP_NUM_THREADS=1."
+        )
+    if torch.get_num_threads() > 1:
+        _threads_of = os.getpid()
 
 
 def load(path: str | Path) -> Scorer:
