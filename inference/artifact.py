@@ -130,6 +130,10 @@ def load(path: str | Path) -> Scorer:
     signature = json.loads((folder / SIGNATURE).read_text())
     columns = [Column.from_json(column) for column in signature["inputs"]]
     module = torch.jit.load(folder / MODULE)
+    if not hasattr(module, "table_files"):
+        raise UserError(
+            f"{folder} was exported by an older pinfm, which did not list its tables; export the run again."
+        )
     # What the manifest says of tables is for readers; this is under its checksum.
     place_tables(module, folder, [TableFile.from_row(row) for row in module.table_files])
     return Scorer(module, columns, signature["tasks"], signature["max_history"])

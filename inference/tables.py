@@ -77,7 +77,7 @@ def place_tables(module: Placeable, folder: Path, files: Sequence[TableFile]) ->
         files: what was written, as scoring.pt tells it.
 
     Raises:
-        UserError: a file is missing, or is not the one that was written.
+        UserError: a file is missing, is not the one that was written, or lies outside the folder.
     """
     tables = [_mapped(folder, file) for file in files]
     with ThreadPoolExecutor() as threads:
@@ -93,6 +93,14 @@ def place_tables(module: Placeable, folder: Path, files: Sequence[TableFile]) ->
 
 def _mapped(folder: Path, file: TableFile) -> Tensor:
     path = folder / file.file
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"scoring.pt names a table ({file.file}) outside the model folder; load only models that you trust."
+        )
+    if file.dtype not in DTYPES:
+        raise UserError(f"a table has values of type {file.dtype}, which this pinfm does not know; use the newest one.")
+    if file.rows < 0 or file.columns < 0:
+        raise UserError(f"scoring.pt names a table ({file.file}) of an impossible size; export the run again.")
     if not path.is_file():
         raise UserError(f"{path} is missing; copy the whole model folder, or export the run again.")
     size = path.stat().st_size

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <vector>
 
 namespace pinfm {
@@ -53,12 +54,30 @@ uint32_t crc32_of(const void* data, size_t size) {
   return static_cast<uint32_t>(sum);
 }
 
+// A file of the model folder: whatever else a scoring.pt names is not opened.
+fs::path inside(const fs::path& folder, const std::string& file) {
+  std::error_code failed, also_failed;
+  const fs::path root = fs::weakly_canonical(folder, failed), path = fs::weakly_canonical(folder / file, also_failed);
+  const auto end = std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first;
+  if (failed || also_failed || end != root.end())
+    throw Error("scoring.pt names a table (" + file + ") outside the model folder; load only models that you trust.");
+  return path;
+}
+
+size_t bytes_of(const TableFile& table) {
+  constexpr int64_t most = std::numeric_limits<int64_t>::max();
+  const auto width = static_cast<int64_t>(c10::elementSize(table.dtype));
+  if (table.rows < 0 || table.columns < 0 || (table.columns > 0 && table.rows > most / table.columns / width))
+    throw Error("scoring.pt names a table (" + table.file + ") of an impossible size; export the run again.");
+  return static_cast<size_t>(table.rows * table.columns * width);
+}
+
 // The file's values, read where they are looked up; unmapped with the tensor's last owner.
 at::Tensor mapped(const fs::path& path, const TableFile& table) {
   if (std::error_code none; !fs::is_regular_file(path, none))
     throw Error(path.string() + " is missing; copy the whole model folder, or export the run again.");
   const size_t size = fs::file_size(path);
-  const size_t wanted = static_cast<size_t>(table.rows * table.columns) * c10::elementSize(table.dtype);
+  const size_t wanted = bytes_of(table);
   if (size != wanted)
     throw Error(path.string() + " has " + std::to_string(size) + " bytes, not " + std::to_string(wanted) +
                 "; copy the whole model folder, or export the run again.");
@@ -114,7 +133,11 @@ torch::jit::Module loaded(const fs::path& file, const fs::path& crc32_file) {
 Predictor::Predictor(const fs::path& model) : module_(loaded(model / "scoring.pt", model / "scoring.crc32")) {
   const std::vector<TableFile> files = table_files(module_);
   const torch::jit::Method place = module_.get_method("place");
-  for (const TableFile& table : files) place({table.name, mapped(model / table.file, table)});
+  for (const TableFile& table : files) place({table.name, mapped(inside(model, table.file), table)});
+}
+
+bool Predictor::unsigned_items() const {
+  return module_.hasattr("item_ids") && module_.attr("item_ids").toStringRef() == "uint64";
 }
 
 Tensors Predictor::score(const Tensors& inputs) const {
@@ -126,7 +149,7 @@ Tensors Predictor::score(const Tensors& inputs) const {
     for (const auto& entry : module_.get_method("forward")({given}).toGenericDict())
       probabilities.emplace(entry.key().toStringRef(), entry.value().toTensor());
   } catch (const std::exception& error) {  // TorchScript throws what its operations throw, of several types
-    throw Error("the inputs do not fit the model's signature.json (" + told(error) + ").");
+    throw Error("the inputs can't be scored: " + told(error));
   }
   return probabilities;
 }

@@ -21,14 +21,18 @@ class Error : public std::runtime_error {
 // A loaded model. Calls of `score` may overlap; tables that stand apart are mapped, so that processes share their pages.
 class Predictor {
  public:
-  // Loads MODEL/scoring.pt and places the files of MODEL/tables. Throws Error where a file is missing, can't be read, or
-  // was changed after its export.
+  // Loads MODEL/scoring.pt and places the files of MODEL/tables. Throws Error where a file is missing, can't be read,
+  // was changed after its export, or lies outside the folder.
   explicit Predictor(const std::filesystem::path& model);
 
   // A probability (N,) float32 a task, for inputs as MODEL/signature.json lists them: jagged over U requests, histories
-  // oldest first and no longer than its `max_history`, ids as raw int64, actions and surfaces as codes (0 = unknown).
-  // Throws Error where an input is missing or a code is none; the order of events is not checked.
+  // oldest first and no longer than its `max_history`, ids as int64 (ids.h makes them of text and of unsigned ones),
+  // actions and surfaces as codes (0 = unknown). Throws Error where an input is missing, of another type or size, or
+  // holds a value that Python refuses too, such as NaN, a time in milliseconds, or an event out of order.
   Tensors score(const Tensors& inputs) const;
+
+  // Whether the log's item ids are unsigned, so that they have to be shown as such.
+  bool unsigned_items() const;
 
  private:
   torch::jit::Module module_;

@@ -29,12 +29,15 @@ pinfm::Tensors read(const std::string& path) {
   return tensors;
 }
 
-void write(const std::string& path, const at::Tensor& item_ids, const pinfm::Tensors& probabilities) {
+void write(const std::string& path, const at::Tensor& item_ids, bool are_unsigned, const pinfm::Tensors& probabilities) {
   std::ofstream file(path);
   file << "item_id" << std::setprecision(std::numeric_limits<float>::max_digits10);
   for (const auto& [task, scores] : probabilities) file << ',' << task;
   for (int64_t row = 0; row < item_ids.numel(); ++row) {
-    file << '\n' << item_ids.const_data_ptr<int64_t>()[row];
+    const int64_t id = item_ids.const_data_ptr<int64_t>()[row];
+    file << '\n';
+    if (are_unsigned) file << static_cast<uint64_t>(id);
+    else file << id;
     for (const auto& [task, scores] : probabilities) file << ',' << scores.accessor<const float, 1>()[row];
   }
   file << '\n';
@@ -52,7 +55,7 @@ int main(int count, char** words) {
     const pinfm::Predictor predictor(words[1]);
     const pinfm::Tensors inputs = read(words[2]);
     const pinfm::Tensors probabilities = predictor.score(inputs);
-    write(words[3], inputs.at("candidate_item_id"), probabilities);
+    write(words[3], inputs.at("candidate_item_id"), predictor.unsigned_items(), probabilities);
   } catch (const pinfm::Error& error) {
     std::cerr << error.what() << '\n';
     return 2;

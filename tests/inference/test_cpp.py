@@ -1,8 +1,10 @@
 """The predictor for C++ hosts gives Python's scores, and says in one sentence what is wrong with a model folder."""
 
 import itertools
+import re
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,11 @@ import pandas as pd
 import pytest
 import runs
 import torch
+from bad_inputs import BAD_INPUTS
 
 from pinfm.inference import load
 from pinfm.inference.artifact import write_checksums
+from pinfm.inference.requests.ids import text_id
 from pinfm.train.cli.main import main
 
 OLDER = "the model was exported by an older pinfm, which did not list its tables; export the run again."
@@ -29,8 +33,8 @@ def score(root):
     for words in (["-S", SOURCES, "-B", build, f"-DTORCH={torch.__path__[0]}"], ["--build", build]):
         subprocess.run(["cmake", *words], check=True, timeout=runs.HANGS)
 
-    def run(*words):
-        return subprocess.run([build / "pinfm_score", *words], capture_output=True, text=True, timeout=runs.HANGS)
+    def run(*words, program="pinfm_score", stdin=""):
+        return subprocess.run([build / program, *words], input=stdin, capture_output=True, text=True, timeout=runs.HANGS)
 
     return run
 
@@ -118,48 +122,94 @@ def test_a_damaged_model_is_one_sentence(score, model, inputs, tmp_path, spoil, 
 
 
 class Foreign(torch.nn.Module):
-    """TorchScript that lists a table of a type that nobody knows."""
+    """TorchScript that lists a table of its own."""
 
     table_files: list[tuple[str, str, int, int, str, int]]
 
-    def __init__(self):
+    def __init__(self, file="item_0.bin", rows=1, dtype="float32"):
         super().__init__()
-        self.table_files = [("item_0", "item_0.bin", 1, 1, "float8", 0)]
+        self.table_files = [("item_0", file, rows, 1, dtype, zlib.crc32(b"four"))]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
+
+    @torch.jit.export
+    def place(self, name: str, rows: torch.Tensor) -> None:
+        raise AssertionError("it was placed")
 
 
 @pytest.mark.parametrize(
     ("module", "sentence"),
     [
         (torch.nn.ReLU(), OLDER),
-        (Foreign(), "a table has values of type float8, which this predictor does not know; build the newest one."),
+        (
+            Foreign(dtype="float8"),
+            "a table has values of type float8, which this predictor does not know; build the newest one.",
+        ),
+        *(
+            (
+                Foreign(rows=rows),
+                "scoring.pt names a table (item_0.bin) of an impossible size; export the run again.",
+            )
+            for rows in (-1, 2**62)
+        ),
     ],
 )
 def test_a_module_of_another_kind_is_one_sentence(score, inputs, tmp_path, module, sentence):
+    (tmp_path / "item_0.bin").write_bytes(b"four")
     torch.jit.script(module).save(tmp_path / "scoring.pt")
     done = score(sealed(tmp_path), inputs, tmp_path / "scores.csv")
     assert (done.returncode, done.stderr) == (2, f"{sentence}\n")
 
 
-@pytest.mark.parametrize(
-    ("spoil", "sentence"),
-    [
-        (lambda given: given.pop("hour"), "KeyError: hour"),
-        (lambda given: given.pop("history_action"), "KeyError: history_action"),
-        (lambda given: given["history_surface"].fill_(999), "history_surface holds a code outside 0 to 3"),
-    ],
-)
-def test_inputs_that_do_not_fit_are_one_sentence(score, model, inputs, tmp_path, spoil, sentence):
+@pytest.mark.parametrize("file", ["../outside.bin", "{outside}", "tables/../../outside.bin", "tables/link.bin"])
+def test_a_table_outside_the_model_folder_is_not_opened(score, inputs, tmp_path, file):
+    """The file is whole and its checksum right: it is refused for where it lies."""
+    folder, outside = tmp_path / "model", tmp_path / "outside.bin"
+    outside.write_bytes(b"four")
+    (folder / "tables").mkdir(parents=True)
+    (folder / "tables" / "link.bin").symlink_to(outside)
+    named = file.format(outside=outside)
+    torch.jit.script(Foreign(named)).save(folder / "scoring.pt")
+    done = score(sealed(folder), inputs, tmp_path / "scores.csv")
+    sentence = f"scoring.pt names a table ({named}) outside the model folder; load only models that you trust.\n"
+    assert (done.returncode, done.stderr) == (2, sentence)
+
+
+@pytest.mark.parametrize("bad", BAD_INPUTS, ids=lambda bad: bad.name)
+def test_what_python_refuses_is_refused_in_the_same_words(score, model, inputs, tmp_path, bad):
     given = torch.load(inputs)
-    spoil(given)
+    bad.spoil(given)
     torch.save(given, tmp_path / "spoilt.pt")
     done = score(model, tmp_path / "spoilt.pt", tmp_path / "scores.csv")
     assert done.returncode == 2
-    assert done.stderr.startswith("the inputs do not fit the model's signature.json (")
-    assert sentence in done.stderr
+    assert done.stderr.startswith("the inputs can't be scored: ")
+    assert re.search(bad.sentence, done.stderr)
     assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_text_ids_are_hashed_alike(score):
+    texts = ["B00X", "0012", "12", " 12 ", "ключ", "x" * 200]
+    done = score(program="pinfm_text_ids", stdin="\n".join(texts))
+    assert done.stdout.split() == [str(text_id(text)) for text in texts]
+    assert done.stdout.split()[:3] == ["-6912554557872310600", "-7292529013824584575", "8886165682169645610"]
+    assert (score(program="pinfm_text_ids", stdin="a\n  \n").stderr) == "an id must not be empty.\n"
+
+
+@pytest.mark.parametrize("model", ["whole"], indirect=True)
+def test_unsigned_ids_are_shown_as_such(score, model, inputs, requests, tmp_path):
+    """The module says that they are; here the attribute alone is changed."""
+    copied = shutil.copytree(model, tmp_path / "model")
+    module = torch.jit.load(copied / "scoring.pt")
+    module.item_ids = "uint64"
+    module.save(copied / "scoring.pt")
+    given = torch.load(inputs)
+    given["candidate_item_id"][0] = -1
+    torch.save(given, tmp_path / "unsigned.pt")
+    done = score(sealed(copied), tmp_path / "unsigned.pt", tmp_path / "scores.csv")
+    assert done.stderr == ""
+    assert pd.read_csv(tmp_path / "scores.csv", dtype=str)["item_id"][0] == str(2**64 - 1)
 
 
 def test_a_file_that_is_no_torchscript_is_one_sentence(score, inputs, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -107,6 +108,40 @@ def test_names_are_made_file_names(tmp_path):
     place_tables(taker, tmp_path, [file])
     assert taker.taken[0] == "feature_tables.a/b ../c_0"
     assert taker.taken[1].tolist() == [[1.0] * 4, [1.0] * 4, [0.0] * 4]
+
+
+class Untouched:
+    """A module that must not be given anything."""
+
+    def place(self, name, rows):
+        raise AssertionError(f"{name} was placed")
+
+
+@pytest.mark.parametrize("file", ["../outside.bin", "{outside}", "tables/../../outside.bin", "tables/link.bin"])
+def test_a_table_outside_the_model_folder_is_not_opened(tmp_path, file):
+    """The file is whole and its checksum right: it is refused for where it lies."""
+    folder, outside = tmp_path / "model", tmp_path / "outside.bin"
+    (folder / "tables").mkdir(parents=True)
+    written = write_table(folder, "item_tables.item_0", [torch.ones(1, 4)])
+    (folder / written.file).rename(outside)
+    (folder / "tables" / "link.bin").symlink_to(outside)
+    named = replace(written, file=file.format(outside=outside))
+    with pytest.raises(UserError, match=r"names a table \(.*\) outside the model folder; load only models that you tr"):
+        place_tables(Untouched(), folder, [named])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"dtype": "float8"}, "values of type float8, which this pinfm does not know; use the newest one"),
+        ({"rows": -1, "columns": -4}, "of an impossible size; export the run again"),
+    ],
+)
+def test_a_table_that_can_not_be_is_refused(tmp_path, changes, sentence):
+    (tmp_path / "tables").mkdir(exist_ok=True)
+    written = write_table(tmp_path, "item_tables.item_0", [torch.ones(1, 4)])
+    with pytest.raises(UserError, match=sentence):
+        place_tables(Untouched(), tmp_path, [replace(written, **changes)])
 
 
 # Not getrusage, which in a new process begins with what its parent held.
