@@ -1,9 +1,9 @@
 """Scoring from file to file, a batch in memory at a time."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pyarrow
 import pyarrow.parquet
 from tqdm import tqdm
@@ -13,54 +13,92 @@ from pinfm.embeddings.files.lock import being_written
 from pinfm.embeddings.files.whole import replaced
 from pinfm.inference.artifact import Scorer, require_requests
 from pinfm.inference.folders import require_own_file
+from pinfm.inference.requests.columns import Column
+from pinfm.inference.requests.parts import Part, request_parts
+
+ID_TYPES = {"int64": pyarrow.int64(), "uint64": pyarrow.uint64(), "text": pyarrow.string()}
 
 
 def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tuple[int, int]:
-    """Scores a Parquet file of requests into another, which appears when it is whole.
+    """Scores Parquet requests into another file, which appears when it is whole.
 
     Args:
         scorer: the artefact.
-        requests: one row per request.
-        out: the file to write; see `Scorer.score` for its columns.
+        requests: a file of one row per request, or a folder of such files, which are read in the order of their names.
+        out: the file to write; see `Scorer.score` for its columns. Requests are numbered over all files.
         batch_size: requests scored at a time; does not change the scores.
 
     Returns:
         How many requests and how many candidates.
 
     Raises:
-        UserError: the file is no Parquet, is damaged, holds no rows or does not fit the signature; `out` is no file of
-            its own.
+        UserError: a file is no Parquet, is damaged or does not fit the signature, there are no rows, or `out` is no
+            file of its own.
     """
-    try:
-        source = pyarrow.parquet.ParquetFile(requests)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise UserError(f"{requests} can't be read as Parquet; give a Parquet file of requests.") from error
+    parts = request_parts(requests)
     require_own_file(out, requests)
-    total = source.metadata.num_rows
+    total = sum(_opened(part.path).metadata.num_rows for part in parts)
     require_requests(total, batch_size)
     out.parent.mkdir(parents=True, exist_ok=True)
+    schema = _schema(scorer)
     done = candidates = 0
-    writer = None
     # disable=None: no bar where stderr is no terminal.
-    bar = tqdm(total=total, unit="request", unit_scale=True, disable=None)
-    with being_written(out), replaced(out) as unfinished, ExitStack() as opened, bar:
-        for batch in _batches(source, requests, batch_size, {column.name for column in scorer.columns}):
-            scores = pyarrow.Table.from_pandas(scorer.score(batch.to_pandas(), batch_size, done), preserve_index=False)
-            if writer is None:
-                writer = pyarrow.parquet.ParquetWriter(unfinished, scores.schema, compression="zstd")
-                opened.enter_context(writer)
-            writer.write_table(scores)
-            done, candidates = done + len(batch), candidates + len(scores)
-            bar.update(len(batch))
+    with (
+        being_written(out),
+        replaced(out) as unfinished,
+        tqdm(total=total, unit="request", unit_scale=True, disable=None) as bar,
+        pyarrow.parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer,
+    ):
+        for part in parts:
+            before = done
+            for frame in _frames(part, batch_size, scorer.columns):
+                try:
+                    scores = scorer.score(frame, batch_size, done - before)
+                except UserError as error:
+                    raise (UserError(f"{part.path}, {error}") if len(parts) > 1 else error) from error
+                scores["request"] += before
+                writer.write_table(pyarrow.Table.from_pandas(scores, schema, preserve_index=False))
+                done, candidates = done + len(frame), candidates + len(scores)
+                bar.update(len(frame))
     return done, candidates
 
 
-def _batches(
-    source: pyarrow.parquet.ParquetFile, requests: Path, batch_size: int, wanted: set[str]
-) -> Iterator[pyarrow.RecordBatch]:
-    """The columns that scoring asks for; whatever else is in the file may be of any kind."""
+def _schema(scorer: Scorer) -> pyarrow.Schema:
+    """Of the scores, whatever the first batch of them holds."""
+    (ids,) = (column.ids for column in scorer.columns if column.name == "candidate_item_id")
+    fields = [("request", pyarrow.int64()), ("item_id", ID_TYPES[ids or "int64"])]
+    return pyarrow.schema([*fields, *((task, pyarrow.float32()) for task in scorer.tasks)])
+
+
+def _opened(path: Path) -> pyarrow.parquet.ParquetFile:
     try:
-        columns = [name for name in source.schema_arrow.names if name in wanted]
-        yield from source.iter_batches(batch_size, columns=columns)
+        return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowInvalid, OSError) as error:
-        raise UserError(f"{requests} is damaged ({' '.join(str(error).split())}); write it again.") from error
+        raise UserError(f"{path} can't be read as Parquet; give a Parquet file of requests.") from error
+
+
+def _frames(part: Part, batch_size: int, columns: Sequence[Column]) -> Iterator[pd.DataFrame]:
+    """The columns that scoring asks for; whatever else is in the file may be of any kind."""
+    wanted = {column.name: column for column in columns}
+    source = _opened(part.path)
+    there = [name for name in source.schema_arrow.names if name in wanted]
+    batches = source.iter_batches(batch_size, columns=there)
+    named = {name: value for name, value in part.partition if name in wanted and name not in there}
+    while True:
+        try:
+            batch = next(batches, None)
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            raise UserError(f"{part.path} is damaged ({' '.join(str(error).split())}); write it again.") from error
+        if batch is None:
+            return
+        # Else a missing integer makes floats of the others.
+        frame = batch.to_pandas(integer_object_nulls=True)
+        yield frame.assign(**{name: _partition_value(value, wanted[name]) for name, value in named.items()})
+
+
+def _partition_value(value: str | None, column: Column) -> float | str | None:
+    """What a folder's name says, which is text; integers are read of text anyway."""
+    try:
+        return float(value) if column.dtype == "float32" and value is not None else value
+    except ValueError as error:
+        raise UserError(f"a folder is called {column.name}={value}, but {column.name} is a number.") from error

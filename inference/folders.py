@@ -1,5 +1,6 @@
 """What export and score read, and where they write; looked at without torch, so that a wrong path is told at once."""
 
+import re
 from pathlib import Path
 
 from pinfm.embeddings.errors import UserError
@@ -7,6 +8,8 @@ from pinfm.model.stored.run_folder import REQUESTS, RunFolder
 
 # Of a model folder.
 MODULE, SIGNATURE, MANIFEST = "scoring.pt", "signature.json", "manifest.json"
+# Of a batch; readers of Parquet count in 32 bits.
+MOST_REQUESTS = (1 << 31) - 1
 
 
 def exportable_run(path: Path) -> RunFolder:
@@ -30,13 +33,27 @@ def require_model(folder: Path) -> None:
             raise UserError(f"{folder} is not a model folder: it has no {name}; write one with `pinfm export`.")
 
 
+def require_local(flag: str, path: Path) -> None:
+    """Raises UserError where a path is an address of an object store."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not path.exists():
+        raise UserError(f"{flag} ({path}) is no local path; only local files and folders are read and written.")
+
+
+def require_apart(flag: str, path: Path, requests: Path, model: Path) -> None:
+    """Raises UserError where a file to write is, or lies in, what is read."""
+    if path.resolve().is_relative_to(model.resolve()):
+        raise UserError(f"{flag} ({path}) is in the model's folder; give a file elsewhere.")
+    if path.resolve().is_relative_to(requests.resolve()):
+        raise UserError(f"{flag} ({path}) must be a file of its own, not the requests or in their folder.")
+
+
 def require_own_file(out: Path, requests: Path) -> None:
     """Raises UserError where scores can't be written to `out`."""
-    if (out.exists() and not out.is_file()) or out.resolve() == requests.resolve():
+    if (out.exists() and not out.is_file()) or out.resolve().is_relative_to(requests.resolve()):
         raise UserError(f"--out ({out}) must be a file of its own, not a folder, a device or the requests.")
 
 
 def require_batch_size(batch_size: int) -> None:
-    """Raises UserError where nothing would be scored at a time."""
-    if batch_size < 1:
-        raise UserError(f"the batch size ({batch_size}) must be at least 1.")
+    """Raises UserError where so many requests can't be scored at a time."""
+    if not 1 <= batch_size <= MOST_REQUESTS:
+        raise UserError(f"the batch size ({batch_size}) must be at least 1 and at most {MOST_REQUESTS}.")

@@ -1,4 +1,4 @@
-"""Score a Parquet file of requests with an exported model."""
+"""Score Parquet requests, a file or a folder of files, with an exported model."""
 
 import time
 from pathlib import Path
@@ -7,26 +7,35 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
-from pinfm.inference.folders import require_batch_size, require_model, require_own_file
+from pinfm.inference.folders import require_apart, require_batch_size, require_local, require_model, require_own_file
+from pinfm.inference.requests.parts import request_parts
 
-SUMMARY = "batch scoring of a Parquet file"
+SUMMARY = "batch scoring of Parquet files"
 
 
 def configure(parser: ArgumentParser) -> None:
     """Adds the verb's flags."""
     parser.add_argument("model", type=Path, help="a model folder")
-    parser.add_argument("requests", type=Path, help="a Parquet file, one row per request; columns as in signature.json")
+    parser.add_argument(
+        "requests",
+        type=Path,
+        help="a Parquet file, one row per request, or a folder of such; columns as in signature.json",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the Parquet file of scores to write")
     parser.add_argument("--batch-size", type=int, default=256, help="requests scored at a time")
 
 
 def run(args: Namespace) -> dict[str, Any]:
     """Scores; the report holds counts and seconds."""
-    if not args.requests.is_file():
-        raise UserError(f"{args.requests} does not exist; give a Parquet file of requests.")
-    if args.out.resolve().is_relative_to(args.model.resolve()):
-        raise UserError(f"--out {args.out} is in the model's folder; give a file elsewhere.")
+    for flag, path in (("MODEL", args.model), ("REQUESTS", args.requests), ("--out", args.out)):
+        require_local(flag, path)
+    request_parts(args.requests)
     require_own_file(args.out, args.requests)
+    for flag, path in (("--out", args.out), ("--report", args.report)):
+        if path is not None:
+            require_apart(flag, path, args.requests, args.model)
+    if args.report is not None and args.report.resolve() == args.out.resolve():
+        raise UserError(f"--report and --out are both {args.out}; give two files.")
     require_batch_size(args.batch_size)
     require_model(args.model)
 

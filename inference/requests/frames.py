@@ -48,8 +48,8 @@ def to_inputs(
     rows = first_row + np.arange(len(frame))
     for column in columns:
         if column.scope == "request":
-            # A copy: pandas hands out arrays that are read-only.
-            inputs[column.name] = torch.tensor(convert(frame[column.name].to_numpy(), column, rows))
+            # torch.tensor copies: pandas hands out arrays that are read-only.
+            inputs[column.name] = torch.tensor(convert(as_array(frame[column.name]), column, rows))
     scopes: tuple[tuple[Scope, int | None], ...] = (("history", checks.max_history), ("candidate", None))
     for scope, newest in scopes:
         own = [column for column in columns if column.scope == scope]

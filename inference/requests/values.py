@@ -27,7 +27,7 @@ def refuse(bad: npt.NDArray[np.bool_], rows: Rows, column: Column, problem: str)
 
 
 def as_array(cell: Any) -> npt.NDArray[Any]:
-    """A list of values as an array that holds them as they are: numpy would make texts or floats of mixed ones."""
+    """A list or column of values as an array that holds each as it is: numpy would not, of mixed ones."""
     if isinstance(cell, (list, tuple)):
         kinds = set(map(type, cell))
         if kinds <= {float, bool} or (kinds == {int} and min(cell) >= -MOST and max(cell) <= MOST):
@@ -35,6 +35,9 @@ def as_array(cell: Any) -> npt.NDArray[Any]:
         array = np.empty(len(cell), dtype=object)
         array[:] = cell
         return array
+    if isinstance(cell, (pd.Series, pd.api.extensions.ExtensionArray)) and not isinstance(cell.dtype, np.dtype):
+        # pandas makes floats of its nullable integers where one is missing.
+        return np.asarray(cell.astype(object))
     return np.asarray(cell)
 
 

@@ -34,7 +34,9 @@ def score(root):
         subprocess.run(["cmake", *words], check=True, timeout=runs.HANGS)
 
     def run(*words, program="pinfm_score", stdin=""):
-        return subprocess.run([build / program, *words], input=stdin, capture_output=True, text=True, timeout=runs.HANGS)
+        return subprocess.run(
+            [build / program, *words], input=stdin, capture_output=True, text=True, timeout=runs.HANGS
+        )
 
     return run
 

@@ -21,8 +21,7 @@ PRICE = Column(name="price", dtype="float32", scope="request")
 
 def converted(values, column):
     """A list of one request, or a pandas column."""
-    array = values.to_numpy() if isinstance(values, pd.Series) else as_array(values)
-    return convert(joined([array], column), column, np.zeros(len(values), np.int64)).tolist()
+    return convert(joined([as_array(values)], column), column, np.zeros(len(values), np.int64)).tolist()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,8 @@ def test_a_typed_time_is_its_seconds(times):
 
 def test_a_missing_category_is_zero_and_flags_are_numbers():
     assert converted([3.0, float("nan"), 4.0], SHOP) == [3, 0, 4]
-    assert converted(pd.Series([3, None], dtype="Int64"), SHOP) == [3, 0]
+    assert converted(pd.Series([2**60 + 1, None], dtype="Int64"), SHOP) == [2**60 + 1, 0]
+    assert converted(pd.array([2**60 + 1, None], dtype="Int64"), SHOP) == [2**60 + 1, 0]
     assert converted([True, False], PRICE) == [1.0, 0.0]
 
 
