@@ -1,8 +1,10 @@
 """Values of requests as pandas, Parquet and JSON give them: one meaning, whatever type carries it."""
 
+import re
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -139,3 +141,10 @@ def test_columns_of_an_older_signature_are_told_by_their_names():
 )
 def test_what_spells_no_number(value):
     assert whole_number(value) is None
+
+
+def test_the_vectors_of_the_page_are_true():
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| `(\S+)`.* \| (-?\d+) \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    assert [text_id(text) for text, _ in rows] == [int(number) for _, number in rows]
