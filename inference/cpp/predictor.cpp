@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <string_view>
 #include <vector>
 
 namespace pinfm {
@@ -99,7 +100,10 @@ std::string told(const std::exception& error) {
   const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
   std::string text = of_torch ? of_torch->what_without_backtrace() : error.what();
   while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text.substr(text.rfind('\n') + 1);
+  text.erase(0, text.rfind('\n') + 1);
+  // Of the module's own checks, whose sentence says all.
+  constexpr std::string_view kind = "builtins.ValueError: ";
+  return text.starts_with(kind) ? text.substr(kind.size()) : text;
 }
 
 // libtorch reads weights without a look at the checksums that a TorchScript file has of them.
