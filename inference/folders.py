@@ -1,6 +1,5 @@
 """What export and score read, and where they write; looked at without torch, so that a wrong path is told at once."""
 
-import re
 from pathlib import Path
 
 from pinfm.embeddings.errors import UserError
@@ -31,20 +30,6 @@ def require_model(folder: Path) -> None:
     for name in (MODULE, SIGNATURE, MANIFEST):
         if not (folder / name).is_file():
             raise UserError(f"{folder} is not a model folder: it has no {name}; write one with `pinfm export`.")
-
-
-def require_local(flag: str, path: Path) -> None:
-    """Raises UserError where a path is an address of an object store."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not path.exists():
-        raise UserError(f"{flag} ({path}) is no local path; only local files and folders are read and written.")
-
-
-def require_apart(flag: str, path: Path, requests: Path, model: Path) -> None:
-    """Raises UserError where a file to write is, or lies in, what is read."""
-    if path.resolve().is_relative_to(model.resolve()):
-        raise UserError(f"{flag} ({path}) is in the model's folder; give a file elsewhere.")
-    if path.resolve().is_relative_to(requests.resolve()):
-        raise UserError(f"{flag} ({path}) must be a file of its own, not the requests or in their folder.")
 
 
 def require_own_file(out: Path, requests: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
-from pinfm.inference.folders import require_apart, require_batch_size, require_local, require_model, require_own_file
+from pinfm.inference.folders import require_batch_size, require_model, require_own_file
 from pinfm.inference.requests.parts import request_parts
 
 SUMMARY = "batch scoring of Parquet files"
@@ -27,15 +27,10 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Scores; the report holds counts and seconds."""
-    for flag, path in (("MODEL", args.model), ("REQUESTS", args.requests), ("--out", args.out)):
-        require_local(flag, path)
     request_parts(args.requests)
+    if args.out.resolve().is_relative_to(args.model.resolve()):
+        raise UserError(f"--out {args.out} is in the model's folder; give a file elsewhere.")
     require_own_file(args.out, args.requests)
-    for flag, path in (("--out", args.out), ("--report", args.report)):
-        if path is not None:
-            require_apart(flag, path, args.requests, args.model)
-    if args.report is not None and args.report.resolve() == args.out.resolve():
-        raise UserError(f"--report and --out are both {args.out}; give two files.")
     require_batch_size(args.batch_size)
     require_model(args.model)
 

@@ -120,20 +120,29 @@ def test_a_folder_that_can_not_be_scored_is_one_sentence(score, requests, tmp_pa
         ({"--out": "MANY"}, "must be a file of its own"),
         (
             {"--out": "MODEL/scores.parquet"},
-            "--out (MODEL/scores.parquet) is in the model's folder; give a file elsewhere",
+            "--out MODEL/scores.parquet is in the model's folder; give a file elsewhere",
         ),
         (
             {"--report": "MANY/a.parquet"},
-            "--report (MANY/a.parquet) must be a file of its own, not the requests or in their",
+            "--report MANY/a.parquet would write over a file of requests (MANY); give another",
         ),
-        ({"--report": "MODEL/manifest.json"}, "--report (MODEL/manifest.json) is in the model's folder"),
-        ({"--report": "OUT"}, "--report and --out are both OUT; give two files"),
+        (
+            {"--report": "MODEL/manifest.json"},
+            "--report MODEL/manifest.json would write over a file of model (MODEL); give anot",
+        ),
+        ({"--report": "OUT"}, "--report OUT would write over out (OUT); give another file"),
         (
             {"--out": "s3://bucket/scores.parquet"},
-            "--out (s3:/bucket/scores.parquet) is no local path; only local files",
+            "s3://bucket/scores.parquet is no local path; only local files and folders are",
         ),
-        ({"REQUESTS": "gs://bucket/requests"}, "REQUESTS (gs:/bucket/requests) is no local path; only local files and"),
-        ({"MODEL": "hdfs://host/model"}, "MODEL (hdfs:/host/model) is no local path; only local files and folders are"),
+        (
+            {"REQUESTS": "gs://bucket/requests"},
+            "gs://bucket/requests is no local path; only local files and folders are read",
+        ),
+        (
+            {"MODEL": "hdfs://host/model"},
+            "hdfs://host/model is no local path; only local files and folders are read and",
+        ),
         ({"--batch-size": str(10**23)}, f"the batch size ({10**23}) must be at least 1 and at most 2147483647"),
         ({"--batch-size": "-1"}, "the batch size (-1) must be at least 1"),
     ],
