@@ -175,15 +175,20 @@ def checkpoint(run: Path) -> dict[str, Any]:
 
 def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Runs a program of this environment on one thread; a failure shows what it printed."""
+    words = [str(word) for word in arguments]
+    done = subprocess.run(words, cwd=cwd, env=environment(cwd), capture_output=True, text=True, timeout=HANGS)
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
+    return done
+
+
+def environment(cwd: Path) -> dict[str, str]:
+    """The variables of programs that are started in a folder: this environment's programs, on one thread."""
     bin_folder = Path(sys.executable).parent
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
     if env.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Else every process compiles torch anew, which takes longer than all that these tests do.
         env["PYTHONPYCACHEPREFIX"] = str(cwd.parent / "bytecode")
-    words = [str(word) for word in arguments]
-    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=HANGS)
-    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
-    return done
+    return env
 
 
 def free_ports(count: int) -> list[int]:

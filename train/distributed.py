@@ -44,12 +44,19 @@ def process_group(device: torch.device) -> Iterator[dist.ProcessGroup]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", **init)
+    leave = True
     try:
         group = dist.group.WORLD
         assert group is not None
         yield group
+    except Exception:
+        # The others fail as their connections to this process break. They break when it ends, not here, so that who
+        # started them learns first how the one ended that knows why.
+        leave = dist.get_world_size() == 1
+        raise
     finally:
-        dist.destroy_process_group()
+        if leave:
+            dist.destroy_process_group()
 
 
 def is_first_rank() -> bool:

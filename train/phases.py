@@ -152,6 +152,7 @@ def begin(
         },
         "pretrained": None if place.pretrained is None else str(place.pretrained),
         "processes": dist.get_world_size(),
+        "job": place.job,
     }
     if place.has_run():
         run = RunFolder.open(place.out)

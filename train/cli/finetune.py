@@ -20,7 +20,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> dict[str, Any]:
     """Trains; the report holds the last metrics."""
     config = run_config(args)
-    place = Place(data=args.data, out=args.out, resume=args.resume, pretrained=args.pretrained)
+    place = Place(data=args.data, out=args.out, resume=args.resume, pretrained=args.pretrained, job=args.job)
     require_finetuning(config, place)
 
     from pinfm.train.phases import finetune

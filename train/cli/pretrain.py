@@ -17,7 +17,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Trains; the report holds the last metrics."""
-    config, place = run_config(args), Place(data=args.data, out=args.out, resume=args.resume)
+    config, place = run_config(args), Place(data=args.data, out=args.out, resume=args.resume, job=args.job)
     require_pretraining(config, place)
 
     from pinfm.train.phases import pretrain

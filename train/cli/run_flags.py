@@ -27,10 +27,16 @@ class RecipeFile(ActionConfigFile):
 
 
 def add_run_flags(parser: ArgumentParser) -> None:
-    """Adds --data, --out, --resume, and the flags of the config."""
+    """Adds --data, --out, --resume, --job, and the flags of the config."""
     parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
     parser.add_argument("--out", type=Path, required=True, help="the run folder to write")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its newest checkpoint")
+    parser.add_argument(
+        "--job",
+        type=str | None,
+        default=None,
+        help="name of this launch, for what starts it again: a run in --out that it began goes on, as with --resume",
+    )
     add_config_flags(parser)
 
 

@@ -18,12 +18,14 @@ class Place:
         out: the run folder.
         resume: continue from the newest checkpoint in `out`.
         pretrained: a pretraining run to start fine-tuning from.
+        job: name of the launch; a run in `out` that was begun under the same name goes on, as with `resume`.
     """
 
     data: Path
     out: Path
     resume: bool = False
     pretrained: Path | None = None
+    job: str | None = None
 
     def has_run(self) -> bool:
         """Whether `out` holds a run, begun or finished."""
@@ -44,8 +46,12 @@ class Place:
                 f"{self.out} has {CHECKPOINTS} and no {MANIFEST}, so no run goes on there; "
                 "put the manifest back, or give another --out."
             )
-        if self.has_run() and not self.resume:
+        if self.has_run() and not (self.resume or self._is_own()):
             raise UserError(f"{self.out} holds a run already; continue it with --resume, or give another --out.")
+
+    def _is_own(self) -> bool:
+        """Whether an earlier start of the same launch began the run."""
+        return self.job is not None and RunFolder.open(self.out).manifest.get("job") == self.job
 
 
 def require_pretraining(config: RunConfig, place: Place) -> None:

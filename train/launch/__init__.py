@@ -1,0 +1,1 @@
+"""Keeps the processes of a run going: starts them together, and together again where one of them dies."""
