@@ -1,7 +1,7 @@
 """What kinds of columns a source's ids and names are, by all that its tables hold of them."""
 
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import IdType, are_whole_numbers
@@ -11,7 +11,8 @@ from pinfm.train.data.reading.sql import name
 from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.tables import IDS, RawTables
 
-_ID_KINDS: dict[IdType, Kind] = {"int64": "id", "uint64": "unsigned_id", "text": "text_id"}
+_ID_KINDS: dict[IdType, Kind] = {"int64": "integer_id", "uint64": "unsigned_id", "text": "text_id"}
+FIELDS = len(fields(spelling.Measured))
 NUMBERED: tuple[Kind, ...] = ("number_choice", "number_name")
 # A log's numbers as `--actions` may name them.
 _FLOAT_OF_INTEGER = ".0"
@@ -43,7 +44,8 @@ def spelled(validator: Validator, tables: RawTables) -> RawTables:
     for column in IDS:
         if uses[column]:
             kinds[column] = _ID_KINDS[_id_type(validator, tables, uses[column], column)]
-    if uses["surface"] and not any(measured.others for _, _, measured in uses["surface"]):
+    surfaces = [measured for _, _, measured in uses["surface"]]
+    if any(measured.numbers for measured in surfaces) and not any(measured.others for measured in surfaces):
         kinds["surface"] = "number_name"
     return replace(tables, kinds=kinds)
 
@@ -65,14 +67,17 @@ def _uses(validator: Validator, tables: RawTables) -> dict[str, list[_Use]]:
         )
         row = validator.row(relation, f"SELECT {sql} FROM {name(relation)}") if columns else ()
         for place, column in enumerate(columns):
-            measured = spelling.Measured(*row[3 * place : 3 * place + 3])
+            measured = spelling.Measured(*row[FIELDS * place : FIELDS * (place + 1)])
             found[column].append((relation, types[tables.raw_name(column)], measured))
     return found
 
 
 def _id_type(validator: Validator, tables: RawTables, uses: list[_Use], column: str) -> IdType:
-    """Text where at least half of the distinct values are no integers: fewer are mistakes, which the checks name."""
-    if column in tables.text_ids:
+    """Text where one has zeros before its digits, or at least half of the distinct values are no integers.
+
+    Fewer are mistakes, which the checks name.
+    """
+    if column in tables.text_ids or any(measured.padded for _, _, measured in uses):
         return "text"
     if any(measured.others for _, _, measured in uses):
         raw = name(tables.raw_name(column))

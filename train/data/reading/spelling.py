@@ -18,6 +18,7 @@ _SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 # A float holds every whole number below; of a larger one it may have lost digits. 15 digits lie below 2**53.
 _EXACT = {"FLOAT": 1 << 24, "DOUBLE": 1 << 53}
 _INTEGER, _FLOAT_OF_INTEGER = "-?(0|[1-9][0-9]*)", "-?(0|[1-9][0-9]{0,14})[.]0*"
+_PADDED = "0+[0-9]+"
 _LEAST, MOST_SIGNED, _MOST_UNSIGNED = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 
 
@@ -87,21 +88,29 @@ class Measured:
     """What a column's values are, as numbers.
 
     Args:
-        others: values that are no whole numbers; a missing one is none of them.
+        numbers: values that are whole numbers.
+        others: values that are none; a missing one is neither.
+        padded: those of the others that are digits after zeros, as numbers never are and text ids often.
         least: of the numbers; 0 where there is none.
         greatest: likewise.
     """
 
+    numbers: int
     others: int
+    padded: int
     least: int
     greatest: int
 
 
 def measured_sql(raw: str, sql_type: str) -> str:
-    """SQL of three aggregates, for `Measured`."""
+    """SQL of one aggregate for each field of `Measured`."""
     number = whole(raw, sql_type)
     there = f"{raw} IS NOT NULL" + (f" AND NOT isnan({raw})" if sql_type in _EXACT else "")
-    return f"count(*) FILTER ({there} AND {number} IS NULL), coalesce(min({number}), 0), coalesce(max({number}), 0)"
+    padded = f"regexp_full_match(trim(CAST({raw} AS VARCHAR)), '{_PADDED}')" if is_text(sql_type) else "false"
+    return (
+        f"count({number}), count(*) FILTER ({there} AND {number} IS NULL), count(*) FILTER ({padded}), "
+        f"coalesce(min({number}), 0), coalesce(max({number}), 0)"
+    )
 
 
 def distinct_sql(relation: str, raw: str, sql_type: str) -> str:
