@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.checkpoint._nested_dict import flatten_state_dict, set_element  # type: ignore[attr-defined]
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import ReadItem
@@ -35,15 +36,21 @@ def _require_types(values: dict[str, Any], checkpoint: Path, metadata: Metadata)
     """torch casts without a word: 1.7 becomes 1 where whole numbers are wanted."""
     for name, wanted in flatten_state_dict(values)[0].items():
         stored = metadata.state_dict_metadata.get(name)
-        if not isinstance(stored, TensorStorageMetadata) or not hasattr(wanted, "dtype"):
+        if not isinstance(stored, TensorStorageMetadata) or not isinstance(wanted, torch.Tensor):
             continue
-        saved = stored.properties.dtype
-        keeps_all = torch.promote_types(saved, wanted.dtype) == wanted.dtype
-        if not keeps_all or saved.is_floating_point != wanted.dtype.is_floating_point:
+        saved, filled = stored.properties.dtype, _type_of(wanted)
+        if torch.promote_types(saved, filled) != filled or saved.is_floating_point != filled.is_floating_point:
             raise UserError(
-                f"{checkpoint} holds {name} as {saved}, which {wanted.dtype} can't hold; "
+                f"{checkpoint} holds {name} as {saved}, which {filled} can't hold; "
                 "use the precision that the run was trained with."
             )
+
+
+def _type_of(tensor: torch.Tensor) -> torch.dtype:
+    if isinstance(tensor, ShardedTensor):  # which warns of its age at each look at an attribute
+        of_shards: torch.dtype = tensor.metadata().tensor_properties.dtype
+        return of_shards
+    return tensor.dtype
 
 
 class _Reader(dcp.FileSystemReader):

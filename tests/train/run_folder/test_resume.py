@@ -179,6 +179,16 @@ def test_a_pretrained_tower_of_another_shape_is_refused(pretrained, dataset, tmp
     assert not place.out.exists()
 
 
+@pytest.mark.filterwarnings("ignore:on a CPU item rows in fp16 are rounded")
+# A line of torch's own beside ours would be none of the user's business.
+@pytest.mark.filterwarnings("error:Please use DTensor instead:FutureWarning:pinfm.model.stored.loading")
+def test_a_table_in_fewer_bits_than_the_pretrained_one_is_refused(pretrained, dataset, tmp_path):
+    other = replace(runs.CONFIG, item_table=replace(runs.CONFIG.item_table, precision="fp16"))
+    sentence = r"holds model\.item_tables\.embeddings\.item_0\.weight as torch\.float32, which torch\.float16 can't"
+    with pytest.raises(UserError, match=sentence):
+        finetune(other, Place(data=dataset, out=tmp_path / "run", pretrained=pretrained))
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
