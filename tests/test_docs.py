@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,7 @@ def flags():
         with redirect_stdout(told), suppress(SystemExit):
             main(line)
     found = set(re.findall(r"^  (?:-\w, )?(--[\w.-]+)", told.getvalue(), re.MULTILINE))
+    found |= {f"--{name}" for name in signature(components.pretrain).parameters}
     for path in (ROOT / "benchmarks").rglob("*.py"):
         found |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', path.read_text()))
     return found | OTHER_FLAGS | {"--version"}
