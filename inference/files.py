@@ -10,11 +10,12 @@ from tqdm import tqdm
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.lock import being_written
+from pinfm.embeddings.files.parts import Part
 from pinfm.embeddings.files.whole import replaced
 from pinfm.inference.artifact import Scorer, require_requests
 from pinfm.inference.folders import require_own_file
 from pinfm.inference.requests.columns import Column
-from pinfm.inference.requests.parts import Part, request_parts
+from pinfm.inference.requests.parts import request_parts
 
 ID_TYPES = {"int64": pyarrow.int64(), "uint64": pyarrow.uint64(), "text": pyarrow.string()}
 

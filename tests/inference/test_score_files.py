@@ -94,6 +94,7 @@ def test_integers_beside_missing_ones_keep_their_digits(score, requests, tmp_pat
             lambda folder: (folder / "b.parquet").write_text(""),
             "b.parquet can't be read as Parquet; give a Parquet file",
         ),
+        (lambda folder: (folder / "_delta_log").mkdir(), "many is a table of Delta Lake, whose folder holds old rows"),
         (lambda folder: shutil.rmtree(folder), "many does not exist; give a Parquet file of requests, or a folder of"),
         (
             lambda folder: pd.read_parquet(folder / "a.parquet").head(0).to_parquet(folder / "a.parquet"),

@@ -1,43 +1,18 @@
 """Which files a table is made of: a file, or a folder of files, perhaps in folders named `key=value`."""
 
 import hashlib
-import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.files.parts import Part, parts_below
 from pinfm.train.data.reading.text.layout import without_compression
 
 _TEXT = (".csv", ".tsv", ".dat")
 SUFFIXES = (".parquet", *(f"{kind}{packed}" for kind in _TEXT for packed in ("", ".gz", ".zst")))
 _KINDS = ".parquet, .csv, .tsv or .dat, the latter perhaps with .gz or .zst behind"
-# Folders in which files stand that are no longer, or not yet, rows of the table.
-_LOGGED = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata": "Iceberg"}
-_PARTITION = re.compile(r"([^=]+)=(.*)")
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of a table.
-
-    Args:
-        path: the file.
-        partition: (key, value) of each folder `key=value` between the table's folder and the file; a value is text,
-            or None for a missing one.
-    """
-
-    path: Path
-    partition: tuple[tuple[str, str | None], ...] = ()
-
-    @property
-    def is_parquet(self) -> bool:
-        """Whether it is Parquet and no text."""
-        return self.path.name.endswith(".parquet")
 
 
 def find_table(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
@@ -61,8 +36,6 @@ def need_table(folder: Path, stem: str, suffixes: Sequence[str]) -> Path:
 def table_parts(path: Path) -> list[Part]:
     """The files of a table: the file itself, or those of a folder and of the folders in it, sorted by path.
 
-    Names that begin with a dot or an underscore are markers of other tools (`_SUCCESS`, `.part-0.crc`).
-
     Raises:
         UserError: there is none; one is of a kind that is not read, or of another kind than the others; two are the
             same data.
@@ -73,9 +46,7 @@ def table_parts(path: Path) -> list[Part]:
         return [Part(path)]
     if not path.is_dir():
         raise _missing(path)
-    parts = _walk(path)
-    if not parts:
-        raise UserError(f"{path} holds no file ending in {_KINDS}; give the folder of the table's files")
+    parts = parts_below(path, SUFFIXES, _KINDS, "the table's folder")
     _require_one_kind(parts)
     _require_no_copies(parts)
     return parts
@@ -87,41 +58,6 @@ def _missing(path: Path) -> UserError:
     if re.search(r"[*?\[]", str(path)):
         return UserError(f"{path} does not exist, and patterns are not expanded; give the folder that holds the files")
     return UserError(f"{path} does not exist; give a Parquet or CSV file, or a folder of them")
-
-
-def _walk(root: Path) -> list[Part]:
-    parts, strays, seen = [], [], {root.resolve()}
-    for folder, folders, files in os.walk(root, followlinks=True):
-        here = Path(folder)
-        for marker, product in _LOGGED.items():
-            if marker in folders and (marker != "metadata" or any((here / marker).glob("*.metadata.json"))):
-                raise UserError(f"{here} is a table of {product}, whose folder holds old rows too; export it to files")
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
-        for name in folders:
-            if (target := (here / name).resolve()) in seen:
-                raise UserError(f"{here / name} leads to a folder that is read already; remove the link")
-            seen.add(target)
-        partition = _partition(here.relative_to(root))
-        for name in sorted(files):
-            if name.startswith((".", "_")) or name.endswith(".crc"):
-                continue
-            if name.endswith(SUFFIXES):
-                parts.append(Part(here / name, partition))
-            else:
-                strays.append(here / name)
-    if parts and strays:
-        raise UserError(f"{strays[0]} is no file ending in {_KINDS}; move it out of the table's folder")
-    return sorted(parts, key=lambda part: part.path.parts)
-
-
-def _partition(folders: Path) -> tuple[tuple[str, str | None], ...]:
-    found = []
-    for folder in folders.parts:
-        named = _PARTITION.fullmatch(folder)
-        if named:
-            value = unquote(named[2])
-            found.append((unquote(named[1]), None if value == _NO_VALUE else value))
-    return tuple(found)
 
 
 def _require_one_kind(parts: Sequence[Part]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.reading.files import Part, table_parts
+from pinfm.embeddings.files.parts import Part
+from pinfm.train.data.reading.files import table_parts
 from pinfm.train.data.reading.scans.parquet import parquet_scan
 from pinfm.train.data.reading.scans.scan import Break, Scan
 from pinfm.train.data.reading.scans.text import text_scan

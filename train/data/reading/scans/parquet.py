@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.reading.files import Part
+from pinfm.embeddings.files.parts import Part
 from pinfm.train.data.reading.scans.scan import Scan, chosen, literal, with_partition
 from pinfm.train.data.reading.sql import name
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.reading.files import Part
+from pinfm.embeddings.files.parts import Part
 from pinfm.train.data.reading.sql import quoted
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.reading.files import Part
+from pinfm.embeddings.files.parts import Part
 from pinfm.train.data.reading.scans.scan import Break, Scan, chosen, literal, with_partition
 from pinfm.train.data.reading.sql import quoted
 from pinfm.train.data.reading.text.layout import Layout
