@@ -35,7 +35,7 @@ OTHER_PROGRAMS = (
     "torchx",
     "uv",
 )
-OTHER_FLAGS = {"--colour", "--extra", "--max-restarts"}
+OTHER_FLAGS = {"--colour", "--extra", "--max-restarts", "--preload"}
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
