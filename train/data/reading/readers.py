@@ -14,6 +14,7 @@ from pinfm.train.data.reading.scans.scan import Break, Scan
 from pinfm.train.data.reading.scans.text import text_scan
 from pinfm.train.data.reading.sql import FILE, INTEGERS, POSITION, REALS, ROW, name, quoted
 from pinfm.train.data.reading.text.layout import CSV, Layout
+from pinfm.train.data.reading.text.records import line_of
 
 # What DuckDB raises for a file that is torn or not what its name says.
 UNREADABLE = (
@@ -37,6 +38,7 @@ class Table:
         rows: how many rows its files have by themselves; what is read must be as many.
         breaks: text columns with fields that hold line breaks, which count as one row all the same.
         parts: its files.
+        layout: of its text files.
     """
 
     path: Path
@@ -44,6 +46,15 @@ class Table:
     rows: int
     breaks: Mapping[str, Break] = field(default_factory=dict)
     parts: Sequence[Part] = ()
+    layout: Layout = CSV
+
+    def place(self, file: str, row: int) -> str:
+        """A row as messages name it, with its line where blank lines or line breaks stand before it."""
+        part = next(part for part in self.parts if str(part.path) == file)
+        if part.is_parquet:
+            return f"row {row}"
+        line = line_of(part.path, self.layout.of_file(part.path), row)
+        return f"row {row}" if line == row else f"row {row} (line {line})"
 
     @property
     def is_parquet(self) -> bool:
@@ -114,6 +125,7 @@ def read_table(
         rows=sum(scan.rows for scan in scans),
         breaks=breaks,
         parts=parts,
+        layout=layout,
     )
 
 

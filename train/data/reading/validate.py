@@ -37,6 +37,7 @@ class Validator:
         self._now = int(time.time())
         self.notes: list[str] = []
         self._tables: dict[str, Table] = {}
+        self._relations: dict[str, str] = {}  # what a staged table was read from
         connection.execute(
             'CREATE TABLE IF NOT EXISTS rejects ("table" VARCHAR, file VARCHAR, "row" BIGINT, '
             '"column" VARCHAR, reason VARCHAR, value VARCHAR)'
@@ -127,6 +128,7 @@ class Validator:
                 row is left.
         """
         spared: dict[str, list[Check]] = {column: [] for column in spare if self.on_bad_rows == "skip"}
+        self._relations[table] = relation
         found = self._create(table, relation, columns, spared)
         rows = self._scalar(f"SELECT count(*) FROM {name(table)}")
         self._require_all_rows(relation, rows)
@@ -180,6 +182,8 @@ class Validator:
             mend = "rename one or map the column"
             if any(re.fullmatch(r"[+-]?[0-9]+", other) for other in self._columns(relation, types)):
                 mend += ", or give --column-names if that line is no header"
+            if f'"{missing[0]}"' in self._columns(relation, types):
+                mend = "give --quote '\"'"
             raise UserError(f"{self._files(relation)} has no column {missing[0]}; it has {have}: {mend}")
         found: list[Check] = []
         casts = []
@@ -240,10 +244,10 @@ class Validator:
             times, dates, other, first = row
             # Among seconds of this century a date is as wrong as alone; a clock that began at 0 passes such numbers.
             if dates and (dates == times or other > _THIS_CENTURY):
+                place = f"{first[0]}, {self._place(table, *first[:2])}, column {column.file_name}"
                 raise UserError(
-                    f"{first[0]}, row {first[1]}, column {column.file_name}: {first[2]} is a date written as a number "
-                    f"and no Unix seconds ({dates:,} of {times:,} values are); give --time-unit date, or --time-unit "
-                    "seconds if they are seconds"
+                    f"{place}: {first[2]} is a date written as a number and no Unix seconds ({dates:,} of {times:,} "
+                    "values are); give --time-unit date, or --time-unit seconds if they are seconds"
                 )
 
     def _mark_repeats(self, table: str, unique: Sequence[str]) -> Check:
@@ -288,7 +292,7 @@ class Validator:
             problem = check.problem.format(value="a missing value" if value is None else repr(value))
             many = f"{count} such row{'s' * (count > 1)}" + (f", {total} bad rows in all" if total > count else "")
             raise UserError(
-                f"{file}, row {row}, column {check.column}: {problem} ({many}); {check.mend}, "
+                f"{file}, {self._place(table, file, row)}, column {check.column}: {problem} ({many}); {check.mend}, "
                 "or drop and count such rows with --on-bad-rows skip"
             )
         self._reject(table, found)
@@ -308,6 +312,10 @@ class Validator:
                 f"INSERT INTO rejects SELECT {quoted(table)}, {FILE}, {ROW}, {quoted(check.column)}, "
                 f"{quoted(check.reason)}, {value} FROM {name(table)} WHERE {bad} = {index} ORDER BY {POSITION}"
             )
+
+    def _place(self, table: str, file: str, row: int) -> str:
+        read = self._tables.get(self._relations[table])
+        return f"row {row}" if read is None else read.place(file, row)
 
     def _columns(self, relation: str, types: Collection[str]) -> Sequence[str]:
         read = self._tables.get(relation)

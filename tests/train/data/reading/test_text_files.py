@@ -123,6 +123,18 @@ def test_a_file_that_is_not_what_it_seems_is_refused(table, name, text, match):
     assert match in table.refusal(name)
 
 
+def test_a_bad_row_is_named_by_its_line_too(table):
+    rows = [ROWS[0].replace("note 0", '"two\nlines"'), "", ROWS[1].replace("click", "buy"), ROWS[2]]
+    table.write("log.csv", "\n" + csv(*rows))
+    assert "log.csv, row 3 (line 6), column action: 'buy' is not one of click, save" in table.refusal("log.csv")
+
+
+def test_quotes_in_a_header_of_tab_separated_text(table):
+    table.write("log.tsv", tsv(*ROWS, header='"user_id",timestamp,action,surface,item_id,note'))
+    assert 'log.tsv has no column user_id; it has "user_id", timestamp' in table.refusal("log.tsv")
+    assert "give --quote '\"'" in table.refusal("log.tsv")
+
+
 def test_row_names_of_r_are_named(table):
     rows = [f"{n}\t{row}" for n, row in enumerate(tsv(*ROWS).splitlines()[1:], start=1)]
     table.write("log.tsv", "\n".join([HEADER.replace(",", "\t"), *rows]))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pinfm.embeddings.errors import UserError
@@ -169,6 +170,17 @@ def records(file: Path, layout: Layout) -> Iterator[Record]:
         line += text.count(b"\n", 0, place)
         text = text[place:]
         require_length(file, len(text), line)
+
+
+def line_of(file: Path, layout: Layout, row: int) -> int:
+    """Returns the line that a row begins at.
+
+    Args:
+        file: the file.
+        layout: from `Layout.of_file`.
+        row: its number from 1, the header and the lines before it among them.
+    """
+    return next(islice(records(file, layout), row - layout.skip_lines - 1, None)).line
 
 
 def require_length(file: Path, length: int, line: int) -> None:
