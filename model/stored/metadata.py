@@ -23,16 +23,16 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.stored.run_folder import METADATA
 
 # All that a checkpoint of ours names; none of them does more than hold values.
+_KINDS = (
+    *(Metadata, MetadataIndex, StorageMeta, BytesStorageMetadata, ChunkStorageMetadata),
+    *(TensorStorageMetadata, TensorProperties, _MEM_FORMAT_ENCODING, _StorageInfo),
+    *(_get_layout, torch.Size),
+)
 _NAMED: dict[tuple[str, str], Any] = {
-    (kind.__module__, kind.__name__): kind
-    for kind in (
-        *(Metadata, MetadataIndex, StorageMeta, BytesStorageMetadata, ChunkStorageMetadata),
-        *(TensorStorageMetadata, TensorProperties, _MEM_FORMAT_ENCODING, _StorageInfo),
-        *(_get_layout, torch.Size),
-    )
+    **{(kind.__module__, kind.__name__): kind for kind in _KINDS},
+    # As Python 3.11 and 3.12 call it, and 3.13.
+    **{(module, "PosixPath"): pathlib.PosixPath for module in ("pathlib", "pathlib._local")},
 }
-# As Python 3.11 and 3.12 call it, and 3.13.
-_NAMED |= {(module, "PosixPath"): pathlib.PosixPath for module in ("pathlib", "pathlib._local")}
 
 
 def read_metadata(checkpoint: Path) -> Metadata:
