@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.whole import write_whole
 from pinfm.train.cli.ends import MISTAKE, ending
+from pinfm.train.cli.flags.help import VerbHelp
 from pinfm.train.cli.flags.paths import report_path, require_local, require_writable
 from pinfm.train.cli.quiet import hush_libraries, is_first_process
 from pinfm.train.signals import sigterm_raises
@@ -31,6 +32,9 @@ ROAD = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "
 
 class VerbParser(ArgumentParser):
     """An argument parser whose errors are one sentence."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"formatter_class": VerbHelp, **settings})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises UserError with the message on one line."""

@@ -88,6 +88,16 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys, flags, sentence):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("verb", ["prepare events", "finetune", "evaluate", "score", "plan", "quickstart"])
+def test_help_names_no_type_as_python_does(verb, capsys):
+    with pytest.raises(SystemExit):
+        main([*verb.split(), "--help"])
+    told = capsys.readouterr().out
+    assert "--report" in told
+    for python in ("<class", "<function", "Optional[", "Literal[", "Union["):
+        assert python not in told
+
+
 def test_an_existing_dataset_is_not_overwritten(tmp_path, capsys):
     flags = ["prepare", "simulate", "--out", str(tmp_path), *TINY]
     (tmp_path / "mine").write_text("x")

@@ -189,6 +189,7 @@ class Events(TextFiles):
         wanted += [names.action] if self.action is None else []
         table = validator.read("own_events", self.path, self.layout(self.column_names), wanted)
         self._require_header(table, self.column_names)
+        self._require_told(table)
         absent = self._absent_surface(validator, table)
         if self.action is not None:
             absent[names.action] = quoted(self.action)
@@ -198,6 +199,23 @@ class Events(TextFiles):
                 "The log has an order and no times: gaps between events and ages of items mean nothing."
             )
         validator.fill("own_events", absent)
+
+    def _require_told(self, table: "Table") -> None:
+        """Names the flags for a log that has users and items, and no times or no actions."""
+        names = self.columns
+        if not {names.user_id, names.item_id} <= set(table.columns):
+            return
+        have = ", ".join(table.columns)
+        if not self.order_only and names.timestamp not in table.columns:
+            raise UserError(
+                f"{table.path} has no column {names.timestamp}; it has {have}: name the one with times by "
+                "--columns.timestamp, or give --order-only file or --order-only user if the rows are in order"
+            )
+        if self.action is None and names.action not in table.columns:
+            raise UserError(
+                f"{table.path} has no column {names.action}; it has {have}: name the one with actions by "
+                f"--columns.action, or give --action {self._all_actions[0]} if all events are of one kind"
+            )
 
     def _place(self, table: "Table") -> str:
         """SQL of a time from the order of rows, one second apart; by users, those of all users end together."""

@@ -11,8 +11,8 @@ class TextFiles:
     r"""Flags for .csv, .tsv and .dat files; Parquet needs none.
 
     Args:
-        delimiter: what stands between two fields: a character, `tab`, or up to 4 bytes such as ::; by default a tab in
-            .tsv, a comma otherwise.
+        delimiter: what stands between two fields: a character, `tab`, a code such as \x01, or up to 4 bytes such as ::;
+            by default a tab in .tsv, a comma otherwise.
         quote: the character around fields that hold delimiters, or `none`; by default " in .csv and none in .tsv.
         escape: the character before one that is meant as it stands, such as a backslash in files of Spark, Hive and
             MySQL; by default a quote is doubled instead.

@@ -23,6 +23,15 @@ def test_a_surface_that_is_named_must_be_there(table):
     assert "log.csv has no column place; it has user_id" in table.refusal("log.csv", "--columns.surface", "place")
 
 
+def test_what_serves_a_log_without_times_or_actions_is_told(table):
+    table.write("order.csv", "user_id,item_id,action\n1,7,click\n")
+    assert "order.csv has no column timestamp; it has user_id, item_id, action" in table.refusal("order.csv")
+    assert "or give --order-only file or --order-only user" in table.refusal("order.csv")
+    table.write("views.csv", "user_id,item_id,timestamp\n1,7,1700000000\n")
+    assert "views.csv has no column action" in table.refusal("views.csv")
+    assert "or give --action click if all events are of one kind" in table.refusal("views.csv")
+
+
 @pytest.mark.parametrize("action", ["view", "1", "on", "null"])
 def test_one_action_for_all(table, action):
     table.write("log.csv", EVENTS.replace("action", "rating").replace("click", "5"))

@@ -27,6 +27,14 @@ def test_quotes_in_tab_separated_text_are_text(table):
     assert set(events.surface) == {'"attic'}
 
 
+@pytest.mark.parametrize("delimiter", ["\\x01", "\\001", "^A", "\x01"])
+def test_a_delimiter_may_be_given_by_its_code(table, delimiter):
+    table.write("log.csv", csv(*ROWS).replace(",", "\x01"))
+    assert table.prepare("log.csv", "--delimiter", delimiter).item_id.tolist() == [
+        100 + n for n in (0, 3, 6, 1, 4, 7, 2, 5)
+    ]
+
+
 def test_a_quoted_field_that_swallows_rows_is_named(table):
     rows = ROWS.copy()
     rows[1], rows[6] = rows[1].replace("note 1", '"note'), rows[6].replace("note 6", 'note"')

@@ -1,6 +1,7 @@
 """How a text file is laid out: what stands between fields, what quotes them, what a missing value looks like."""
 
 import codecs
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from pinfm.embeddings.errors import UserError
 
 # What people write for characters that a shell makes hard to give.
 _SPELLED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "none": "", "": ""}
+# Hive's own is \x01, which it writes \001 and editors show as ^A.
+_CODE = re.compile(r"\\x([0-9a-fA-F]{2})|\\([0-7]{3})|\^([A-Z])")
 _COMPRESSED = (".gz", ".zst")
 
 
@@ -53,7 +56,7 @@ def without_compression(name: str) -> str:
 
 
 def spelled_character(flag: str, text: str | None, longest: int = 1) -> str | None:
-    """Returns the character that a flag means: itself, or a name such as `tab`, `semicolon` or `none`.
+    r"""Returns the character that a flag means: itself, its name (`tab`, `none`) or its code (`\x01`, `\001`, `^A`).
 
     Raises:
         UserError: when it is longer than `longest` bytes, or a line break.
@@ -61,6 +64,9 @@ def spelled_character(flag: str, text: str | None, longest: int = 1) -> str | No
     if text is None:
         return None
     meant = _SPELLED.get(text, text)
+    if code := _CODE.fullmatch(text):
+        hexadecimal, octal, control = code.groups()
+        meant = chr(int(hexadecimal, 16) if hexadecimal else int(octal, 8) if octal else ord(control) - ord("@"))
     if len(meant.encode()) > longest or set(meant) & {"\n", "\r", "\0"}:
         wanted = "one character" if longest == 1 else f"at most {longest} bytes"
         raise UserError(f"{flag} ({text!r}) must be {wanted} and no line break; give such as ';', tab or none")

@@ -1,0 +1,28 @@
+"""The help of a verb, which says what a value is in the words of users and not in those of Python."""
+
+import re
+from argparse import Action
+
+from jsonargparse import DefaultHelpFormatter
+
+from pinfm.train.cli.flags.words import name_list
+
+# What jsonargparse calls a type, and what it is called here.
+_CALLED = (
+    (r"<class '(?:.*\.)?(\w+)'>", r"\1"),
+    (r"Optional\[(.*)\]", r"\1 | null"),
+    (r"Literal\[(.*)\]", r"\1"),
+    (r"\bPath\b", "path"),
+)
+
+
+class VerbHelp(DefaultHelpFormatter):
+    """Lays out `pinfm VERB --help`."""
+
+    def _get_type_str(self, action: Action) -> str | None:
+        if action.type is name_list:
+            return "names, as in '[click, save]'"
+        told: str | None = super()._get_type_str(action)
+        for python, ours in _CALLED if told else ():
+            told = re.sub(python, ours, str(told))
+        return told
