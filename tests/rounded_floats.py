@@ -37,7 +37,7 @@ EXACT = {
         "masked_fill",
         "masked_fill_",
     ),
-    *("clamp", "maximum", "minimum", "amax", "amin", "max", "min"),
+    *("abs", "clamp", "maximum", "minimum", "amax", "amin", "max", "min"),
 }
 # What these give depends on the shape of what they are given alone.
 FRESH = {
