@@ -6,8 +6,11 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+# No tensor, file or clock counts further.
+MOST_WHOLE = (1 << 63) - 1
+
 # What values of these types are called in a sentence.
-_WANTED = {bool: "true or false", int: "a whole number", float: "a finite number"}
+_WANTED = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
 class UserError(ValueError):
@@ -41,8 +44,8 @@ def require_types(owner: str, settings: Any, infinite: Collection[str] = ()) -> 
 
     Args:
         owner: what the fields belong to, such as `tower`; empty for the run itself.
-        settings: the dataclass. Looked at are fields that are a `Literal`, a bool, an int or a float, or one of these
-            or None.
+        settings: the dataclass. Looked at are fields that are a `Literal`, a bool, an int, a float or a str, or one of
+            these or None, or a tuple of any number of them.
         infinite: real fields that may be infinite, which is their way to say "without a bound".
 
     Raises:
@@ -57,18 +60,24 @@ def require_types(owner: str, settings: Any, infinite: Collection[str] = ()) -> 
             kind, *others = [of for of in get_args(kind) if of is not NoneType]
             if others:
                 continue
-        if get_origin(kind) is Literal:
+        if get_origin(kind) is tuple and get_args(kind)[1:] == (...,):
+            (kind, _), values = get_args(kind), value
+            if kind in _WANTED and not (isinstance(values, tuple) and all(_is(kind, one, False) for one in values)):
+                raise UserError(f"{name} ({value!r}) must be a list, of which each is {_WANTED[kind]}.")
+        elif get_origin(kind) is Literal:
             require_choice(name, value, kind)
         elif kind in _WANTED and not _is(kind, value, field.name in infinite):
             raise UserError(f"{name} ({value!r}) must be {_WANTED[kind]}.")
+        elif kind is int and not -MOST_WHOLE <= value <= MOST_WHOLE:
+            raise UserError(f"{name} ({value}) must lie within 64 bits.")
 
 
 def _is(kind: type, value: Any, may_be_infinite: bool) -> bool:
     """Whether a value is of one of these types; to Python a truth value is a whole number too."""
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
-    if kind is int:
-        return isinstance(value, int)
+    if kind in (int, str):
+        return isinstance(value, kind)
     return isinstance(value, (int, float)) and not math.isnan(value) and (may_be_infinite or math.isfinite(value))
 
 

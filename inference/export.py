@@ -103,7 +103,7 @@ def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, An
         "source_run": {
             "path": str(run.path.resolve()),
             "checkpoint": run.latest_checkpoint().name,
-            **{key: run.manifest[key] for key in ("config", "dataset", "versions", "git", "hardware", "seed")},
+            **{key: run.manifest.get(key) for key in ("config", "dataset", "versions", "git", "hardware", "seed")},
         },
     }
     write_json(folder / MANIFEST, manifest)

@@ -1,6 +1,6 @@
 """Whether an artefact is the run: its scores against those that the run gave to real requests."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -44,7 +44,7 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
         error, None where the requests do not tell}.
 
     Raises:
-        UserError: the requests have no labels or no answers.
+        UserError: the requests have no labels or no answers, or not one for each candidate.
         ParityError: probabilities differ, or a task's AUC falls, by more than the options allow.
     """
     for kind, task in product(("label", "expected"), scorer.tasks):
@@ -52,11 +52,12 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
             raise UserError(f"{REQUESTS} of the run has no {kind}_{task}, as of an older pinfm; fine-tune again.")
     scored = scorer.score(requests, BATCH_SIZE)
     limit = MAX_ABS_DIFF[options.dense_precision] + MAX_ABS_DIFF_OF_TABLES[options.precision]
+    lengths = [len(items) for items in requests["candidate_item_id"]]
     part_N = scored["request"].to_numpy() * PARTS // len(requests)
     changes, errors, difference = dict[str, float | None](), dict[str, float | None](), 0.0
     for task in scorer.tasks:
         ours = scored[task].to_numpy()
-        theirs, labels = (np.concatenate(requests[f"{kind}_{task}"].to_list()) for kind in ("expected", "label"))
+        theirs, labels = (_kept(requests, f"{kind}_{task}", lengths) for kind in ("expected", "label"))
         # Written this way round, a NaN, which numpy's max keeps, is refused too.
         difference = float(np.maximum(difference, np.abs(ours - theirs).max()))
         if not difference <= limit:
@@ -80,6 +81,18 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
         "auc_change": changes,
         "auc_change_error": errors,
     }
+
+
+def _kept(requests: pd.DataFrame, column: str, lengths: Sequence[int]) -> Scores:
+    """(N,) what a column of lists holds of each candidate; `lengths` are the requests' candidates."""
+    for row, (values, length) in enumerate(zip(requests[column], lengths, strict=True)):
+        if np.ndim(values) != 1 or len(values) != length or np.asarray(values).dtype.kind not in "bif":
+            raise UserError(
+                f"row {row}: {column} of {REQUESTS} is no list of {length} numbers, one for each candidate; "
+                "`pinfm finetune --resume` writes the file again."
+            )
+    joined: Scores = np.concatenate(requests[column].to_list()).astype(np.float32)
+    return joined
 
 
 def auc_change(ours_N: Scores, theirs_N: Scores, labels_N: Scores) -> float | None:

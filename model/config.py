@@ -3,13 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError, require_at_least, require_types
+from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_types
 
 FeedForward = Literal["gelu", "swiglu"]
 TimeInput = Literal["gap", "none"]
 
 # The learnt temperature is kept above this, so that the logits stay in float range.
 MIN_TEMPERATURE = 0.01
+
+
+# Of a layer, and layers: beyond it no weight matrix has a place in memory.
+MOST_WIDE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,7 @@ class TowerConfig:
 
     def __post_init__(self) -> None:
         require_types("tower", self)
+        require_at_most("tower", MOST_WIDE, num_layers=self.num_layers, dim=self.dim, out_dim=self.out_dim)
         require_at_least("tower", 1, num_layers=self.num_layers, dim=self.dim, out_dim=self.out_dim)
         if self.num_heads < 1 or self.dim % (2 * self.num_heads):
             raise UserError(
@@ -120,6 +125,7 @@ class RankerConfig:
         for name in ("dense_hidden", "over_hidden"):
             if any(width < 1 for width in getattr(self, name)):
                 raise UserError(f"ranker.{name} {getattr(self, name)} must hold widths of at least 1.")
+        require_at_most("ranker", MOST_WIDE, cross_layers=self.cross_layers, cross_rank=self.cross_rank)
         require_at_least("ranker", 0, cross_layers=self.cross_layers)
         require_at_least("ranker", 1, cross_rank=self.cross_rank)
         if not 0.0 <= self.dropout < 1.0:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pinfm.embeddings.errors import UserError, require_types
+from pinfm.embeddings.errors import UserError, require_at_least, require_choice, require_types
 
 # Columns of our own in the files of requests and scores, beside the features and the tasks.
 RESERVED_PREFIXES = ("history_", "candidate_", "label_", "expected_")
@@ -79,6 +79,12 @@ class InputSchema:
 
     def __post_init__(self) -> None:
         require_types("schema", self)
+        require_at_least("schema", 0, content_dim=self.content_dim)
+        for name, kind in self.ids.items():
+            require_choice(f"schema.ids.{name}", kind, IdType)
+        for action in self.positive_actions:
+            if action not in self.actions:
+                raise UserError(f"schema.positive_actions holds {action!r}, which is none of the actions.")
         for task in self.tasks:
             if task in RESERVED_TASKS:
                 raise UserError(f"a task must not be called {task}, which is a column of the scores; rename it.")

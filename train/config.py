@@ -6,11 +6,15 @@ Every field is a flag of `pinfm pretrain` and `pinfm finetune`: `--tower.num_lay
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError, require_at_least, require_positive, require_types
+from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive, require_types
 from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig, ManagedIdsConfig
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 
 Device = Literal["auto", "cpu", "cuda"]
+
+
+# A run of more is a slip of the hand, and would never end.
+MOST_EPOCHS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,7 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         require_types("pretrain", self)
+        require_at_most("pretrain", MOST_EPOCHS, epochs=self.epochs)
         require_at_least("pretrain", 1, epochs=self.epochs, window=self.window, pairs_per_anchor=self.pairs_per_anchor)
         require_at_least(
             "pretrain",
@@ -143,6 +148,7 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         require_types("finetune", self)
+        require_at_most("finetune", MOST_EPOCHS, epochs=self.epochs)
         require_at_least(
             "finetune",
             1,

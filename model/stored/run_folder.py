@@ -16,9 +16,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_choice
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.schema import InputSchema, schema_from_json
@@ -32,6 +32,8 @@ TABLES = "tables.json"
 # Of torch.distributed.checkpoint, which writes it last.
 METADATA = ".metadata"
 REQUESTS = "requests.parquet"
+
+RunKind = Literal["pretrain", "finetune"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ class RunFolder:
         try:
             manifest = json.loads(manifest_path.read_text(errors="replace"))
             item_table, feature_tables = tables_from_json(manifest["tables"])
+            require_choice("kind", manifest["kind"], RunKind)
             return cls(
                 path=Path(path),
                 kind=manifest["kind"],
@@ -80,7 +83,9 @@ class RunFolder:
                 feature_tables=feature_tables,
                 manifest=manifest,
             )
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except UserError as error:
+            raise UserError(f"{manifest_path}: {error}") from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:  # whatever someone made of it by hand
             raise UserError(
                 f"{manifest_path} is not that of a run of this version; "
                 "give the --out of `pinfm pretrain` or `finetune`."
@@ -118,7 +123,7 @@ class RunFolder:
             )
         try:
             tables = tables_from_json(json.loads(written.read_text()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise unreadable(checkpoint, error) from error
         if tables != (self.item_table, self.feature_tables):
             raise UserError(

@@ -65,7 +65,7 @@ def config_from_manifest(values: dict[str, Any]) -> RunConfig:
     parser.add_class_arguments(RunConfig)
     try:
         return run_config(parser.instantiate(parser.parse_object(values)))
-    except ArgumentError as error:
+    except (ArgumentError, TypeError, AttributeError) as error:  # the last two of a part that is null or a list
         problem = " ".join(str(error).split())
         raise UserError(f"the run's settings are not those of this version ({problem}); train it again.") from error
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_at_least, require_types
 from pinfm.model.schema import InputSchema, schema_from_json
 
 FORMAT_VERSION = 1
@@ -37,6 +37,9 @@ class Counts:
     rejected: dict[str, int] = field(default_factory=dict)
     source: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        require_types("counts", self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
@@ -65,6 +68,13 @@ class DatasetInfo:
     max_history: int = 256
     notes: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        require_types("", self)
+        require_at_least("", 1, num_buckets=self.num_buckets, max_history=self.max_history)
+        bounds = [moment for span in (self.time_span, *self.splits.values()) for moment in span]
+        if set(self.splits) != set(SPLITS) or not all(type(moment) is int for moment in bounds):
+            raise UserError(f"splits and time_span must hold whole seconds, the splits for {', '.join(SPLITS)}.")
 
     def to_json(self) -> str:
         """Returns the text of `dataset.json`."""
@@ -104,7 +114,9 @@ class DatasetInfo:
             )
         try:
             return cls._from_fields(fields)
-        except (KeyError, TypeError, AttributeError) as error:
+        except UserError as error:
+            raise UserError(f"dataset.json: {error}") from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError("dataset.json lacks a part; run `pinfm prepare` again") from error
 
     @classmethod

@@ -75,7 +75,8 @@ def note_resume(run: RunFolder, config: RunConfig, step: int, processes: int) ->
         "processes": processes,
         **_made_with(),
     }
-    earlier = run.manifest.get("resumed", [])
+    earlier = run.manifest.get("resumed")
+    earlier = earlier if isinstance(earlier, list) else []
     _write(run.path, config, {**run.manifest, "config": asdict(config), "resumed": [*earlier, resumed]})
 
 
@@ -93,7 +94,7 @@ def require_same_run(run: RunFolder, kind: str, config: RunConfig, origin: dict[
     """
     now = json.loads(json.dumps({"kind": kind, **origin, "config": asdict(config)}))
     compared = ("kind", "dataset", "pretrained", "config")
-    began, given = (_flat({key: values[key] for key in compared}) for values in (run.manifest, now))
+    began, given = (_flat({key: values.get(key) for key in compared}) for values in (run.manifest, now))
     unknown = [name.removeprefix("config.") for name in given if name not in began]
     if unknown:
         raise UserError(
