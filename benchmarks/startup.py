@@ -34,7 +34,7 @@ def main() -> None:
     """Starts every line in turns, prints a table and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, help="the executable pinfm of another checkout's environment")
-    parser.add_argument("--turns", type=int, default=5, help="a figure is the median of so many")
+    parser.add_argument("--turns", type=int, default=3, help="a figure is the median of so many")
     add_output_flags(parser)
     args = parser.parse_args()
     builds = {"this": Path(sys.executable).with_name("pinfm")}
