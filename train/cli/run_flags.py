@@ -1,6 +1,6 @@
 """The flags that `pretrain` and `finetune` share: a config, its overrides, and where to read and write."""
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,10 @@ def config_from_manifest(values: dict[str, Any]) -> RunConfig:
     Raises:
         UserError: another version of pinfm made it.
     """
+    for name, part in asdict(RunConfig()).items():
+        # jsonargparse takes an empty part for the default one.
+        if isinstance(part, dict) and not isinstance(values.get(name, part), dict):
+            raise UserError(f"the run's settings hold {values[name]!r} for {name}, which has parts; train it again.")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(RunConfig)
     try:
