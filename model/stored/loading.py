@@ -4,8 +4,10 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed.checkpoint as dcp
+from numpy._core.multiarray import _reconstruct as reconstruct  # type: ignore[attr-defined]
 from torch.distributed._shard.sharded_tensor.api import ShardedTensor
 from torch.distributed.checkpoint._nested_dict import flatten_state_dict, set_element  # type: ignore[attr-defined]
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
@@ -70,5 +72,7 @@ class _Planner(dcp.DefaultLoadPlanner):
 
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
         """Puts a value into the state dict."""
-        loaded = torch.load(value, weights_only=True)
+        # Ids that wait for a row stand in arrays.
+        with torch.serialization.safe_globals([reconstruct, np.ndarray, np.dtype, type(np.dtype(np.int64)), bytes]):
+            loaded = torch.load(value, weights_only=True)
         set_element(self.original_state_dict, self.mappings[read_item.dest_index.fqn], loaded)

@@ -6,6 +6,7 @@ import pickle
 import shutil
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
@@ -41,6 +42,14 @@ def test_values_come_back(checkpoint):
     load_values(values, checkpoint, no_dist=True)
     assert torch.equal(values.pop("weight"), VALUES["weight"])
     assert values == {name: value for name, value in VALUES.items() if name != "weight"}
+
+
+def test_ids_in_arrays_come_back(tmp_path):
+    ids = np.array([-(2**63), 7, 2**63 - 1])
+    dcp.save({"waiting": (ids, ids[:0])}, checkpoint_id=tmp_path / "saved", no_dist=True)
+    values = {"waiting": (np.zeros(1), np.zeros(1))}
+    load_values(values, tmp_path / "saved", no_dist=True)
+    assert [part.tolist() for part in values["waiting"]] == [ids.tolist(), []]
 
 
 @pytest.mark.parametrize(
