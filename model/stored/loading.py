@@ -56,7 +56,7 @@ def _type_of(tensor: torch.Tensor) -> torch.dtype:
 def _array_globals() -> list[Any]:
     """What an array of int64 is pickled by, told by one: this package needs torch alone."""
     array = torch.empty(0, dtype=torch.int64).numpy()
-    return [array.__reduce__()[0], type(array), *type(array.dtype).__mro__[:2], bytes]
+    return [array.__reduce__()[0], type(array), *type(array.dtype).__mro__[:-1], bytes]
 
 
 class _Reader(dcp.FileSystemReader):
