@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import runs
 
@@ -59,6 +60,24 @@ def test_files_that_may_not_grow(commands, tmp_path):
     assert_told(ends(100_000, larger, tmp_path), "File too large")
     assert_told(ends(1000, [score], tmp_path), "File too large")
     assert_nothing_half(tmp_path)
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A log of 200,000 events as CSV and as Parquet, for which 100,000 bytes of DuckDB's own database don't do."""
+    (tmp_path / "in").mkdir()
+    events = pd.DataFrame({"user_id": range(200_000), "timestamp": 1_700_000_000, "action": "click"})
+    events["item_id"] = events["user_id"] * 7919
+    events.to_csv(tmp_path / "in" / "log.csv", index=False)
+    events.to_parquet(tmp_path / "in" / "log.parquet")
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_log_is_not_to_blame_for_a_file_that_may_not_grow(log, tmp_path, kind):
+    command = ["prepare", "events", log / f"log.{kind}", "--action", "click", "--out", tmp_path / "data"]
+    assert_told(ends(100_000, [command], tmp_path), "File too large")
+    assert not (tmp_path / "data").exists()
 
 
 @contextmanager

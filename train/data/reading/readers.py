@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.files.failed import failed_write
 from pinfm.embeddings.files.parts import Part
 from pinfm.train.data.reading.files import table_parts
 from pinfm.train.data.reading.scans.parquet import parquet_scan
@@ -130,7 +131,13 @@ def read_table(
 
 
 def unreadable(error: duckdb.Error, path: object) -> UserError:
-    """Returns one sentence for a file that DuckDB gave up on."""
+    """Returns one sentence for a file that DuckDB gave up on.
+
+    Raises:
+        duckdb.Error: the error itself, where it is DuckDB's own database that can't be written.
+    """
+    if failed_write(error) is not None:
+        raise error
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     if str(path).endswith(".parquet"):
         return UserError(f"cannot read {path}: it is torn or damaged; write it anew")
