@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_choice, require_types
+from pinfm.model.written import INTEGER
 
 # Columns of our own in the files of requests and scores, beside the features and the tasks.
 RESERVED_PREFIXES = ("history_", "candidate_", "label_", "expected_")
@@ -17,7 +18,6 @@ RESERVED_FEATURES = ("user_id", "request_timestamp", "item")
 IdType = Literal["int64", "uint64", "text"]
 # Their names are in `actions` and `surfaces`.
 VOCABULARIES = ("action", "surface")
-WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class InputSchema:
 
 def are_whole_numbers(names: Sequence[str]) -> bool:
     """Whether all names are whole numbers, each in the one spelling that a number has."""
-    return bool(names) and all(WHOLE_NUMBER.fullmatch(name) for name in names)
+    return bool(names) and all(re.fullmatch(INTEGER, name) and name != "-0" for name in names)
 
 
 def schema_from_json(values: Mapping[str, Any]) -> InputSchema:

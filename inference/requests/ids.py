@@ -5,11 +5,9 @@ import re
 from typing import Any
 
 from pinfm.model.schema import IdType
+from pinfm.model.written import EXACT_DOUBLE, FLOAT_OF_INTEGER, INTEGER, LEAST, MOST, MOST_UNSIGNED
 
-# As `train/data/reading/spelling.py` reads them; a float of up to 15 digits has lost none.
-WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))|(-?(?:0|[1-9][0-9]{0,14}))\.0*")
-EXACT_FLOAT = float(1 << 53)
-LEAST, MOST, MOST_UNSIGNED = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
+WHOLE = re.compile(f"{INTEGER}|{FLOAT_OF_INTEGER}")
 
 
 def text_id(text: str) -> int:
@@ -26,14 +24,14 @@ def text_id(text: str) -> int:
 def whole_number(value: Any) -> int | None:
     """The whole number that a value is or spells; None where it is none."""
     if isinstance(value, str):
-        found = WHOLE.fullmatch(value.strip(" "))
-        return int(found[1] or found[2]) if found else None
+        text = value.strip(" ")
+        return int(text.partition(".")[0]) if WHOLE.fullmatch(text) else None
     try:
         exact = int(value) if value == value // 1 else None
     except (TypeError, ValueError, ArithmeticError):
         return None
     # Of a larger float, digits were lost.
-    return None if exact is None or (isinstance(value, float) and abs(value) >= EXACT_FLOAT) else exact
+    return None if exact is None or (isinstance(value, float) and abs(value) >= EXACT_DOUBLE) else exact
 
 
 def int64_of(value: Any, ids: IdType) -> int | None:

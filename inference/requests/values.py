@@ -11,7 +11,8 @@ import pandas as pd
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.requests.columns import TIMES, Column
-from pinfm.inference.requests.ids import EXACT_FLOAT, MOST, int64_of, whole_number
+from pinfm.inference.requests.ids import int64_of, whole_number
+from pinfm.model.written import EXACT_DOUBLE, MOST
 
 Rows = npt.NDArray[np.int64]
 
@@ -84,7 +85,7 @@ def _integers(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArr
         )
         return values.astype(np.int64)
     if values.dtype.kind == "f":
-        whole = (values == np.floor(values)) & (np.abs(values) < EXACT_FLOAT)
+        whole = (values == np.floor(values)) & (np.abs(values) < EXACT_DOUBLE)
         refuse(
             ~whole, rows, column, "holds a missing value, a fraction, or a float too large to be exact; give integers"
         )

@@ -192,7 +192,7 @@ def test_what_python_refuses_is_refused_in_the_same_words(score, model, inputs, 
 
 
 def test_text_ids_are_hashed_alike(score):
-    texts = ["B00X", "0012", "12", " 12 ", "ключ", "x" * 200]
+    texts = ["B00X", "0012", "12", " 12 ", "ключ", "x" * 200, "\u00a0B00X", "B00X\u3000", " \u2003 ", "\tB00X"]
     done = score(program="pinfm_text_ids", stdin="\n".join(texts))
     assert done.stdout.split() == [str(text_id(text)) for text in texts]
     assert done.stdout.split()[:3] == ["-6912554557872310600", "-7292529013824584575", "8886165682169645610"]

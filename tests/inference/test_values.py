@@ -1,5 +1,6 @@
 """Values of requests as pandas, Parquet and JSON give them: one meaning, whatever type carries it."""
 
+import hashlib
 import re
 import uuid
 from datetime import UTC, datetime
@@ -127,6 +128,12 @@ def test_what_is_no_id_of_its_kind_is_refused(ids, value):
     column = Column(name="user_id", dtype="int64", scope="request", ids=ids)
     with pytest.raises(ValueError, match="row 0: user_id holds"):
         converted([value], column)
+
+
+@pytest.mark.parametrize("text", ["\u00a0B00X", "B00X\u3000", "\u2003", "\tB00X\n"])
+def test_only_plain_spaces_around_a_text_id_are_none_of_it(text):
+    expected = int.from_bytes(hashlib.sha1(text.encode()).digest()[:8], "big", signed=True)
+    assert text_id(f" {text} ") == expected
 
 
 def test_columns_of_an_older_signature_are_told_by_their_names():

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import IdType, are_whole_numbers
+from pinfm.model.written import MOST
 from pinfm.train.data.reading import spelling
 from pinfm.train.data.reading.columns import Kind
 from pinfm.train.data.reading.sql import name
@@ -86,7 +87,7 @@ def _id_type(validator: Validator, tables: RawTables, uses: list[_Use], column: 
         if validator.row(uses[0][0], counts)[0]:
             return "text"
     least, greatest = min(use[2].least for use in uses), max(use[2].greatest for use in uses)
-    return "uint64" if greatest > spelling.MOST_SIGNED and least >= 0 else "int64"
+    return "uint64" if greatest > MOST and least >= 0 else "int64"
 
 
 def _number_or_name(action: str) -> str:

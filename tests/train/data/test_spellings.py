@@ -293,10 +293,13 @@ def test_an_empty_text_is_a_missing_id(logs):
         logs.prepare("parquet")
 
 
-@pytest.mark.parametrize("text", ["alice", "0012", "", "ü" * 100, "B00X"])
+@pytest.mark.parametrize(
+    "text", ["alice", "0012", "", "ü" * 100, "B00X", "\u00a0B00X", "B00X\u3000", "\u2003", "\tB00X\n"]
+)
 def test_the_hash_of_sql_is_sha1(tmp_path, text):
+    """Only U+0020 is a space around an id."""
     with connect(tmp_path, 1.0) as connection:
-        row = connection.execute(f"SELECT {spelling.text_id('$1', 'VARCHAR')}", [text]).fetchone()
+        row = connection.execute(f"SELECT {spelling.text_id('$1', 'VARCHAR')}", [f" {text}  "]).fetchone()
     expected = int.from_bytes(hashlib.sha1(text.encode()).digest()[:8], "big", signed=True) if text else None
     assert row == (expected,)
 

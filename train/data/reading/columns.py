@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError, require_types
+from pinfm.model.written import MOST
 from pinfm.train.data.reading import numbers, spelling, times
 from pinfm.train.data.reading.sql import INTEGERS, REALS, name, quoted
 from pinfm.train.data.reading.times import TimeUnit
@@ -232,7 +233,7 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
     if not column.nullable and column.kind not in _ALWAYS_NULLABLE:
         yield check("null", f"NOT ({there})", "the value is missing", "fill it in")
     if column.kind in ("id", "integer_id"):
-        large = f"TRY_CAST(CAST({raw} AS VARCHAR) AS HUGEINT) > {spelling.MOST_SIGNED}"
+        large = f"TRY_CAST(CAST({raw} AS VARCHAR) AS HUGEINT) > {MOST}"
         mend = "give ids of 64 bits, all of them signed or all unsigned"
         yield check("too large", large, "{value} is above 2**63 - 1", mend)
     wrong = f"{{value}} is not {_WANTED[column.kind]}"

@@ -7,7 +7,8 @@ and `12` are two names, and two ids.
 
 from dataclasses import dataclass
 
-from pinfm.train.data.reading.sql import name
+from pinfm.model.written import EXACT_DOUBLE, FLOAT_OF_INTEGER, INTEGER, LEAST, MOST, MOST_UNSIGNED
+from pinfm.train.data.reading.sql import name, trimmed
 
 # Types whose values spell an id or a name; without that of a column without values.
 TYPES = (
@@ -15,11 +16,9 @@ TYPES = (
     *("UBIGINT", "HUGEINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL"),
 )
 _SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
-# A float holds every whole number below; of a larger one it may have lost digits. 15 digits lie below 2**53.
-_EXACT = {"FLOAT": 1 << 24, "DOUBLE": 1 << 53}
-_INTEGER, _FLOAT_OF_INTEGER = "-?(0|[1-9][0-9]*)", "-?(0|[1-9][0-9]{0,14})[.]0*"
+# A float holds every whole number below; of a larger one it may have lost digits.
+_EXACT = {"FLOAT": 1 << 24, "DOUBLE": EXACT_DOUBLE}
 _PADDED = "0+[0-9]+"
-_LEAST, MOST_SIGNED, _MOST_UNSIGNED = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 
 
 def whole(raw: str, sql_type: str) -> str:
@@ -36,15 +35,15 @@ def whole(raw: str, sql_type: str) -> str:
     elif sql_type.startswith("DECIMAL"):
         number = f"CASE WHEN {raw} = trunc({raw}) THEN TRY_CAST({raw} AS HUGEINT) END"
     elif is_text(sql_type):
-        text = f"trim(CAST({raw} AS VARCHAR))"
+        text = trimmed(f"CAST({raw} AS VARCHAR)")
         number = (
-            f"CASE WHEN regexp_full_match({text}, '{_INTEGER}') THEN TRY_CAST({text} AS HUGEINT) "
-            f"WHEN regexp_full_match({text}, '{_FLOAT_OF_INTEGER}') "
+            f"CASE WHEN regexp_full_match({text}, '{INTEGER}') THEN TRY_CAST({text} AS HUGEINT) "
+            f"WHEN regexp_full_match({text}, '{FLOAT_OF_INTEGER}') "
             f"THEN TRY_CAST(split_part({text}, '.', 1) AS HUGEINT) END"
         )
     else:
         number = f"TRY_CAST({raw} AS HUGEINT)"
-    return f"(CASE WHEN ({number}) BETWEEN {_LEAST} AND {_MOST_UNSIGNED} THEN ({number}) END)"
+    return f"(CASE WHEN ({number}) BETWEEN {LEAST} AND {MOST_UNSIGNED} THEN ({number}) END)"
 
 
 def integer_id(raw: str, sql_type: str) -> str:
@@ -56,7 +55,7 @@ def unsigned_id(raw: str, sql_type: str) -> str:
     """SQL of an id from 0 to 2**64 - 1 as BIGINT, by two's complement; NULL where it is none."""
     number = whole(raw, sql_type)
     return (
-        f"CASE WHEN {number} > {MOST_SIGNED} THEN CAST({number} - {_MOST_UNSIGNED + 1}::HUGEINT AS BIGINT) "
+        f"CASE WHEN {number} > {MOST} THEN CAST({number} - {MOST_UNSIGNED + 1}::HUGEINT AS BIGINT) "
         f"WHEN {number} >= 0 THEN CAST({number} AS BIGINT) END"
     )
 
@@ -64,7 +63,7 @@ def unsigned_id(raw: str, sql_type: str) -> str:
 def text_of_id(raw: str, sql_type: str) -> str:
     """SQL of an id's text, without spaces around it; NULL where there is none."""
     if is_text(sql_type):
-        return f"nullif(trim(CAST({raw} AS VARCHAR)), '')"
+        return f"nullif({trimmed(f'CAST({raw} AS VARCHAR)')}, '')"
     return f"CAST({whole(raw, sql_type)} AS VARCHAR)"
 
 
@@ -106,7 +105,8 @@ def measured_sql(raw: str, sql_type: str) -> str:
     """SQL of one aggregate for each field of `Measured`."""
     number = whole(raw, sql_type)
     there = f"{raw} IS NOT NULL" + (f" AND NOT isnan({raw})" if sql_type in _EXACT else "")
-    padded = f"regexp_full_match(trim(CAST({raw} AS VARCHAR)), '{_PADDED}')" if is_text(sql_type) else "false"
+    text = trimmed(f"CAST({raw} AS VARCHAR)")
+    padded = f"regexp_full_match({text}, '{_PADDED}')" if is_text(sql_type) else "false"
     return (
         f"count({number}), count(*) FILTER ({there} AND {number} IS NULL), count(*) FILTER ({padded}), "
         f"coalesce(min({number}), 0), coalesce(max({number}), 0)"

@@ -16,3 +16,8 @@ def quoted(text: object) -> str:
 def name(identifier: str) -> str:
     """Returns the identifier quoted for SQL."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def trimmed(text: str) -> str:
+    """SQL of a text without the spaces around it: U+0020 alone, as every host of a model strips it."""
+    return f"trim({text}, ' ')"  # without a second argument DuckDB's trim takes all of Unicode's spaces

@@ -1,0 +1,12 @@
+"""How logs and requests write whole numbers: read alike where a log is prepared, in SQL, and where a model is served.
+
+The patterns are for texts without spaces around them, and mean the same to Python's `re` and DuckDB's RE2.
+"""
+
+# An id or the name of a number has no zeros or plus before it: `0012` and `12` are two text ids.
+INTEGER = "-?(0|[1-9][0-9]*)"
+# What a float that is a whole number is written as; 15 digits lie below 2**53.
+FLOAT_OF_INTEGER = "-?(0|[1-9][0-9]{0,14})[.]0*"
+# A float64 holds every whole number below; of a larger one it may have lost digits.
+EXACT_DOUBLE = 1 << 53
+LEAST, MOST, MOST_UNSIGNED = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
