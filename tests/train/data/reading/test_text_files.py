@@ -39,8 +39,41 @@ def test_a_quoted_field_that_swallows_rows_is_named(table):
     rows = ROWS.copy()
     rows[1], rows[6] = rows[1].replace("note 1", '"note'), rows[6].replace("note 6", 'note"')
     table.write("log.csv", csv(*rows))
-    assert "log.csv, line 3: a quoted field begins here and holds 4 lines of 6 fields each" in table.refusal("log.csv")
+    assert "log.csv, line 3: a quoted field begins here and holds 5 lines like rows of 6 fields" in table.refusal("log.csv")
     assert len(table.prepare("log.csv", "--quote", "none")) == 8
+
+
+@pytest.mark.parametrize("column", [0, 2, 6])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_quoted_field_that_swallows_one_row_is_named(table, column, packed):
+    rows = [[*row.split(",")[:2], "a", *row.split(",")[2:]] for row in ROWS]
+    if column == 0:
+        rows = [[f"note {n}", *row[:-1]] for n, row in enumerate(rows)]
+    rows[3][column], rows[4][column] = '"' + rows[3][column], rows[4][column] + '"'
+    header = "note,user_id,timestamp,x,action,surface,item_id" if column == 0 else HEADER.replace("action", "x,action")
+    text = csv(*map(",".join, rows), header=header)
+    name, data = ("log.csv.gz", gzip.compress(text.encode())) if packed else ("log.csv", text.encode())
+    table.write(name, data)
+    assert f"{name}, line 5: a quoted field begins here and holds a line like a row of 7 fields" in table.refusal(name)
+    assert len(table.prepare(name, "--quote", "none")) == 8
+
+
+@pytest.mark.parametrize(
+    ("title", "swallows"), [('"Alien\n101,Brazil"', True), ('"Alien\nwell, yes"', False), ('"Well,\n no, no"', False)]
+)
+def test_a_row_that_is_swallowed_in_a_table_of_two_columns(table, title, swallows):
+    items = str(table.write("items.csv", f"item_id,title\n100,{title}\n102,Cube\n"))
+    table.write("log.csv", csv(*ROWS))
+    if swallows:
+        assert "items.csv, line 2: a quoted field begins here" in table.refusal("log.csv", "--items", items)
+    else:
+        table.prepare("log.csv", "--items", items)
+
+
+def test_prose_of_as_many_commas_as_a_row_is_one_field(table):
+    rows = [row.replace("note", '"a, b, c, d, e, f\nYes\n1, 2, 3, 4, 5, 6\n7, 8, 9, 10, 11, 12') + '"' for row in ROWS]
+    table.write("log.csv", csv(*rows))
+    assert len(table.prepare("log.csv")) == 8
 
 
 def test_a_line_break_in_a_column_that_is_read_is_refused(table):

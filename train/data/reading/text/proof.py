@@ -1,7 +1,8 @@
 """How many rows a text file has, counted without the engine that reads it: what it reads must be as many."""
 
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pinfm.train.data.reading.text.streams import blocks
 
 _LINE_FEED, _RETURN = 10, 13
 _BLANKS = str.maketrans("\r\n", "  ")
+_NUMBER = re.compile(rb"\s*[+-]?[0-9]+([.][0-9]*)?\s*")
 _Places = npt.NDArray[np.int64]
 
 
@@ -168,15 +170,35 @@ class Counter:
         for column, value in enumerate(record.fields):
             if b"\n" not in value:
                 continue
-            inner = value.split(b"\n")[1:-1]
-            swallowed = sum(part.count(self._delimiter) == self.num_fields - 1 for part in inner)
-            if swallowed and self.num_fields > 2:
-                rows = f"{swallowed} line{'s' * (swallowed > 1)}"
+            swallowed = self._swallowed(record, column)
+            if swallowed:
+                lines = "a line like a row" if swallowed == 1 else f"{swallowed} lines like rows"
                 raise UserError(
-                    f"{self.file}, line {record.line}: a quoted field begins here and holds {rows} of "
-                    f"{self.num_fields} fields each, as rows have; give --quote none if quotes are ordinary text"
+                    f"{self.file}, line {record.line}: a quoted field begins here and holds {lines} of "
+                    f"{self.num_fields} fields; give --quote none if quotes are ordinary text, or take the line breaks "
+                    "out of the field if it is one text"
                 )
             yield column, record.line
+
+    def _swallowed(self, record: Record, column: int) -> int:
+        """How many lines within a field look like rows, or like the beginning of the one that ends with the record.
+
+        Between two stray quotes lie the end of one row, whole rows, and the beginning of another:
+
+            1,10,"abc        what follows `abc` is as the end of a row, here nothing
+            2,20,de          a whole row
+            3,30,fgh"        as many fields before the quote as there are before the first one
+        """
+        if self.num_fields == 1:
+            return 0
+        fields = record.fields
+        first, *inner, last = (line.split(self._delimiter) for line in fields[column].split(b"\n"))
+        before, behind = fields[:column], fields[column + 1 :]
+        # What stands in the column is unknown, but for whether it begins with a blank.
+        unknown = b" " if first[0][:1].isspace() else b"x"
+        rows = sum(_alike([*before, unknown, *behind], line) for line in inner)
+        ends = _alike([first[0], *behind], first) and _alike([*before, unknown], last)
+        return rows + ends
 
     def _ragged(self, line: int, number: int) -> UserError:
         fields = f"{number} field{'s' * (number != 1)}"
@@ -189,3 +211,16 @@ class Counter:
         if number == self.num_fields + 1 and self.header:
             mend += ", or name all columns with --column-names and --skip-lines 1 if the header lacks a name"
         return UserError(f"{self.file}, line {line}: {fields} {wanted}; {mend}")
+
+
+def _alike(row: Sequence[bytes], line: Sequence[bytes]) -> bool:
+    """Whether the fields of a line could stand in the row's columns: prose has commas too, and blanks after them."""
+    return len(row) == len(line) and all(map(_could_be, row, line))
+
+
+def _could_be(known: bytes, field: bytes) -> bool:
+    if not known.strip() or not field.strip():
+        return True
+    if _NUMBER.fullmatch(known):
+        return bool(_NUMBER.fullmatch(field))
+    return known[:1].isspace() or not field[:1].isspace()
