@@ -101,6 +101,14 @@ class InputChecks(nn.Module):
             (self.history_names, "history_lengths"),
             (self.candidate_names, "candidate_lengths"),
         ):
+            # Each by itself first: a sum of lengths beyond reason wraps around.
+            long_U = inputs[lengths] > inputs[names[0]].size(0)
+            if bool(long_U.any()):
+                row = _first(long_U)
+                return (
+                    f"row {first_row + row}: {lengths} holds {int(inputs[lengths][row])}, but {names[0]} has "
+                    f"{inputs[names[0]].size(0)} values; make them agree."
+                )
             total = int(inputs[lengths].sum())
             for name in names:
                 if inputs[name].size(0) != total:

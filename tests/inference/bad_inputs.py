@@ -67,6 +67,14 @@ def same_second(inputs: Inputs) -> None:
     put("history_timestamp", newest, int(inputs["request_timestamp"][0]))(inputs)
 
 
+def wrapping_lengths(inputs: Inputs) -> None:
+    """No candidates at all, and lengths whose sum wraps around to nothing."""
+    for name in ("candidate_item_id", "candidate_created_at", "candidate_content", "position", "topic"):
+        inputs[name] = inputs[name][:0]
+    inputs["candidate_lengths"] = torch.zeros_like(inputs["history_lengths"])
+    inputs["candidate_lengths"][:4] = 2**62
+
+
 FUTURE = r"which lies in the future; give Unix seconds \(divide milliseconds by 1000\)\."
 
 # For the model of tests/runs.py: `position` is a dense feature of candidates, `hour` a categorical one of requests,
@@ -114,6 +122,12 @@ BAD_INPUTS = (
     Bad("a length below 0", put("candidate_lengths", 1, -1), "row 1: candidate_lengths holds a neg", tensors_only=True),
     Bad(
         "lengths of few", change("candidate_lengths", lambda t: t[:2]), "candidate_lengths has 2 val", tensors_only=True
+    ),
+    Bad(
+        "lengths that wrap",
+        wrapping_lengths,
+        r"row 0: candidate_lengths holds 4611686018427387904, but candidate_item_id has 0 values; make them agree\.",
+        tensors_only=True,
     ),
     Bad("a long history", put("history_lengths", 0, 9), "row 0: history_lengths holds 9; the model", tensors_only=True),
 )
