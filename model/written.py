@@ -10,3 +10,14 @@ FLOAT_OF_INTEGER = "-?(0|[1-9][0-9]{0,14})[.]0*"
 # A float64 holds every whole number below; of a larger one it may have lost digits.
 EXACT_DOUBLE = 1 << 53
 LEAST, MOST, MOST_UNSIGNED = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
+
+# Any other whole number, such as a category or Unix seconds; a flag is one too. As a pattern, what a cast alone would
+# round is none of it.
+WHOLE = "[+-]?[0-9]+([.]0*)?"
+FLAGS = {"true": 1, "false": 0}
+# A day, or a day and a time, perhaps with a fraction and a zone; without one it is UTC, and 24:00 ends a day.
+ISO_TIME = (
+    "(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
+    "([ T](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(:(?P<second>[0-9]{2})([.,](?P<fraction>[0-9]+))?)?"
+    "(Z| ?UTC|(?P<zone>[+-][0-9]{2}| ?[+-][0-9]{2}:?[0-9]{2}))?)?"
+)

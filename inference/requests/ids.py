@@ -7,7 +7,8 @@ from typing import Any
 from pinfm.model.schema import IdType
 from pinfm.model.written import EXACT_DOUBLE, FLOAT_OF_INTEGER, INTEGER, LEAST, MOST, MOST_UNSIGNED
 
-WHOLE = re.compile(f"{INTEGER}|{FLOAT_OF_INTEGER}")
+# Of a text with more, int() might say that it is too long; no id has as many.
+MOST_DIGITS = 640
 
 
 def text_id(text: str) -> int:
@@ -25,7 +26,7 @@ def whole_number(value: Any) -> int | None:
     """The whole number that a value is or spells; None where it is none."""
     if isinstance(value, str):
         text = value.strip(" ")
-        return int(text.partition(".")[0]) if WHOLE.fullmatch(text) else None
+        return integer_of(text.partition(".")[0]) if re.fullmatch(f"{INTEGER}|{FLOAT_OF_INTEGER}", text) else None
     try:
         exact = int(value) if value == value // 1 else None
     except (TypeError, ValueError, ArithmeticError):
@@ -34,13 +35,24 @@ def whole_number(value: Any) -> int | None:
     return None if exact is None or (isinstance(value, float) and abs(value) >= EXACT_DOUBLE) else exact
 
 
+def integer_of(digits: str) -> int | None:
+    """The integer of its digits, None where they are too many to be any of ours."""
+    return int(digits) if len(digits) <= MOST_DIGITS else None
+
+
 def int64_of(value: Any, ids: IdType) -> int | None:
     """The int64 of an id that the log writes so; None where the value is no such id."""
     if ids == "text":
         text = str(value) if isinstance(value, str) or type(value).__name__ == "UUID" else ""
         return text_id(text) if text.strip(" ") else None
-    number = whole_number(value)
     if ids == "uint64":
+        number = whole_number(value)
         in_range = number is not None and 0 <= number <= MOST_UNSIGNED
         return (number - (1 << 64) if number > MOST else number) if in_range else None  # type: ignore[operator]
+    return integer_id(value)
+
+
+def integer_id(value: Any) -> int | None:
+    """The int64 of an id that is one; None where the value is none."""
+    number = whole_number(value)
     return number if number is not None and LEAST <= number <= MOST else None

@@ -1,7 +1,6 @@
 """Values of a column of requests, of whatever type pandas gives them -> the column's tensor type."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from numbers import Number
 from typing import Any
 
@@ -11,7 +10,8 @@ import pandas as pd
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.requests.columns import TIMES, Column
-from pinfm.inference.requests.ids import int64_of, whole_number
+from pinfm.inference.requests.ids import int64_of, integer_id, whole_number
+from pinfm.inference.requests.numbers import category, seconds
 from pinfm.model.written import EXACT_DOUBLE, MOST
 
 Rows = npt.NDArray[np.int64]
@@ -72,11 +72,13 @@ def convert(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray
     if column.name in TIMES:
         return _times(values, column, rows)
     # As in training, 0 is the missing value of a categorical feature.
-    return _integers(np.where(pd.isna(values), 0, values), column, rows)
+    return _integers(np.where(pd.isna(values), 0, values), column, rows, category)
 
 
-def _integers(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray[np.int64]:
-    """Whole numbers; text may spell them."""
+def _integers(
+    values: npt.NDArray[Any], column: Column, rows: Rows, of_one: Callable[[Any], int | None] = integer_id
+) -> npt.NDArray[np.int64]:
+    """Whole numbers; text may spell them, as `of_one` reads it."""
     if values.dtype.kind in "ib":
         return values.astype(np.int64)
     if values.dtype.kind == "u":
@@ -91,7 +93,7 @@ def _integers(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArr
         )
         return values.astype(np.int64)
     wanted = "holds a missing value, or no whole number from -2**63 to 2**63 - 1"
-    return _each(values, lambda value: int64_of(value, "int64"), wanted, column, rows)
+    return _each(values, of_one, wanted, column, rows)
 
 
 def _ids(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray[np.int64]:
@@ -114,21 +116,8 @@ def _times(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray[
         return values.astype("datetime64[s]").astype(np.int64)
     if values.dtype.kind in "OUT":
         wanted = "holds a missing value or something that is no time; give Unix seconds"
-        return _each(values, _seconds, wanted, column, rows)
+        return _each(values, seconds, wanted, column, rows)
     return _integers(values, column, rows)
-
-
-def _seconds(value: Any) -> int | None:
-    number = whole_number(value)
-    if number is not None:
-        return number if -MOST <= number <= MOST else None
-    try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if not isinstance(time, datetime) or pd.isna(time):
-            return None
-        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() // 1)
-    except ValueError:
-        return None
 
 
 def _floats(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray[np.float32]:

@@ -3,13 +3,15 @@
 import hashlib
 import re
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
+import written_values
 
 from pinfm.inference.requests.columns import Column
 from pinfm.inference.requests.ids import text_id, whole_number
@@ -94,6 +96,33 @@ def test_a_typed_time_is_its_seconds(times):
     assert converted(times, TIME) == [1_700_000_000]
 
 
+@pytest.mark.parametrize(("text", "expected"), written_values.TIMES.items())
+def test_times_of_requests_are_those_of_a_log(text, expected):
+    assert converted([text], TIME) == [expected]
+
+
+@pytest.mark.parametrize("text", written_values.NO_TIMES)
+def test_what_is_no_time_in_a_log_is_none_in_requests(text):
+    with pytest.raises(ValueError, match="row 0: request_timestamp holds a missing value or something that is no time"):
+        converted([text], TIME)
+
+
+@pytest.mark.parametrize(("text", "expected"), [*written_values.CATEGORIES.items(), ("", 0), ("nan", 0), ("NaN", 0)])
+def test_categories_of_requests_are_those_of_a_log(text, expected):
+    assert converted([text], SHOP) == [expected]
+
+
+@pytest.mark.parametrize("text", written_values.NO_CATEGORIES)
+def test_what_is_no_category_in_a_log_is_none_in_requests(text):
+    with pytest.raises(ValueError, match="row 0: shop holds a missing value, or no whole number"):
+        converted([text], SHOP)
+
+
+@pytest.mark.parametrize("days", [[date(2023, 11, 14)], pyarrow.array([date(2023, 11, 14)]).to_pandas()])
+def test_a_day_is_its_first_second(days):
+    assert converted(days, TIME) == [1_699_920_000]
+
+
 def test_a_missing_category_is_zero_and_flags_are_numbers():
     assert converted([3.0, float("nan"), 4.0], SHOP) == [3, 0, 4]
     assert converted(pd.Series([2**60 + 1, None], dtype="Int64"), SHOP) == [2**60 + 1, 0]
@@ -144,7 +173,7 @@ def test_columns_of_an_older_signature_are_told_by_their_names():
 
 
 @pytest.mark.parametrize(
-    "value", ["007", "1_0", "0x1", "1e0", "+1", "--1", "1.5", "", "1.0.0", "1" * 16 + ".0", b"1", []]
+    "value", ["007", "1_0", "0x1", "1e0", "+1", "--1", "1.5", "", "1.0.0", "1" * 16 + ".0", "9" * 5000, b"1", []]
 )
 def test_what_spells_no_number(value):
     assert whole_number(value) is None

@@ -1,10 +1,7 @@
 """Numbers and flags as people write them: a float of a whole number is that number, and NaN is a missing one."""
 
-from pinfm.train.data.reading.sql import INTEGERS, REALS
-
-_WHOLE = r"[+-]?[0-9]+([.]0*)?"
-# A float holds every whole number below; of a larger one it may have lost digits.
-_EXACT = 1 << 53
+from pinfm.model.written import EXACT_DOUBLE, FLAGS, WHOLE
+from pinfm.train.data.reading.sql import INTEGERS, REALS, trimmed
 
 
 def whole(raw: str, sql_type: str) -> str:
@@ -15,12 +12,12 @@ def whole(raw: str, sql_type: str) -> str:
         sql_type: its type.
     """
     if sql_type.startswith(REALS):
-        return f"CASE WHEN {raw} = trunc({raw}) AND abs({raw}) < {_EXACT} THEN TRY_CAST({raw} AS BIGINT) END"
+        return f"CASE WHEN {raw} = trunc({raw}) AND abs({raw}) < {EXACT_DOUBLE} THEN TRY_CAST({raw} AS BIGINT) END"
     if sql_type == "VARCHAR":
         # A cast alone would round '1.5' to 2.
-        text = f"trim({raw})"
+        text = trimmed(raw)
         number = f"TRY_CAST(split_part({text}, '.', 1) AS BIGINT)"
-        return f"CASE WHEN regexp_full_match({text}, '{_WHOLE}') THEN {number} END"
+        return f"CASE WHEN regexp_full_match({text}, '{WHOLE}') THEN {number} END"
     return f"TRY_CAST({raw} AS BIGINT)"
 
 
@@ -35,7 +32,7 @@ def flag(raw: str, sql_type: str) -> str:
     if sql_type.startswith((*INTEGERS, *REALS)):
         return f"CASE WHEN {raw} IN (0, 1) THEN {raw} = 1 END"
     if sql_type == "VARCHAR":
-        text = f"trim({raw})"
+        text = trimmed(raw)
         number = f"CASE WHEN regexp_full_match({text}, '[01][.]0*') THEN left({text}, 1) = '1' END"
         return f"coalesce({number}, TRY_CAST({text} AS BOOLEAN))"
     return f"TRY_CAST({raw} AS BOOLEAN)"
@@ -53,4 +50,5 @@ def real(raw: str, sql_type: str, wanted: str) -> str:
 
 
 def _of_boolean(raw: str) -> str:
-    return f"(CASE lower(trim({raw})) WHEN 'true' THEN 1 WHEN 'false' THEN 0 END)"
+    cases = " ".join(f"WHEN '{text}' THEN {number}" for text, number in FLAGS.items())
+    return f"(CASE lower({trimmed(raw)}) {cases} END)"

@@ -2,15 +2,13 @@
 
 from typing import Literal
 
+from pinfm.model.written import ISO_TIME
 from pinfm.train.data.reading import numbers
+from pinfm.train.data.reading.sql import trimmed
 
 TimeUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "date"]
 _PER_SECOND = {"seconds": 1, "milliseconds": 1000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
 TYPED = ("TIMESTAMP", "DATE")
-# A day, or a day and a time, perhaps with a fraction and a zone; without one it is UTC.
-_ISO = (
-    "[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?))?)?"
-)
 DAY, SECOND_OF_DAY = "[0-9]{8}", "[0-9]{14}"
 
 
@@ -29,11 +27,11 @@ def seconds(raw: str, sql_type: str, unit: TimeUnit) -> str:
     number = _of_number(f"({numbers.whole(raw, sql_type)})", unit)
     if sql_type != "VARCHAR":
         return number
-    text = f"trim({raw})"
+    text = trimmed(raw)
     # DuckDB reads a zone as +hh:mm only, and a fraction after a point.
     zoned = rf"regexp_replace(replace({text}, ',', '.'), ' ?(?:UTC|([+-]\d\d):?(\d\d))$', '\1:\2')"
     iso = f"TRY_CAST(regexp_replace({zoned}, ':$', 'Z') AS TIMESTAMPTZ)"
-    return f"coalesce({number}, CASE WHEN regexp_full_match({text}, '{_ISO}') THEN {_of_timestamp(iso)} END)"
+    return f"coalesce({number}, CASE WHEN regexp_full_match({text}, '{ISO_TIME}') THEN {_of_timestamp(iso)} END)"
 
 
 def _of_number(number: str, unit: TimeUnit) -> str:

@@ -1,0 +1,72 @@
+"""Numbers and times of requests -> integers, read as `prepare` reads those of a log (docs/data.md)."""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pandas as pd
+
+from pinfm.inference.requests.ids import integer_of, whole_number
+from pinfm.model.written import FLAGS, ISO_TIME, LEAST, MOST, WHOLE
+
+_DAY = 86_400
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+def category(value: Any) -> int | None:
+    """The int64 of a category; None where the value is none. 0 is a missing one, a flag 1 or 0."""
+    if isinstance(value, str):
+        if value == "" or value.lower() == "nan":
+            return 0
+        flag = FLAGS.get(value.strip(" ").lower())
+        if flag is not None:
+            return flag
+    return _whole(value)
+
+
+def seconds(value: Any) -> int | None:
+    """The Unix seconds of a time, rounded down; None where the value is none.
+
+    Args:
+        value: seconds, a typed time or ISO text; of UTC where it names no zone.
+    """
+    number = _whole(value)
+    if number is not None:
+        return number
+    if isinstance(value, str):
+        found = re.fullmatch(ISO_TIME, value.strip(" "))
+        return None if found is None else _of_iso(found)
+    if not isinstance(value, date) or pd.isna(value):
+        return None
+    if not isinstance(value, datetime):
+        return _of_day(value)
+    return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() // 1)
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number as int64; text may have zeros or a plus before it."""
+    if isinstance(value, str):
+        text = value.strip(" ")
+        number = integer_of(text.partition(".")[0]) if re.fullmatch(WHOLE, text) else None
+    else:
+        number = whole_number(value)
+    return number if number is not None and LEAST <= number <= MOST else None
+
+
+def _of_iso(found: re.Match[str]) -> int | None:
+    try:
+        day = date(*(int(found[part]) for part in ("year", "month", "day")))
+    except ValueError:
+        return None
+    hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
+    within = (hour * 60 + minute) * 60 + second
+    ends_day = within == _DAY and not int(found["fraction"] or 0)
+    if minute > 59 or second > 59 or (hour > 23 and not ends_day):
+        return None
+    zone = re.sub("[ :]", "", found["zone"] or "+00").ljust(5, "0")
+    east = (int(zone[1:3]) * 60 + int(zone[3:])) * 60
+    return _of_day(day) + within - (east if zone[0] == "+" else -east)
+
+
+def _of_day(day: date) -> int:
+    return (day.toordinal() - _EPOCH) * _DAY
