@@ -42,12 +42,14 @@ class Scorer:
         columns: its inputs.
         tasks: its outputs.
         max_history: newest events of a history that it was trained to read.
+        folder: where it lies.
     """
 
     module: torch.jit.ScriptModule
     columns: Sequence[Column]
     tasks: Sequence[str]
     max_history: int
+    folder: Path
 
     @cached_property
     def _checks(self) -> InputChecks:
@@ -136,7 +138,7 @@ def load(path: str | Path) -> Scorer:
         )
     # What the manifest says of tables is for readers; this is under its checksum.
     place_tables(module, folder, [TableFile.from_row(row) for row in module.table_files])
-    return Scorer(module, columns, signature["tasks"], signature["max_history"])
+    return Scorer(module, columns, signature["tasks"], signature["max_history"], folder)
 
 
 def require_requests(count: int, batch_size: int) -> None:

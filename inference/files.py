@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
@@ -16,6 +17,7 @@ from pinfm.inference.artifact import Scorer, require_requests
 from pinfm.inference.folders import require_own_file
 from pinfm.inference.requests.columns import Column
 from pinfm.inference.requests.parts import request_parts
+from pinfm.inference.requests.values import as_array, convert, refuse
 
 ID_TYPES = {"int64": pyarrow.int64(), "uint64": pyarrow.uint64(), "text": pyarrow.string()}
 
@@ -33,11 +35,11 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
         How many requests and how many candidates.
 
     Raises:
-        UserError: a file is no Parquet, is damaged or does not fit the signature, there are no rows, or `out` is no
-            file of its own.
+        UserError: a file is no Parquet, is damaged, does not fit the signature or its folders' names, there are no
+            rows, or `out` is no file of its own.
     """
     parts = request_parts(requests)
-    require_own_file(out, requests)
+    require_own_file(out, requests, scorer.folder)
     total = sum(_opened(part.path).metadata.num_rows for part in parts)
     require_requests(total, batch_size)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -55,8 +57,11 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
             for frame in _frames(part, batch_size, scorer.columns):
                 try:
                     scores = scorer.score(frame, batch_size, done - before)
+                    _require_agreement(frame, part, scorer.columns, done - before)
                 except UserError as error:
-                    raise (UserError(f"{part.path}, {error}") if len(parts) > 1 else error) from error
+                    if len(parts) == 1:
+                        raise
+                    raise UserError(f"{part.path}, {error}") from error
                 scores["request"] += before
                 writer.write_table(pyarrow.Table.from_pandas(scores, schema, preserve_index=False))
                 done, candidates = done + len(frame), candidates + len(scores)
@@ -95,6 +100,18 @@ def _frames(part: Part, batch_size: int, columns: Sequence[Column]) -> Iterator[
         # Else a missing integer makes floats of the others.
         frame = batch.to_pandas(integer_object_nulls=True)
         yield frame.assign(**{name: _partition_value(value, wanted[name]) for name, value in named.items()})
+
+
+def _require_agreement(frame: pd.DataFrame, part: Part, columns: Sequence[Column], first_row: int) -> None:
+    """Raises UserError where a column of the file holds another value than its folder's name says."""
+    scalars = {column.name: column for column in columns if column.scope == "request"}
+    for name, value in part.partition:
+        if name in scalars:
+            rows = first_row + np.arange(len(frame))
+            told = convert(as_array([_partition_value(value, scalars[name])]), scalars[name], rows[:1])
+            other = convert(as_array(frame[name]), scalars[name], rows) != told
+            problem = f"is not what the folder {name}={value} says; correct one of them"
+            refuse(other, rows, scalars[name], problem)
 
 
 def _partition_value(value: str | None, column: Column) -> float | str | None:

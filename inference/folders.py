@@ -32,8 +32,10 @@ def require_model(folder: Path) -> None:
             raise UserError(f"{folder} is not a model folder: it has no {name}; write one with `pinfm export`.")
 
 
-def require_own_file(out: Path, requests: Path) -> None:
-    """Raises UserError where scores can't be written to `out`."""
+def require_own_file(out: Path, requests: Path, model: Path) -> None:
+    """Raises UserError where scores can't be written to `out`, beside a folder of requests and one of a model."""
+    if out.resolve().is_relative_to(model.resolve()):
+        raise UserError(f"--out {out} is in the model's folder; give a file elsewhere.")
     if (out.exists() and not out.is_file()) or out.resolve().is_relative_to(requests.resolve()):
         raise UserError(f"--out ({out}) must be a file of its own, not a folder, a device or the requests.")
 

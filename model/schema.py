@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_choice, require_types
 from pinfm.model.written import INTEGER
@@ -17,7 +17,8 @@ RESERVED_FEATURES = ("user_id", "request_timestamp", "item")
 # How a log writes an id. Inside, each is an int64: `uint64` by two's complement, `text` by its hash (docs/data.md).
 IdType = Literal["int64", "uint64", "text"]
 # Their names are in `actions` and `surfaces`.
-VOCABULARIES = ("action", "surface")
+Vocabulary = Literal["action", "surface"]
+VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,8 @@ class InputSchema:
         require_at_least("schema", 0, content_dim=self.content_dim)
         for name, kind in self.ids.items():
             require_choice(f"schema.ids.{name}", kind, IdType)
+        for name in self.numbered:
+            require_choice("schema.numbered", name, Vocabulary)
         for action in self.positive_actions:
             if action not in self.actions:
                 raise UserError(f"schema.positive_actions holds {action!r}, which is none of the actions.")

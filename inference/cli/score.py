@@ -6,7 +6,6 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pinfm.embeddings.errors import UserError
 from pinfm.inference.folders import require_batch_size, require_model, require_own_file
 from pinfm.inference.requests.parts import request_parts
 
@@ -28,9 +27,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> dict[str, Any]:
     """Scores; the report holds counts and seconds."""
     request_parts(args.requests)
-    if args.out.resolve().is_relative_to(args.model.resolve()):
-        raise UserError(f"--out {args.out} is in the model's folder; give a file elsewhere.")
-    require_own_file(args.out, args.requests)
+    require_own_file(args.out, args.requests, args.model)
     require_batch_size(args.batch_size)
     require_model(args.model)
 

@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pinfm.embeddings.errors import UserError
+from pinfm.inference import load
+from pinfm.inference.files import score_file
 from pinfm.train.cli.main import main
 
 
@@ -52,6 +55,30 @@ def test_a_partition_is_a_column(score, requests, tmp_path):
     names = ["dt=2026-01-01/hour=3/part-0.parquet", "dt=2026-01-01/hour=7/part-0.parquet"]
     folder = written(requests, tmp_path / "many", names, hour=None)
     pd.testing.assert_frame_equal(score(folder)[2], score(tmp_path / "one.parquet")[2], rtol=0, atol=1e-6)
+
+
+def test_a_folder_s_name_and_the_file_agree(score, requests, tmp_path):
+    """As in `prepare`, by value: the file writes 3 as a float."""
+    requests = requests.assign(hour=[3.0] * 6 + [7.0] * 6)
+    names = ["hour=03/part-0.parquet", "hour=7/part-0.parquet"]
+    assert len(score(written(requests, tmp_path / "agree", names))[2])
+    requests.loc[9, "hour"] = 3.0
+    status, told, _ = score(written(requests, tmp_path / "differ", names))
+    assert status == 2
+    assert "hour=7/part-0.parquet, row 3: hour is not what the folder hour=7 says; correct one of them." in told
+
+
+def test_the_scores_of_a_library_are_not_written_into_the_model(exported, requests, tmp_path):
+    requests.to_parquet(tmp_path / "requests.parquet")
+    with pytest.raises(UserError, match=r"--out .*scores\.parquet is in the model's folder; give a file elsewhere"):
+        score_file(load(exported), tmp_path / "requests.parquet", exported / "scores.parquet", 8)
+
+
+def test_an_error_is_not_its_own_cause(exported, requests, tmp_path):
+    requests.assign(request_timestamp=-5).to_parquet(tmp_path / "requests.parquet")
+    with pytest.raises(UserError, match="row 0: request_timestamp holds -5") as raised:
+        score_file(load(exported), tmp_path / "requests.parquet", tmp_path / "scores.parquet", 8)
+    assert raised.value.__cause__ is None
 
 
 def test_a_missing_partition_is_the_missing_category(score, requests, tmp_path):
