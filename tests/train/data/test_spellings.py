@@ -62,6 +62,19 @@ def test_a_numbered_surface_is_its_number_however_it_is_spelled(logs, kind, even
     assert dataset.requests("train", 0)["surface"].to_pylist() == [1] * dataset.requests("train", 0).num_rows
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("nan", ["nan", "NaN", " NAN "])
+def test_the_text_nan_is_no_name_among_numbers(logs, kind, nan):
+    def spelt(frame):
+        return frame.assign(surface=[nan if pd.isna(name) else f"{NUMBERED[name]}.0" for name in frame["surface"]])
+
+    logs.write(kind, events=spelt, impressions=spelt)
+    dataset = logs.prepare(kind)
+    schema = dataset.info.schema
+    assert (schema.surfaces, schema.numbered) == (("2",), ("surface",))
+    assert all_events(dataset)["surface"].tolist() == [1] * 8 + [0, 0]
+
+
 @pytest.mark.parametrize("stray", ["007", "1e0", "+1", "home", "1.5", "0x1", "1_0"])
 @pytest.mark.parametrize("table", ["events", "impressions"])
 def test_one_name_that_is_no_number_makes_names_of_all(logs, stray, table):

@@ -62,7 +62,7 @@ _WANTED = {
     "ids": "a list of integers with single spaces between them",
 }
 _SPELLING = {
-    **dict.fromkeys(("id", "integer_id"), spelling.integer_id),
+    **dict.fromkeys(("id", "integer_id"), numbers.integer),
     "unsigned_id": spelling.unsigned_id,
     "text_id": spelling.text_id,
     "text_of_id": spelling.text_of_id,
@@ -74,6 +74,7 @@ _WHOLE = ("count", "milliseconds")
 _NAN_IS_MISSING = ("text", "number_name", "time", "code")
 _ALWAYS_NULLABLE = ("text", "number_name", "code", "vector", "ids")
 _TYPES = {"dense": "FLOAT", "number": "DOUBLE"}
+_FIRST_SECOND = -62135596800  # of the year 1
 _INTEGER_TEXT = r"[+-]?[0-9]+"
 
 
@@ -175,7 +176,7 @@ def typed(column: Column, sql_type: str, file: str) -> str:
     if isinstance(column, TimeColumn):
         return times.seconds(raw, sql_type, column.unit or "seconds")
     if column.kind in _WHOLE:
-        return numbers.whole(raw, sql_type)
+        return numbers.integer(raw, sql_type, lenient=True)
     if column.kind == "code":
         return numbers.code(raw, sql_type)
     if column.kind == "flag":
@@ -227,7 +228,7 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
         yield check("wrong form", bad, f"{{value}} is not {wanted}", "correct it")
     there = f"{raw} IS NOT NULL"
     if column.kind in _NAN_IS_MISSING:
-        there += f" AND lower(CAST({raw} AS VARCHAR)) <> 'nan'"
+        there += f" AND lower(trim(CAST({raw} AS VARCHAR))) <> 'nan'"
     if column.kind == "vector":
         there += f" AND CAST({raw} AS VARCHAR) <> '[]'"
     if not column.nullable and column.kind not in _ALWAYS_NULLABLE:
@@ -247,6 +248,8 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
     if isinstance(column, TimeColumn):
         if not column.before_1970:
             yield check("negative", f"{sql} < 0", "{value} is negative", "give Unix seconds")
+        # A difference of two times must fit into 64 bits.
+        yield check("too early", f"{sql} < {_FIRST_SECOND}", "{value} lies before the year 1", "give Unix seconds")
         dated = f"{sql} > {now} AND {times.is_date(f'CAST({raw} AS VARCHAR)', '%Y%m%d%H%M%S')}"
         mend = "give --time-unit date"
         yield check("a date", dated, "{value} is a date written as a number and no Unix seconds", mend)

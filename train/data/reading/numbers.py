@@ -1,29 +1,67 @@
 """Numbers and flags as people write them: a float of a whole number is that number, and NaN is a missing one."""
 
-from pinfm.model.written import EXACT_DOUBLE, FLAGS, WHOLE
-from pinfm.train.data.reading.sql import INTEGERS, REALS, trimmed
+from pinfm.model.written import EXACT_DOUBLE, FLAGS, FLOAT_OF_INTEGER, INTEGER, LEAST, MOST_UNSIGNED, WHOLE
+from pinfm.train.data.reading.sql import INTEGERS, REALS, is_text, trimmed
+
+_SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
+# A float holds every whole number below; of a larger one it may have lost digits. Every other type is exact.
+_EXACT_BELOW = {"FLOAT": 1 << 24, "DOUBLE": EXACT_DOUBLE}
+_DECIMAL = "[+-]?[0-9]+([.][0-9]*)?"
 
 
-def whole(raw: str, sql_type: str) -> str:
-    """SQL of a whole number as BIGINT; NULL where the value is none, such as 1.5.
+def whole(raw: str, sql_type: str, lenient: bool = False) -> str:
+    """SQL of the whole number that a value is, as HUGEINT from -2**63 to 2**64 - 1; NULL where it is none, such as 1.5.
 
     Args:
         raw: the column's SQL.
         sql_type: its type.
+        lenient: whether a text may also spell it as people do and no id is: `+7`, `07`, `7.0` of any number of digits.
     """
-    if sql_type.startswith(REALS):
-        return f"CASE WHEN {raw} = trunc({raw}) AND abs({raw}) < {EXACT_DOUBLE} THEN TRY_CAST({raw} AS BIGINT) END"
-    if sql_type == "VARCHAR":
+    if sql_type.startswith(_SIGNED):
+        return f"CAST({raw} AS HUGEINT)"
+    if sql_type in _EXACT_BELOW:
+        exact = f"{raw} = trunc({raw}) AND abs({raw}) < {_EXACT_BELOW[sql_type]}"
+        number = f"CASE WHEN {exact} THEN CAST({raw} AS HUGEINT) END"
+    elif sql_type.startswith("DECIMAL"):
+        number = f"CASE WHEN {raw} = trunc({raw}) THEN TRY_CAST({raw} AS HUGEINT) END"
+    elif is_text(sql_type):
+        text = trimmed(f"CAST({raw} AS VARCHAR)")
+        forms = (WHOLE,) if lenient else (INTEGER, FLOAT_OF_INTEGER)
+        fits = " OR ".join(f"regexp_full_match({text}, '{form}')" for form in forms)
         # A cast alone would round '1.5' to 2.
-        text = trimmed(raw)
-        number = f"TRY_CAST(split_part({text}, '.', 1) AS BIGINT)"
-        return f"CASE WHEN regexp_full_match({text}, '{WHOLE}') THEN {number} END"
-    return f"TRY_CAST({raw} AS BIGINT)"
+        number = f"CASE WHEN {fits} THEN TRY_CAST(split_part({text}, '.', 1) AS HUGEINT) END"
+    else:
+        number = f"TRY_CAST({raw} AS HUGEINT)"
+    return f"(CASE WHEN ({number}) BETWEEN {LEAST} AND {MOST_UNSIGNED} THEN ({number}) END)"
+
+
+def integer(raw: str, sql_type: str, lenient: bool = False) -> str:
+    """SQL of a whole number as BIGINT, see `whole`; NULL where the value is none."""
+    if sql_type.startswith(_SIGNED):
+        return f"CAST({raw} AS BIGINT)"
+    return f"TRY_CAST({whole(raw, sql_type, lenient)} AS BIGINT)"
+
+
+def floor(raw: str, sql_type: str) -> str:
+    """SQL of a number rounded down, as BIGINT; NULL where the value is none, or a float that may have lost digits."""
+    if sql_type in _EXACT_BELOW:
+        return f"CASE WHEN abs({raw}) < {_EXACT_BELOW[sql_type]} THEN TRY_CAST(floor({raw}) AS BIGINT) END"
+    if sql_type.startswith("DECIMAL"):
+        return f"TRY_CAST(floor({raw}) AS BIGINT)"
+    if not is_text(sql_type):
+        return integer(raw, sql_type)
+    text = trimmed(f"CAST({raw} AS VARCHAR)")
+    number = f"TRY_CAST(split_part({text}, '.', 1) AS BIGINT)"
+    below = f"starts_with({text}, '-') AND regexp_matches(split_part({text}, '.', 2), '[1-9]')"
+    return (
+        f"CASE WHEN NOT regexp_full_match({text}, '{_DECIMAL}') THEN NULL WHEN {below} THEN TRY({number} - 1) "
+        f"ELSE {number} END"
+    )
 
 
 def code(raw: str, sql_type: str) -> str:
     """SQL of a categorical value as BIGINT; NULL where the value is none. A boolean is 1 or 0."""
-    number = whole(raw, sql_type)
+    number = integer(raw, sql_type, lenient=True)
     return f"coalesce({number}, {_of_boolean(raw)})" if sql_type == "VARCHAR" else number
 
 

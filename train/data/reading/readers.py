@@ -21,6 +21,7 @@ from pinfm.train.data.reading.text.records import line_of
 UNREADABLE = (
     duckdb.InvalidInputException,
     duckdb.ConversionException,
+    duckdb.OutOfRangeException,
     duckdb.IOException,
     duckdb.SerializationException,
     duckdb.NotSupportedError,
@@ -139,7 +140,9 @@ def unreadable(error: duckdb.Error, path: object) -> UserError:
     if failed_write(error) is not None:
         raise error
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-    if str(path).endswith(".parquet"):
+    # DuckDB's text about a torn Parquet file is cut off; about a value it is not.
+    is_of_value = isinstance(error, (duckdb.ConversionException, duckdb.OutOfRangeException))
+    if str(path).endswith(".parquet") and not is_of_value:
         return UserError(f"cannot read {path}: it is torn or damaged; write it anew")
     return UserError(f"cannot read {path}: DuckDB says {first.rstrip('.')!r}; mend the file")
 

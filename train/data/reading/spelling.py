@@ -7,48 +7,16 @@ and `12` are two names, and two ids.
 
 from dataclasses import dataclass
 
-from pinfm.model.written import EXACT_DOUBLE, FLOAT_OF_INTEGER, INTEGER, LEAST, MOST, MOST_UNSIGNED
-from pinfm.train.data.reading.sql import name, trimmed
+from pinfm.model.written import MOST, MOST_UNSIGNED
+from pinfm.train.data.reading.numbers import whole
+from pinfm.train.data.reading.sql import is_text, name, trimmed
 
 # Types whose values spell an id or a name; without that of a column without values.
 TYPES = (
     *("VARCHAR", "ENUM", "UUID", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"),
     *("UBIGINT", "HUGEINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL"),
 )
-_SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
-# A float holds every whole number below; of a larger one it may have lost digits.
-_EXACT = {"FLOAT": 1 << 24, "DOUBLE": EXACT_DOUBLE}
 _PADDED = "0+[0-9]+"
-
-
-def whole(raw: str, sql_type: str) -> str:
-    """SQL of the whole number that a value spells, as HUGEINT from -2**63 to 2**64 - 1; NULL where it spells none.
-
-    Args:
-        raw: the column's SQL.
-        sql_type: its type.
-    """
-    if sql_type.startswith(_SIGNED):
-        return f"CAST({raw} AS HUGEINT)"
-    if sql_type in _EXACT:
-        number = f"CASE WHEN {raw} = trunc({raw}) AND abs({raw}) < {_EXACT[sql_type]} THEN CAST({raw} AS HUGEINT) END"
-    elif sql_type.startswith("DECIMAL"):
-        number = f"CASE WHEN {raw} = trunc({raw}) THEN TRY_CAST({raw} AS HUGEINT) END"
-    elif is_text(sql_type):
-        text = trimmed(f"CAST({raw} AS VARCHAR)")
-        number = (
-            f"CASE WHEN regexp_full_match({text}, '{INTEGER}') THEN TRY_CAST({text} AS HUGEINT) "
-            f"WHEN regexp_full_match({text}, '{FLOAT_OF_INTEGER}') "
-            f"THEN TRY_CAST(split_part({text}, '.', 1) AS HUGEINT) END"
-        )
-    else:
-        number = f"TRY_CAST({raw} AS HUGEINT)"
-    return f"(CASE WHEN ({number}) BETWEEN {LEAST} AND {MOST_UNSIGNED} THEN ({number}) END)"
-
-
-def integer_id(raw: str, sql_type: str) -> str:
-    """SQL of an id as BIGINT; NULL where it is none."""
-    return f"TRY_CAST({whole(raw, sql_type)} AS BIGINT)"
 
 
 def unsigned_id(raw: str, sql_type: str) -> str:
@@ -104,13 +72,18 @@ class Measured:
 def measured_sql(raw: str, sql_type: str) -> str:
     """SQL of one aggregate for each field of `Measured`."""
     number = whole(raw, sql_type)
-    there = f"{raw} IS NOT NULL" + (f" AND NOT isnan({raw})" if sql_type in _EXACT else "")
-    text = trimmed(f"CAST({raw} AS VARCHAR)")
-    padded = f"regexp_full_match({text}, '{_PADDED}')" if is_text(sql_type) else "false"
+    # pandas writes NaN for a missing value, as text too where a column's type differs from file to file.
+    there = f"{raw} IS NOT NULL AND lower({trimmed(f'CAST({raw} AS VARCHAR)')}) <> 'nan'"
+    padded = is_padded(raw) if is_text(sql_type) else "false"
     return (
         f"count({number}), count(*) FILTER ({there} AND {number} IS NULL), count(*) FILTER ({padded}), "
         f"coalesce(min({number}), 0), coalesce(max({number}), 0)"
     )
+
+
+def is_padded(raw: str) -> str:
+    """SQL of whether a text is digits after zeros."""
+    return f"regexp_full_match({trimmed(f'CAST({raw} AS VARCHAR)')}, '{_PADDED}')"
 
 
 def distinct_sql(relation: str, raw: str, sql_type: str) -> str:
@@ -124,8 +97,3 @@ def distinct_sql(relation: str, raw: str, sql_type: str) -> str:
 def can_spell(sql_type: str) -> bool:
     """Whether a column of this type may hold ids or names."""
     return sql_type.startswith(TYPES) and not sql_type.endswith("]")
-
-
-def is_text(sql_type: str) -> bool:
-    """Whether the values of a type are spelled out."""
-    return sql_type.startswith(("VARCHAR", "ENUM", "UUID"))

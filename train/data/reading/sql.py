@@ -21,3 +21,8 @@ def name(identifier: str) -> str:
 def trimmed(text: str) -> str:
     """SQL of a text without the spaces around it: U+0020 alone, as every host of a model strips it."""
     return f"trim({text}, ' ')"  # without a second argument DuckDB's trim takes all of Unicode's spaces
+
+
+def is_text(sql_type: str) -> bool:
+    """Whether the values of a type are spelled out."""
+    return sql_type.startswith(("VARCHAR", "ENUM", "UUID"))

@@ -22,9 +22,10 @@ def seconds(raw: str, sql_type: str, unit: TimeUnit) -> str:
     """
     if sql_type.startswith(TYPED):
         # DuckDB has no epoch of nanoseconds with a zone.
-        typed = f"CAST({raw} AS TIMESTAMPTZ)" if "TIME ZONE" in sql_type or "TZ" in sql_type else f"{raw}::TIMESTAMP"
-        return _of_timestamp(typed)
-    number = _of_number(f"({numbers.whole(raw, sql_type)})", unit)
+        has_zone = "TIME ZONE" in sql_type or "TZ" in sql_type
+        return _of_timestamp(f"TRY_CAST({raw} AS {'TIMESTAMPTZ' if has_zone else 'TIMESTAMP'})")
+    number = numbers.integer(raw, sql_type, lenient=True) if unit == "date" else numbers.floor(raw, sql_type)
+    number = _of_number(f"({number})", unit)
     if sql_type != "VARCHAR":
         return number
     text = trimmed(raw)
@@ -50,8 +51,8 @@ def _of_timestamp(timestamp: str) -> str:
 
 
 def _floored(number: str, divisor: int) -> str:
-    """Division that rounds down, before 1970 too, and in whole numbers."""
-    return f"(({number}) - ((({number}) % {divisor} + {divisor}) % {divisor})) // {divisor}"
+    """Division that rounds down, before 1970 too, and in whole numbers; none is too large for it."""
+    return f"(({number}) // {divisor} - CASE WHEN ({number}) % {divisor} < 0 THEN 1 ELSE 0 END)"
 
 
 def is_date(number: str, form: Literal["%Y%m%d", "%Y%m%d%H%M%S"]) -> str:

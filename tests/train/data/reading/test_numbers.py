@@ -1,7 +1,11 @@
 """What pandas and public logs make of whole numbers, flags and vectors."""
 
+import numpy as np
 import pandas as pd
 import pytest
+
+from pinfm.train.data.reading import numbers
+from pinfm.train.data.reading.readers import connect
 
 NAN = float("nan")
 EVENTS = "user_id,timestamp,action,item_id\n" + "".join(f"1,{1_700_000_000 + n},click,{100 + n}\n" for n in range(6))
@@ -61,6 +65,46 @@ def test_a_categorical_value_that_is_no_whole_number_is_refused(table, kind, val
     said = table.refusal(*prepare(table, kind, ("--categorical-features", "shop"), shop=[value, *others * 3]))
     assert f"row {2 if kind == 'csv' else 1}, column shop: " in said
     assert "is not an integer" in said
+
+
+@pytest.mark.parametrize("value", [1 << 24, (1 << 24) + 2])
+def test_a_small_float_that_may_have_lost_digits_is_refused(table, value):
+    shops = np.array([value, 3, 3, 3], dtype=np.float32)
+    said = table.refusal(*prepare(table, "parquet", ("--categorical-features", "shop"), shop=shops))
+    assert f"row 1, column shop: '{float(value)}' is not an integer" in said
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "value", "strict", "lenient"),
+    [
+        ("VARCHAR", "7", 7, 7),
+        ("VARCHAR", " 7.0 ", 7, 7),
+        ("VARCHAR", "+7", None, 7),
+        ("VARCHAR", "07", None, 7),
+        ("VARCHAR", "7.5", None, None),
+        ("VARCHAR", "1e3", None, None),
+        ("VARCHAR", "1700000000000000000.0", None, 1_700_000_000_000_000_000),
+        ("VARCHAR", str(2**64 - 1), 2**64 - 1, 2**64 - 1),
+        ("VARCHAR", str(2**64), None, None),
+        ("DOUBLE", 2.0**53 - 1, 2**53 - 1, 2**53 - 1),
+        ("DOUBLE", 2.0**53, None, None),
+        ("DOUBLE", float("nan"), None, None),
+        ("FLOAT", 2.0**24 - 1, 2**24 - 1, 2**24 - 1),
+        ("FLOAT", 2.0**24, None, None),
+        ("DECIMAL(38,1)", "1700000000000000000.0", 1_700_000_000_000_000_000, 1_700_000_000_000_000_000),
+        ("DECIMAL(38,1)", "7.5", None, None),
+        ("BIGINT", -(2**63), -(2**63), -(2**63)),
+        ("UBIGINT", 2**64 - 1, 2**64 - 1, 2**64 - 1),
+        ("HUGEINT", -(2**63) - 1, None, None),
+        ("BOOLEAN", True, 1, 1),
+    ],
+)
+def test_one_reading_of_whole_numbers(tmp_path, sql_type, value, strict, lenient):
+    with connect(tmp_path, 1.0) as connection:
+        for leniently, expected in ((False, strict), (True, lenient)):
+            sql = numbers.whole("value", sql_type, leniently)
+            found = connection.execute(f"SELECT {sql} FROM (SELECT $1::{sql_type} AS value)", [value]).fetchone()
+            assert found == (expected,)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

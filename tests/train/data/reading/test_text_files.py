@@ -39,7 +39,9 @@ def test_a_quoted_field_that_swallows_rows_is_named(table):
     rows = ROWS.copy()
     rows[1], rows[6] = rows[1].replace("note 1", '"note'), rows[6].replace("note 6", 'note"')
     table.write("log.csv", csv(*rows))
-    assert "log.csv, line 3: a quoted field begins here and holds 5 lines like rows of 6 fields" in table.refusal("log.csv")
+    assert "log.csv, line 3: a quoted field begins here and holds 5 lines like rows of 6 fields" in table.refusal(
+        "log.csv"
+    )
     assert len(table.prepare("log.csv", "--quote", "none")) == 8
 
 

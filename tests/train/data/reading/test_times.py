@@ -1,5 +1,7 @@
 """Times as people write them are read, and what only looks like Unix seconds is refused."""
 
+from decimal import Decimal
+
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
@@ -24,6 +26,7 @@ def write_parquet(table, times):
     [
         *("1700000000", " 1700000000 ", "1700000000.0", "2023-11-14T22:13:20Z", "2023-11-14 22:13:20"),
         *("2023-11-14T22:13:20.999999", "2023-11-14 22:13:20,5", "2023-11-14 23:13:20+01", "2023-11-15T03:43:20+0530"),
+        *("1700000000.5", "1700000000.123", "+1700000000.999999999"),
         *("2023-11-14 14:13:20 -08:00", "2023-11-14 22:13:20 UTC", "2023-11-14 22:13:20.123456789Z"),
     ],
 )
@@ -51,6 +54,8 @@ def test_a_typed_time_has_no_doubtful_unit(table, unit, zone, monkeypatch):
     [
         (pyarrow.array([STAMP.date()], pyarrow.date32()), 1_699_920_000),
         (pyarrow.array([float(SECONDS)]), SECONDS),
+        (pyarrow.array([SECONDS + 0.999]), SECONDS),
+        (pyarrow.array([Decimal("1700000000.999")]), SECONDS),
         (pyarrow.array([STAMP], pyarrow.timestamp("us")), SECONDS),
     ],
 )
@@ -67,6 +72,8 @@ def test_a_typed_time_is_rounded_down(table, times, expected):
         ("nanoseconds", SECONDS * 10**9 + 999_999_999),
         ("date", 20231114221320),
         ("seconds", SECONDS),
+        ("milliseconds", f"{SECONDS * 1000 + 999}.875"),
+        ("microseconds", f"{SECONDS * 10**6}.0"),
     ],
 )
 def test_a_unit_may_be_told(table, unit, value):
@@ -91,7 +98,8 @@ def test_a_unit_may_be_told(table, unit, value):
             "row 2, column timestamp: '12/31/2023' is not a time (Unix seconds, a timestamp, or ISO",
         ),
         (("2023-02-30",), "'2023-02-30' is not a time"),
-        ((f"{SECONDS}.5",), f"'{SECONDS}.5' is not a time"),
+        ((f"{SECONDS}.5.5",), f"'{SECONDS}.5.5' is not a time"),
+        (("-0.5",), "row 2, column timestamp: '-0.5' is negative"),
         (("true",), "'true' is not a time"),
         (("NaN",), "row 2, column timestamp: the value is missing"),
     ],
@@ -99,6 +107,45 @@ def test_a_unit_may_be_told(table, unit, value):
 def test_a_time_that_is_none_is_refused(table, times, match):
     write_csv(table, *times)
     assert match in table.refusal("log.csv")
+
+
+@pytest.mark.parametrize("unit", ["milliseconds", "microseconds", "nanoseconds", "seconds"])
+@pytest.mark.parametrize("least", [-(1 << 63), 1 - (1 << 63)])
+def test_the_least_of_all_integers_is_a_bad_row(table, unit, least):
+    write_parquet(table, pyarrow.array([least, SECONDS]))
+    assert f"row 1, column timestamp: '{least}' is negative" in table.refusal("log.parquet", "--time-unit", unit)
+
+
+def test_the_creation_of_an_item_is_not_before_the_year_1(table):
+    write_csv(table, SECONDS)
+    items = str(table.write("items.csv", f"item_id,created_at\n100,{-(1 << 63)}\n"))
+    said = table.refusal("log.csv", "--items", items)
+    assert f"row 2, column created_at: '{-(1 << 63)}' lies before the year 1" in said
+
+
+@pytest.mark.parametrize(
+    ("times", "unit"),
+    [
+        (pyarrow.array([Decimal(SECONDS * 10**9 + 999_999_999)], pyarrow.decimal128(38, 0)), "nanoseconds"),
+        (pyarrow.array([Decimal(SECONDS * 1000) + Decimal("999.9")]), "milliseconds"),
+        (pyarrow.array([SECONDS * 1000 + 999.75]), "milliseconds"),
+    ],
+)
+def test_typed_numbers_of_a_unit_are_rounded_down(table, times, unit):
+    write_parquet(table, times)
+    assert table.prepare("log.parquet", "--time-unit", unit).timestamp.tolist() == [SECONDS]
+
+
+def test_a_float_that_lost_its_seconds_is_refused(table):
+    write_parquet(table, pyarrow.array([1.7e9], pyarrow.float32()))
+    assert "row 1, column timestamp: '1700000000.0' is not a time" in table.refusal("log.parquet")
+
+
+def test_a_typed_time_beyond_all_is_refused(table):
+    write_parquet(table, pyarrow.array([1 << 53], pyarrow.timestamp("s")))
+    said = table.refusal("log.parquet")
+    assert "log.parquet" in said
+    assert "torn" not in said
 
 
 def test_a_date_as_a_number_may_be_told(table):
