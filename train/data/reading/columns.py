@@ -7,7 +7,7 @@ from typing import Literal
 from pinfm.embeddings.errors import UserError, require_types
 from pinfm.model.written import MOST
 from pinfm.train.data.reading import numbers, spelling, times
-from pinfm.train.data.reading.sql import INTEGERS, REALS, name, quoted
+from pinfm.train.data.reading.sql import INTEGERS, REALS, name, quoted, trimmed
 from pinfm.train.data.reading.times import TimeUnit
 
 Kind = Literal[
@@ -228,7 +228,7 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
         yield check("wrong form", bad, f"{{value}} is not {wanted}", "correct it")
     there = f"{raw} IS NOT NULL"
     if column.kind in _NAN_IS_MISSING:
-        there += f" AND lower(trim(CAST({raw} AS VARCHAR))) <> 'nan'"
+        there += f" AND lower({trimmed(f'CAST({raw} AS VARCHAR)')}) <> 'nan'"
     if column.kind == "vector":
         there += f" AND CAST({raw} AS VARCHAR) <> '[]'"
     if not column.nullable and column.kind not in _ALWAYS_NULLABLE:
