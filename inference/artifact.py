@@ -5,7 +5,6 @@
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.one_device.forks import require_own_threads
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, require_batch_size, require_model
 from pinfm.inference.requests.checks import InputChecks
 from pinfm.inference.requests.columns import Column
@@ -28,9 +28,6 @@ from pinfm.inference.tables import TableFile, place_tables
 MODULE_CRC32 = "scoring.crc32"
 # Bytes read at a time.
 PART = 1 << 20
-
-# The process that torch has started its threads in, once something was scored.
-_threads_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Scorer:
         Raises:
             UserError: the frame does not fit the signature, or this process was forked from one that has scored.
         """
-        _require_own_threads()
+        require_own_threads()
         return to_inputs(requests, self.columns, self._checks, first_row)
 
     @torch.no_grad()
@@ -99,18 +96,6 @@ class Scorer:
             item_ids = candidate_ids(part, inputs["candidate_item_id"], self.columns)
             parts.append(pd.DataFrame({"request": rows, "item_id": item_ids, **scores}))
         return pd.concat(parts, ignore_index=True)
-
-
-def _require_own_threads() -> None:
-    """Refuses to compute in a fork of a process that has: its threads stayed there, and OpenMP would wait for them."""
-    global _threads_of
-    if _threads_of not in (None, os.getpid()):
-        raise UserError(
-            f"process {os.getpid()} was forked from one that had scored, whose threads it lacks: scoring would hang; "
-            "fork before the first score, load the model in each worker, or set OMP_NUM_THREADS=1."
-        )
-    if torch.get_num_threads() > 1:
-        _threads_of = os.getpid()
 
 
 def load(path: str | Path) -> Scorer:

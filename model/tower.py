@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.one_device.forks import require_own_threads
 from pinfm.embeddings.one_device.lookup import MultiHashEmbedding
 from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
@@ -69,7 +70,11 @@ class SequenceTower(nn.Module):
 
         Args:
             history: T events of U requests.
+
+        Raises:
+            UserError: this process was forked from one that has scored.
         """
+        require_own_threads()
         context = self.encoder.encode_context(history, self.item_embedding(history.item_id))
         return EncodedHistory(history, context)
 
@@ -83,7 +88,11 @@ class SequenceTower(nn.Module):
         Returns:
             (N, out_dim) float32: bit for bit what `forward` gives for the same candidates. Scored a page at a time they
             differ by rounding, because a product of fewer rows adds up in another order.
+
+        Raises:
+            UserError: this process was forked from one that has scored.
         """
+        require_own_threads()
         item_NE = self.item_embedding(candidates.item_id)
         return self.encoder.cross(encoded.context, encoded.history, candidates, item_NE)
 

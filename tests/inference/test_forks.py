@@ -5,7 +5,7 @@ import sys
 import pytest
 import runs
 
-SERVER = """
+LOADED = """
 import os, signal, sys
 import pandas as pd
 import torch
@@ -15,13 +15,35 @@ model, requests, threads, first = sys.argv[1:]
 torch.set_num_threads(int(threads))
 scorer = load(model)
 requests = pd.read_parquet(requests)
-if first == "score":
-    scorer.score(requests)
+score = lambda: len(scorer.score(requests))
+"""
+# A tower is only encoded with in the server, and in its worker scores what the server encoded.
+TOWER = """
+import os, signal, sys
+import torch
+from pinfm.model import Candidates, History, SequenceTower
+
+run, threads, first = sys.argv[1:]
+torch.set_num_threads(int(threads))
+tower = SequenceTower.from_run(run).eval()
+ids, none = torch.arange(4), torch.zeros(4, dtype=torch.int64)
+history = History(torch.tensor([4]), ids, none, none, 1_600_000_000 + ids)
+candidates = Candidates(torch.tensor([4]), torch.tensor([1_700_000_000]), ids, none, torch.zeros(4, 4))
+encoded = None
+def score():
+    global encoded
+    encoded = tower.encode_context(history) if encoded is None else encoded
+    return len(tower.score(encoded, candidates)) if first != "encode" or os.getpid() != server else 0
+server = os.getpid()
+"""
+FORK = """
+if first != "load":
+    score()
 worker = os.fork()
 if not worker:
     signal.alarm(60)  # a worker that hangs ends so
     try:
-        print("scored", len(scorer.score(requests)), flush=True)
+        print("scored", score(), flush=True)
     except ValueError as error:
         print(error, flush=True)
     os._exit(0)
@@ -40,5 +62,16 @@ assert status == 0, status
 )
 def test_a_forked_worker_scores_or_says_why_not(exported, finetuned, tmp_path, threads, first, told):
     requests = finetuned / "requests.parquet"
-    done = runs.command(sys.executable, "-W", "ignore", "-c", SERVER, exported, requests, threads, first, cwd=tmp_path)
+    done = runs.command(
+        sys.executable, "-W", "ignore", "-c", LOADED + FORK, exported, requests, threads, first, cwd=tmp_path
+    )
+    assert told in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("threads", "first", "told"),
+    [(2, "encode", "whose threads it lacks: scoring would hang"), (2, "load", "scored 4"), (1, "encode", "scored 4")],
+)
+def test_so_does_a_tower(pretrained, tmp_path, threads, first, told):
+    done = runs.command(sys.executable, "-W", "ignore", "-c", TOWER + FORK, pretrained, threads, first, cwd=tmp_path)
     assert told in done.stdout
