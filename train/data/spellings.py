@@ -8,7 +8,7 @@ from pinfm.model.schema import IdType, are_whole_numbers
 from pinfm.model.written import MOST
 from pinfm.train.data.reading import spelling
 from pinfm.train.data.reading.columns import Kind
-from pinfm.train.data.reading.sql import name
+from pinfm.train.data.reading.sql import INTEGERS, name
 from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.tables import IDS, RawTables
 
@@ -77,8 +77,15 @@ def _id_type(validator: Validator, tables: RawTables, uses: list[_Use], column: 
     """Text where one has zeros before its digits, or at least half of the distinct values are no integers.
 
     Fewer are mistakes, which the checks name.
+
+    Raises:
+        UserError: one has zeros before its digits, and another table's type says that the ids are integers.
     """
-    if column in tables.text_ids or any(measured.padded for _, _, measured in uses):
+    if column in tables.text_ids:
+        return "text"
+    padded = next((relation for relation, _, measured in uses if measured.padded), None)
+    if padded is not None:
+        _tell_padded(validator, tables, uses, column, padded)
         return "text"
     if any(measured.others for _, _, measured in uses):
         raw = name(tables.raw_name(column))
@@ -88,6 +95,23 @@ def _id_type(validator: Validator, tables: RawTables, uses: list[_Use], column: 
             return "text"
     least, greatest = min(use[2].least for use in uses), max(use[2].greatest for use in uses)
     return "uint64" if greatest > MOST and least >= 0 else "int64"
+
+
+def _tell_padded(validator: Validator, tables: RawTables, uses: list[_Use], column: str, relation: str) -> None:
+    """Names the first id with zeros before it, for one that is mistyped makes text of all others."""
+    raw = tables.raw_name(column)
+    place, value = validator.first(relation, name(raw), spelling.is_padded(name(raw)))
+    told = f"{place}, column {raw}: {value!r} has zeros before it, as text ids have"
+    typed = next((relation for relation, sql_type, _ in uses if sql_type.startswith(INTEGERS)), None)
+    if typed is not None:
+        raise UserError(
+            f"{told}, but {validator.files(typed)} holds {raw} as integers; correct it, or say with --text-ids "
+            f"'[{column}]' that they are text"
+        )
+    number = sum(measured.padded for _, _, measured in uses)
+    validator.notes.append(
+        f"{told} ({number:,} such), so every {raw} is read as text; correct it if they are integers."
+    )
 
 
 def _number_or_name(action: str) -> str:

@@ -170,10 +170,25 @@ def test_zeros_before_a_text_id_count(logs):
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_one_id_with_zeros_before_it_makes_text_of_all(logs, kind):
-    logs.write(kind, events=lambda frame: frame.assign(user_id=[*["1"] * 8, "0012", "12"]))
+    spoil = {"impressions": lambda frame: frame.assign(user_id=frame["user_id"].astype(str))}
+    logs.write(kind, events=lambda frame: frame.assign(user_id=[*["1"] * 8, "0012", "12"]), **spoil)
     dataset = logs.prepare(kind)
     assert dataset.info.schema.ids == {"user_id": "text"}
+    place = f"events.{kind}, row {10 if kind == 'csv' else 9}, column user_id: '0012' has zeros before it"
+    (note,) = [note for note in dataset.info.notes if place in note]
+    assert "(1 such), so every user_id is read as text; correct it if they are integers" in note
     assert dataset.info.counts.users == 4  # 2 is shown something
+
+
+def test_an_id_with_zeros_before_it_beside_a_column_of_integers_is_refused(logs):
+    logs.write("parquet", events=lambda frame: frame.assign(item_id=[*map(str, range(100, 109)), "007"]))
+    sentence = (
+        r"events\.parquet, row 10, column item_id: '007' has zeros before it, as text ids have, but .*"
+        r"impressions\.parquet holds item_id as integers; correct it, or say with --text-ids '\[item_id\]' that they"
+    )
+    with pytest.raises(UserError, match=sentence):
+        logs.prepare("parquet")
+    assert logs.prepare("parquet", text_ids=["item_id"]).info.schema.ids == {"item_id": "text"}
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -83,7 +83,7 @@ class Validator:
         try:
             described = self.connection.execute(f"DESCRIBE {name(relation)}").fetchall()
         except UNREADABLE as error:
-            raise unreadable(error, self._files(relation)) from error
+            raise unreadable(error, self.files(relation)) from error
         return {str(row[0]): str(row[1]) for row in described}
 
     def row(self, relation: str, sql: str) -> tuple[Any, ...]:
@@ -95,7 +95,22 @@ class Validator:
         try:
             return self.connection.execute(sql).fetchone() or ()
         except UNREADABLE as error:
-            raise unreadable(error, self._files(relation)) from error
+            raise unreadable(error, self.files(relation)) from error
+
+    def first(self, relation: str, value: str, condition: str) -> tuple[str, Any]:
+        """The first row of a relation that fulfils a condition, which one does.
+
+        Args:
+            relation: a view that was read.
+            value: SQL of what to return of the row.
+            condition: SQL.
+
+        Returns:
+            Its file and row as messages name them, and the value.
+        """
+        rows = f"SELECT {FILE}, {ROW}, {value} FROM {name(relation)} WHERE {condition} ORDER BY {POSITION} LIMIT 1"
+        file, row, found = self.row(relation, rows)
+        return f"{file}, {self._place_in(relation, file, row)}", found
 
     def stage(
         self,
@@ -133,7 +148,7 @@ class Validator:
         rows = self._scalar(f"SELECT count(*) FROM {name(table)}")
         self._require_all_rows(relation, rows)
         if not rows:
-            raise UserError(f"{table}: {self._files(relation)} holds no rows; give a table that has some")
+            raise UserError(f"{table}: {self.files(relation)} holds no rows; give a table that has some")
         self._require_seconds(table, columns)
         self._settle(table, found)
         if constant_within is not None:
@@ -184,11 +199,11 @@ class Validator:
                 mend += ", or give --column-names if that line is no header"
             if f'"{missing[0]}"' in self._columns(relation, types):
                 mend = "give --quote '\"'"
-            raise UserError(f"{self._files(relation)} has no column {missing[0]}; it has {have}: {mend}")
+            raise UserError(f"{self.files(relation)} has no column {missing[0]}; it has {have}: {mend}")
         found: list[Check] = []
         casts = []
         for column in columns:
-            sql = typed(column, types[column.file_name], self._files(relation))
+            sql = typed(column, types[column.file_name], self.files(relation))
             own = list(checks(column, sql, self._now, self._vector_length(relation, column, sql)))
             if column.name in spared:
                 spared[column.name] = own
@@ -208,7 +223,7 @@ class Validator:
                 f"FROM (SELECT *, {inner} FROM {name(relation)})"
             )
         except UNREADABLE as error:
-            raise unreadable(error, self._files(relation)) from error
+            raise unreadable(error, self.files(relation)) from error
         return found
 
     def _vector_length(self, relation: str, column: Column, sql: str) -> int:
@@ -224,7 +239,7 @@ class Validator:
         )[0]
         if counts and len(counts) > 1 and counts[0][1] == counts[1][1]:
             raise UserError(
-                f"{self._files(relation)}, column {column.file_name}: there are as many vectors of length "
+                f"{self.files(relation)}, column {column.file_name}: there are as many vectors of length "
                 f"{counts[0][0]} as of {counts[1][0]}; say which is right with --content-dim"
             )
         return int(counts[0][0]) if counts else 0
@@ -314,14 +329,18 @@ class Validator:
             )
 
     def _place(self, table: str, file: str, row: int) -> str:
-        read = self._tables.get(self._relations[table])
+        return self._place_in(self._relations[table], file, row)
+
+    def _place_in(self, relation: str, file: str, row: int) -> str:
+        read = self._tables.get(relation)
         return f"row {row}" if read is None else read.place(file, row)
 
     def _columns(self, relation: str, types: Collection[str]) -> Sequence[str]:
         read = self._tables.get(relation)
         return read.columns if read is not None else [other for other in types if not other.startswith("__")]
 
-    def _files(self, relation: str) -> str:
+    def files(self, relation: str) -> str:
+        """The path of a relation's files."""
         if relation in self._tables:
             return str(self._tables[relation].path)
         row = self.connection.execute(f"SELECT {FILE} FROM {name(relation)} LIMIT 1").fetchone()
