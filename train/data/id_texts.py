@@ -8,10 +8,11 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import IdType
 from pinfm.train.data.reading.columns import TEXT_OF
 from pinfm.train.data.reading.sql import name, quoted
+from pinfm.train.data.spellings import ID_KINDS
 from pinfm.train.data.tables import IDS, RawTables
 
 FOLDER = "ids"
-_ID_TYPES: dict[str, IdType] = {"unsigned_id": "uint64", "text_id": "text"}
+_ID_TYPES: dict[str, IdType] = {kind: id_type for id_type, kind in ID_KINDS.items() if id_type != "int64"}
 
 
 def id_types(tables: RawTables) -> dict[str, IdType]:

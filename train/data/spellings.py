@@ -12,7 +12,7 @@ from pinfm.train.data.reading.sql import INTEGERS, name
 from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.tables import IDS, RawTables
 
-_ID_KINDS: dict[IdType, Kind] = {"int64": "integer_id", "uint64": "unsigned_id", "text": "text_id"}
+ID_KINDS: dict[IdType, Kind] = {"int64": "id", "uint64": "unsigned_id", "text": "text_id"}
 FIELDS = len(fields(spelling.Measured))
 NUMBERED: tuple[Kind, ...] = ("number_choice", "number_name")
 # A log's numbers as `--actions` may name them.
@@ -44,7 +44,7 @@ def spelled(validator: Validator, tables: RawTables) -> RawTables:
     uses = _uses(validator, tables)
     for column in IDS:
         if uses[column]:
-            kinds[column] = _ID_KINDS[_id_type(validator, tables, uses[column], column)]
+            kinds[column] = ID_KINDS[_id_type(validator, tables, uses[column], column)]
     surfaces = [measured for _, _, measured in uses["surface"]]
     if any(measured.numbers for measured in surfaces) and not any(measured.others for measured in surfaces):
         kinds["surface"] = "number_name"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
-from pinfm.train.data.reading.columns import TEXT_OF, Column, Kind, TimeColumn, VectorColumn
+from pinfm.train.data.reading.columns import TEXT_OF, Column, IdColumn, Kind, TimeColumn, VectorColumn
 from pinfm.train.data.reading.times import TimeUnit
 
 if TYPE_CHECKING:
@@ -101,6 +101,9 @@ class RawTables:
     def column(self, name: str, kind: Kind, choices: tuple[str, ...] = (), nullable: bool = False) -> Column:
         """Returns a column under the name that the relations give it, of the kind that its values have."""
         kind = self.kinds.get(name, kind)
+        if kind == "id":
+            # What was decided by the log might have been decided otherwise.
+            return IdColumn(name, kind, raw=self.raw_names.get(name), nullable=nullable, may_be_text=name in self.kinds)
         return Column(name, kind, raw=self.raw_names.get(name), choices=choices, nullable=nullable)
 
     def time(self, name: str, created: bool = False) -> TimeColumn:

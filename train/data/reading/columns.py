@@ -12,7 +12,6 @@ from pinfm.train.data.reading.times import TimeUnit
 
 Kind = Literal[
     "id",
-    "integer_id",
     "unsigned_id",
     "text_id",
     "text_of_id",
@@ -37,7 +36,7 @@ TEXT_OF = "__text_of_"
 _NUMBERS = (*INTEGERS, *REALS)
 # SQL types a column of each kind may have in a typed file; VARCHAR is parsed value by value.
 _ACCEPTED: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("id", "integer_id", "unsigned_id", "text_id", "text_of_id"), spelling.TYPES),
+    **dict.fromkeys(("id", "unsigned_id", "text_id", "text_of_id"), spelling.TYPES),
     **dict.fromkeys(("text", "number_name", "choice", "number_choice"), spelling.TYPES),
     "time": (*times.TYPED, *_NUMBERS),
     **dict.fromkeys(("count", "milliseconds"), _NUMBERS),
@@ -46,7 +45,7 @@ _ACCEPTED: dict[str, tuple[str, ...]] = {
     "ids": tuple(f"{integer}[" for integer in INTEGERS),
 }
 _WANTED = {
-    **dict.fromkeys(("id", "integer_id"), "an integer"),
+    "id": "an integer",
     "unsigned_id": "an integer from 0 to 2**64 - 1",
     **dict.fromkeys(("text_id", "text_of_id"), "a text or an integer"),
     "time": "a time (Unix seconds, a timestamp, or ISO text such as 2023-11-14T22:13:20Z)",
@@ -62,7 +61,7 @@ _WANTED = {
     "ids": "a list of integers with single spaces between them",
 }
 _SPELLING = {
-    **dict.fromkeys(("id", "integer_id"), numbers.integer),
+    "id": numbers.integer,
     "unsigned_id": spelling.unsigned_id,
     "text_id": spelling.text_id,
     "text_of_id": spelling.text_of_id,
@@ -84,13 +83,13 @@ class Column:
 
     Args:
         name: its name in the staged table.
-        kind: `id` (int64, never null), `integer_id` (the same of a log that might have said otherwise), `unsigned_id`
-            (from 0 to 2**64 - 1, as int64 by two's complement), `text_id` (a text, as its hash), `text_of_id` (the text
-            itself), `time` (Unix seconds, see `TimeColumn`), `milliseconds` (Unix milliseconds, never negative or
-            future), `count` (int64, never negative), `code` (int64, null becomes 0), `flag` (boolean), `dense` (finite
-            float32), `number` (finite float64), `text`, `number_name` (a whole number in its one spelling), `choice`
-            and `number_choice` (such a one of `choices`), `vector` (list of finite float32, see `VectorColumn`) or
-            `ids` (list of int64; in text files with spaces between them).
+        kind: `id` (int64, never null, see `IdColumn`), `unsigned_id` (from 0 to 2**64 - 1, as int64 by two's
+            complement), `text_id` (a text, as its hash), `text_of_id` (the text itself), `time` (Unix seconds, see
+            `TimeColumn`), `milliseconds` (Unix milliseconds, never negative or future), `count` (int64, never
+            negative), `code` (int64, null becomes 0), `flag` (boolean), `dense` (finite float32), `number` (finite
+            float64), `text`, `number_name` (a whole number in its one spelling), `choice` and `number_choice` (such a
+            one of `choices`), `vector` (list of finite float32, see `VectorColumn`) or `ids` (list of int64; in text
+            files with spaces between them).
         raw: its name in the file; the same name when None.
         choices: the values that a `choice` may take.
         form: what every value of a `text` is, and the regular expression that says so; None for any text.
@@ -111,6 +110,17 @@ class Column:
     def file_name(self) -> str:
         """The name that the user knows."""
         return self.raw or self.name
+
+
+@dataclass(frozen=True)
+class IdColumn(Column):
+    """A column of kind `id`.
+
+    Args:
+        may_be_text: whether a flag may say that it holds text.
+    """
+
+    may_be_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -233,12 +243,12 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
         there += f" AND CAST({raw} AS VARCHAR) <> '[]'"
     if not column.nullable and column.kind not in _ALWAYS_NULLABLE:
         yield check("null", f"NOT ({there})", "the value is missing", "fill it in")
-    if column.kind in ("id", "integer_id"):
+    if column.kind == "id":
         large = f"TRY_CAST(CAST({raw} AS VARCHAR) AS HUGEINT) > {MOST}"
         mend = "give ids of 64 bits, all of them signed or all unsigned"
         yield check("too large", large, "{value} is above 2**63 - 1", mend)
     wrong = f"{{value}} is not {_WANTED[column.kind]}"
-    as_text = ", or say with --text-ids that the column holds text" if column.kind == "integer_id" else ""
+    as_text = ", or say with --text-ids that the column holds text" if _may_be_text(column) else ""
     yield check("wrong type", f"{there} AND {sql} IS NULL", wrong, f"correct it{as_text}")
     if column.kind == "count":
         yield check("negative", f"{sql} < 0", "{value} is negative", "correct it")
@@ -266,3 +276,7 @@ def checks(column: Column, sql: str, now: int, length: int) -> Iterator[Check]:
         if isinstance(column, VectorColumn) and column.length is not None:
             problem = f"the vector's length is not {length}, as --content-dim says"
         yield check("wrong length", f"len({sql}) <> {length}", problem, "give all items vectors of one length")
+
+
+def _may_be_text(column: Column) -> bool:
+    return isinstance(column, IdColumn) and column.may_be_text

@@ -37,8 +37,7 @@ def table_parts(path: Path) -> list[Part]:
     """The files of a table: the file itself, or those of a folder and of the folders in it, sorted by path.
 
     Raises:
-        UserError: there is none; one is of a kind that is not read, or of another kind than the others; two are the
-            same data.
+        UserError: there is none; one is of a kind that is not read, or of another kind than the others.
     """
     if path.is_file():
         if not path.name.endswith(SUFFIXES):
@@ -48,7 +47,6 @@ def table_parts(path: Path) -> list[Part]:
         raise _missing(path)
     parts = parts_below(path, SUFFIXES, _KINDS, "the table's folder")
     _require_one_kind(parts)
-    _require_no_copies(parts)
     return parts
 
 
@@ -71,8 +69,15 @@ def _require_one_kind(parts: Sequence[Part]) -> None:
         )
 
 
-def _require_no_copies(parts: Sequence[Part]) -> None:
-    """Rows that stand there twice would count twice."""
+def require_no_copies(parts: Sequence[Part]) -> None:
+    """Refuses rows that stand there twice, which would count twice; files of one size are read for it.
+
+    Args:
+        parts: from `table_parts`.
+
+    Raises:
+        UserError: two files are the same data.
+    """
     names: dict[Path, Path] = {}
     sizes = defaultdict(list)
     for part in parts:

@@ -9,7 +9,7 @@ import duckdb
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.failed import failed_write
 from pinfm.embeddings.files.parts import Part
-from pinfm.train.data.reading.files import table_parts
+from pinfm.train.data.reading.files import require_no_copies, table_parts
 from pinfm.train.data.reading.scans.parquet import parquet_scan
 from pinfm.train.data.reading.scans.scan import Break, Scan
 from pinfm.train.data.reading.scans.text import text_scan
@@ -97,10 +97,11 @@ def read_table(
         wanted: the columns to read; None for all.
 
     Raises:
-        UserError: when there is no such file, the kind is unknown, a file cannot be read, names a wanted column twice,
-            or lacks one that others of its folder have.
+        UserError: when there is no such file, the kind is unknown, a file is there twice or cannot be read, names a
+            wanted column twice, or lacks one that others of its folder have.
     """
     parts = table_parts(path)
+    require_no_copies(parts)
     scans = []
     for number, part in enumerate(parts):
         if part.is_parquet:

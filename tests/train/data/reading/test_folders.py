@@ -9,6 +9,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from pinfm.train.data.reading import files
+
 HEADER = "user_id,timestamp,action,surface,item_id\n"
 
 
@@ -131,3 +133,13 @@ def test_links_are_followed_once(table):
 def test_a_pattern_is_refused(table, path, match):
     table.write("part-0.csv", HEADER + rows(0))
     assert match in table.refusal(path)
+
+
+def test_files_of_one_size_are_compared_once(table, monkeypatch):
+    digests = []
+    digest = files.hashlib.file_digest
+    monkeypatch.setattr(files.hashlib, "file_digest", lambda *args: digests.append(args) or digest(*args))
+    for number in range(2):
+        table.write(f"log/{number}.csv", f"user_id,timestamp,action,item_id\n1,1700000000,click,{number}\n")
+    assert len(table.prepare("log")) == 2
+    assert len(digests) == 2
