@@ -34,6 +34,7 @@ from pinfm.inference.artifact import write_checksums, write_json
 from pinfm.inference.export import save_module
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE
 from pinfm.inference.module import ScoringModule
+from pinfm.inference.requests.checks import InputChecks
 from pinfm.inference.requests.columns import input_columns
 from pinfm.inference.tables import TableFile
 from pinfm.inference.write_tables import BLOCK_ROWS, write_table
@@ -131,8 +132,13 @@ def build(folder: Path, rows: int) -> None:
     files: list[TableFile] = []
     for table, placed in zip([items, *features], [item_table, *served.values()], strict=True):
         files += [write_table(folder, name, random_blocks(table, name)) for name in placed.names]
+    checks = InputChecks(input_columns(SCHEMA), EVENTS)
     module = ScoringModule(
-        build_model(CONFIG, SCHEMA, item_table.dim, FEATURE_DIM), item_table, served, SCHEMA, EVENTS
+        build_model(CONFIG, SCHEMA, item_table.dim, FEATURE_DIM),
+        item_table,
+        served,
+        SCHEMA,
+        checks,
     ).eval()
     module.table_files = [file.to_row() for file in files]
     save_module(module, folder / MODULE)

@@ -31,6 +31,8 @@ from pinfm.embeddings.specs import IdTable
 from pinfm.inference import keep_freed_memory
 from pinfm.inference.export import DENSE_DTYPES, save_module
 from pinfm.inference.module import ScoringModule
+from pinfm.inference.requests.checks import InputChecks
+from pinfm.inference.requests.columns import input_columns
 from pinfm.model import History, SequenceTower
 from pinfm.model.config import ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.ranking.joint import build_model
@@ -106,9 +108,15 @@ def write_files(rows: int, events: int, folder: Path) -> tuple[ScoringModule, di
         name: random_table(IdTable(name=name, num_hashes=2, rows=FEATURE_ROWS, dim=FEATURE_DIM // 2), FEATURE_TABLES)
         for name in names
     }
+    checks = InputChecks(input_columns(SCHEMA), events)
     modules = {
         name: ScoringModule(
-            build_model(CONFIG, SCHEMA, items.dim, FEATURE_DIM), items, features, SCHEMA, events, dtype
+            build_model(CONFIG, SCHEMA, items.dim, FEATURE_DIM),
+            items,
+            features,
+            SCHEMA,
+            checks,
+            dtype,
         ).eval()
         for name, dtype in DENSE_DTYPES.items()
     }

@@ -40,6 +40,7 @@ class Scorer:
         tasks: its outputs.
         max_history: newest events of a history that it was trained to read.
         folder: where it lies.
+        clock_start: Unix seconds of the first time that it was trained on; 0 where nobody knows.
     """
 
     module: torch.jit.ScriptModule
@@ -47,10 +48,11 @@ class Scorer:
     tasks: Sequence[str]
     max_history: int
     folder: Path
+    clock_start: int = 0
 
     @cached_property
     def _checks(self) -> InputChecks:
-        return InputChecks(self.columns, self.max_history)
+        return InputChecks(self.columns, self.max_history, self.clock_start)
 
     def inputs(self, requests: pd.DataFrame, first_row: int = 0) -> dict[str, Tensor]:
         """What the module takes: for hosts without Python, or for a module of your own.
@@ -123,7 +125,8 @@ def load(path: str | Path) -> Scorer:
         )
     # What the manifest says of tables is for readers; this is under its checksum.
     place_tables(module, folder, [TableFile.from_row(row) for row in module.table_files])
-    return Scorer(module, columns, signature["tasks"], signature["max_history"], folder)
+    clock_start = signature.get("clock_start", 0)  # which an older pinfm did not write
+    return Scorer(module, columns, signature["tasks"], signature["max_history"], folder, clock_start)
 
 
 def require_requests(count: int, batch_size: int) -> None:

@@ -18,6 +18,7 @@ from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, exportable_run
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import check_parity
+from pinfm.inference.requests.checks import InputChecks
 from pinfm.inference.requests.columns import input_columns
 from pinfm.inference.tables import TABLES, place_tables
 from pinfm.inference.write_tables import write_tables
@@ -61,8 +62,14 @@ def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:
     features = {table.name: ServedTable(table, options.precision, FEATURE_TABLES) for table in run.feature_tables}
     model = build_model(run.model, run.schema, items.dim, features["user_id"].dim)
     model.load_state_dict(read_weights(run, model, "objective.model."))
-    dtype, max_history = DENSE_DTYPES[options.dense_precision], run.manifest["config"]["max_history"]
-    return ScoringModule(model, items, features, run.schema, max_history, dtype).eval()
+    checks = InputChecks(input_columns(run.schema), run.manifest["config"]["max_history"], clock_start(run))
+    return ScoringModule(model, items, features, run.schema, checks, DENSE_DTYPES[options.dense_precision]).eval()
+
+
+def clock_start(run: RunFolder) -> int:
+    """Unix seconds of the first time of training; 0 where the manifest does not tell."""
+    splits = (run.manifest.get("dataset") or {}).get("splits", {})
+    return int(splits["train"][0]) if "train" in splits else 0
 
 
 def save_module(module: ScoringModule, path: Path) -> None:
@@ -88,6 +95,7 @@ def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, An
         {
             "inputs": [column.to_json() for column in columns],
             "max_history": run.manifest["config"]["max_history"],
+            "clock_start": clock_start(run),
             "lengths": ["history_lengths", "candidate_lengths"],
             "tasks": list(run.schema.tasks),
             "outputs": "task -> float32 probabilities, one per candidate",

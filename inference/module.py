@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from pinfm.embeddings.module_list import module_list
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.inference.requests.checks import InputChecks
-from pinfm.inference.requests.columns import input_columns
 from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
 from pinfm.model.ranking.ranker import RankerFeatures
@@ -26,7 +25,7 @@ class ScoringModule(nn.Module):
         item_tables: item ids -> vectors.
         feature_tables: one lookup per categorical feature; `user_id` among them.
         schema: tasks and features.
-        max_history: events of a history that the model was trained to read.
+        checks: of its inputs.
         dense_dtype: what the dense model computes in; its parameters are brought to it. The tables stay as they are.
     """
 
@@ -45,7 +44,7 @@ class ScoringModule(nn.Module):
         item_tables: ServedTable,
         feature_tables: Mapping[str, ServedTable],
         schema: InputSchema,
-        max_history: int,
+        checks: InputChecks,
         dense_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
@@ -55,7 +54,7 @@ class ScoringModule(nn.Module):
             parameter.data = parameter.data.to(dense_dtype)
         self.tasks, self.table_files = list(schema.tasks), []
         self.has_content = schema.content_dim > 0
-        self.checks = InputChecks(input_columns(schema), max_history)
+        self.checks = checks
         # For hosts that read no JSON.
         self.item_ids: str = schema.id_type("item_id")
         request = ["user_id"] + [f.name for f in schema.of("categorical", "request")]

@@ -13,6 +13,9 @@ from pinfm.inference.requests.columns import LENGTHS, TIMES, Column
 # Seconds up to the year 2286; later ones are a finer unit (milliseconds pass it in April 1970). A clock of the host's
 # own would refuse requests for tomorrow, and TorchScript has none.
 END_OF_TIME = 10_000_000_000
+# A number like 20260302 is a date of the log's readers; as seconds all such lie in 1970 (docs/operations.md).
+FIRST_DATE, LAST_DATE = 19_000_101, 21_001_231
+END_OF_1971 = 2 * 365 * 86_400
 FUTURE = "which lies in the future; give Unix seconds (divide milliseconds by 1000)."
 
 
@@ -22,6 +25,8 @@ class InputChecks(nn.Module):
     Args:
         columns: the inputs.
         max_history: events of a history that the model was trained to read.
+        clock_start: Unix seconds of the first time that the model was trained on; 0 where nobody knows. Only a clock
+            that began before 1972 may show numbers which look like dates.
     """
 
     # TorchScript reads the types of empty lists here, and only here.
@@ -33,10 +38,11 @@ class InputChecks(nn.Module):
     # Names with codes, and the largest of each.
     coded: list[tuple[str, int]]
 
-    def __init__(self, columns: Sequence[Column], max_history: int) -> None:
+    def __init__(self, columns: Sequence[Column], max_history: int, clock_start: int = 0) -> None:
         super().__init__()
         # TorchScript sees no constants of a module.
         self.end_of_time, self.future, self.max_history = END_OF_TIME, FUTURE, max_history
+        self.first_date, self.last_date, self.refuses_dates = FIRST_DATE, LAST_DATE, clock_start > END_OF_1971
         self.integers = [*LENGTHS, *(column.name for column in columns if column.dtype == "int64")]
         self.floats = [column.name for column in columns if column.dtype == "float32"]
         self.request_names, self.history_names, self.candidate_names = (
@@ -132,6 +138,11 @@ class InputChecks(nn.Module):
                     return (
                         f"{self._place(inputs, name, early, first_row)} holds {value}, before 1970; give Unix seconds."
                     )
+                dates = (inputs[name] >= self.first_date) & (inputs[name] <= self.last_date)
+                if self.refuses_dates and bool(dates.any()):
+                    value = int(inputs[name][_first(dates)])
+                    place = self._place(inputs, name, dates, first_row)
+                    return f"{place} holds {value}, a date written as a number; give Unix seconds."
         for name, largest in self.coded:
             outside = (inputs[name] < 0) | (inputs[name] > largest)
             if bool(outside.any()):

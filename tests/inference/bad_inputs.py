@@ -54,6 +54,12 @@ def in_milliseconds(inputs: Inputs) -> None:
         inputs[name] = inputs[name] * 1000
 
 
+def as_dates(inputs: Inputs) -> None:
+    """Every time of the requests as a number like 20260302."""
+    inputs["request_timestamp"] = torch.full_like(inputs["request_timestamp"], 20260302)
+    inputs["history_timestamp"] = torch.full_like(inputs["history_timestamp"], 20260301)
+
+
 def swap_first_events(inputs: Inputs) -> None:
     """The first request has the newest event first."""
     times = inputs["history_timestamp"].clone()
@@ -94,6 +100,8 @@ BAD_INPUTS = (
     Bad(
         "before 1970", put("request_timestamp", 2, -5), "row 2: request_timestamp holds -5, before 1970; give Unix sec"
     ),
+    Bad("dates", as_dates, r"row 0: request_timestamp holds 20260302, a date written as a number; give Unix seconds\."),
+    Bad("an event's date", put("history_timestamp", 0, 20260301), "row 0: history_timestamp holds 20260301, a date wr"),
     Bad("out of order", swap_first_events, "row 0: history_timestamp is not in order of time; put the oldest event fi"),
     Bad("as the request", same_second, "row 0: history_timestamp holds an event that is not older than request_times"),
     Bad(

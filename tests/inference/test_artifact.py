@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
-from pinfm.inference.artifact import sha256
+from pinfm.inference.artifact import sha256, write_checksums
 from pinfm.inference.requests.checks import InputChecks
 from pinfm.inference.requests.frames import to_inputs
 from pinfm.model.schema import are_whole_numbers
@@ -105,6 +106,30 @@ def test_names_of_actions_are_codes_and_unknown_ones_are_zero(scorer, requests):
     zeros = requests.assign(history_action=[np.zeros(len(cell), np.int64) for cell in requests["history_action"]])
     pd.testing.assert_frame_equal(scorer.score(unknown), scorer.score(zeros))
     assert scorer.inputs(unknown)["history_action"].unique().tolist() == [0]
+
+
+@pytest.mark.parametrize(("clock_start", "refused"), [(0, False), (20_000_000, False), (1_600_000_000, True)])
+def test_numbers_like_dates_are_seconds_of_a_clock_that_began_at_zero(scorer, requests, clock_start, refused):
+    dated = requests.assign(
+        request_timestamp=20_260_302,
+        history_timestamp=[np.full(len(cell), 20_260_301) for cell in requests["history_timestamp"]],
+    )
+    checks = InputChecks(scorer.columns, 8, clock_start)
+    with pytest.raises(UserError, match="holds 20260302, a date written as a number") if refused else nullcontext():
+        to_inputs(dated, scorer.columns, checks)
+
+
+def test_the_clock_is_in_the_signature_and_may_be_missing(exported, dataset, requests, tmp_path):
+    assert load(exported).clock_start == json.loads((dataset / "dataset.json").read_text())["time_span"][0]
+    older = shutil.copytree(exported, tmp_path / "older")
+    signature = json.loads((older / "signature.json").read_text())
+    del signature["clock_start"]
+    (older / "signature.json").write_text(json.dumps(signature))
+    manifest = json.loads((older / "manifest.json").read_text())
+    manifest["sha256"] |= write_checksums(older)
+    (older / "manifest.json").write_text(json.dumps(manifest))
+    assert load(older).clock_start == 0
+    pd.testing.assert_frame_equal(load(older).score(requests), load(exported).score(requests))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from rounded_floats import RoundedFloats
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.specs import IdTable
 from pinfm.inference.module import ScoringModule
+from pinfm.inference.requests.checks import InputChecks
+from pinfm.inference.requests.columns import input_columns
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.joint import RankingInputs, build_model
@@ -69,7 +71,8 @@ def build(
     names = ["user_id", *(f.name for f in features if f.kind == "categorical")]
     tables = {name: served(IdTable(name=name, num_hashes=2, rows=19, dim=2), "feature_tables") for name in names}
     items = served(IdTable(name="item", num_hashes=3, rows=23, dim=2), "item_tables")
-    module = ScoringModule(build_model(config, schema, items.dim, 4), items, tables, schema, 8).eval()
+    checks = InputChecks(input_columns(schema), 8)
+    module = ScoringModule(build_model(config, schema, items.dim, 4), items, tables, schema, checks).eval()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -178,9 +181,8 @@ def test_the_dense_part_in_bf16(options):
     tables = dict(zip(module.request_names, module.request_tables, strict=True))
     tables |= dict(zip(module.candidate_names, module.candidate_tables, strict=True))
     model = copy.deepcopy(module.model)
-    half = torch.jit.freeze(
-        torch.jit.script(ScoringModule(model, module.item_tables, tables, schema, 8, torch.bfloat16).eval())
-    )
+    of_half = ScoringModule(model, module.item_tables, tables, schema, module.checks, torch.bfloat16)
+    half = torch.jit.freeze(torch.jit.script(of_half.eval()))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     for lengths in BATCHES.values():
         inputs = inputs_of(schema, lengths)
