@@ -5,7 +5,6 @@
 
 import hashlib
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.files.sums import crc32_of
 from pinfm.embeddings.one_device.forks import require_own_threads
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, require_batch_size, require_model
 from pinfm.inference.requests.checks import InputChecks
@@ -26,8 +26,6 @@ from pinfm.inference.requests.frames import candidate_ids, to_inputs
 from pinfm.inference.tables import TableFile, place_tables
 
 MODULE_CRC32 = "scoring.crc32"
-# Bytes read at a time.
-PART = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -143,11 +141,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 def write_checksums(folder: Path) -> dict[str, str]:
     """Writes `scoring.crc32`, and tells the SHA-256 of module and signature for the manifest, in hex."""
-    crc32 = 0
-    with (folder / MODULE).open("rb") as file:
-        while part := file.read(PART):
-            crc32 = zlib.crc32(part, crc32)
-    (folder / MODULE_CRC32).write_text(f"{crc32:08x}\n")
+    (folder / MODULE_CRC32).write_text(f"{crc32_of(folder / MODULE):08x}\n")
     return {name: sha256(folder / name) for name in (MODULE, SIGNATURE)}
 
 

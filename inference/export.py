@@ -74,6 +74,11 @@ def clock_start(run: RunFolder) -> int:
 
 def save_module(module: ScoringModule, path: Path) -> None:
     """Writes a module as TorchScript."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        # A table that is still to be placed: of no memory torch.jit.save writes nothing and moves on in the file, which
+        # no pipe can, and what it throws ends the process. One element's memory is written like any other.
+        if not tensor.untyped_storage().nbytes():
+            tensor.untyped_storage().resize_(tensor.element_size())
     frozen = torch.jit.freeze(torch.jit.script(module), preserved_attrs=PRESERVED)
     with piped(path) as pipe:
         torch.jit.save(frozen, str(pipe))

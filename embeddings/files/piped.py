@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Bytes copied at a time.
-PART = 1 << 20
+from pinfm.embeddings.files.sums import PART
+
+# Where the copier dies, the shell reads the pipe to its end: a writer would wait for good, or end as with a full disk.
+DRAIN = '"$@"; status=$?; cat > /dev/null; exit $status'
 
 
 @contextmanager
@@ -23,36 +25,57 @@ def piped(path: Path) -> Iterator[Path]:
         path: the file to write; it is on the disk afterwards.
 
     Raises:
-        OSError: the file could not be written; what wrote to the pipe has not noticed.
+        OSError: the file could not be opened, before anything else, or not be written; what wrote to the pipe has not
+            noticed.
+        ChildProcessError: the second process died.
     """
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     with tempfile.TemporaryDirectory() as folder:
         pipe = Path(folder, path.name)
         os.mkfifo(pipe)
-        held = os.open(pipe, os.O_RDWR)  # so that nobody who opens an end waits for the other one
-        end = os.open(pipe, os.O_RDONLY)
-        # A session of its own: Ctrl-C is for this process alone, and the other one ends with the pipe.
-        command = [sys.executable, "-P", "-m", "pinfm.embeddings.files.piped", str(path)]
-        with subprocess.Popen(command, stdin=end, start_new_session=True) as copier:
-            os.close(end)
+        with _copier(pipe, file) as copier:
+            # So that the pipe has no end before it has a beginning.
+            held = os.open(pipe, os.O_WRONLY)
             try:
                 yield pipe
             finally:
                 os.close(held)
+                _require_copied(copier, path)
+
+
+def _copier(pipe: Path, file: int) -> "subprocess.Popen[str]":
+    both = os.open(pipe, os.O_RDWR)  # of a pipe that has no other end yet, one end can't be opened
+    end = os.open(pipe, os.O_RDONLY)
+    command = ["sh", "-c", DRAIN, "sh", sys.executable, "-P", "-m", "pinfm.embeddings.files.piped", str(file)]
+    try:
+        # A session of its own: Ctrl-C is for this process alone, and the other one ends with the pipe.
+        return subprocess.Popen(
+            command, stdin=end, stdout=subprocess.PIPE, text=True, pass_fds=[file], start_new_session=True
+        )
+    finally:
+        for descriptor in (both, end, file):
+            os.close(descriptor)
+
+
+def _require_copied(copier: "subprocess.Popen[str]", path: Path) -> None:
+    said, _ = copier.communicate()
     if copier.returncode:
-        raise OSError(copier.returncode, os.strerror(copier.returncode), str(path))
+        raise ChildProcessError(f"the process that wrote {path} died (status {copier.returncode})")
+    if int(said):
+        raise OSError(int(said), os.strerror(int(said)), str(path))
 
 
-def copy(source: int, path: Path) -> int:
+def copy(source: int, file: int) -> int:
     """Copies a pipe to a file, and reads it to its end where the file takes no more.
 
     Args:
         source: descriptor of the pipe.
-        path: the file.
+        file: of the file, which is closed.
 
     Returns:
         What the system said, as errno; 0 where all went well.
     """
-    failed, file = 0, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    failed = 0
     while part := os.read(source, PART):
         rest = memoryview(part)
         try:
@@ -69,4 +92,4 @@ def copy(source: int, path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(copy(sys.stdin.fileno(), Path(sys.argv[1])))
+    print(copy(sys.stdin.fileno(), int(sys.argv[1])))

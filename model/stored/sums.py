@@ -2,16 +2,14 @@
 
 import json
 import warnings
-import zlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.files.sums import crc32_of
 
 SUMS = "sums.json"
-# Bytes read at a time.
-PART = 1 << 20
 
 # Checkpoints read in this process, as they were then: an export reads one for every table.
 _unchanged: set[tuple[object, ...]] = set()
@@ -78,11 +76,7 @@ def _written(checkpoint: Path) -> dict[str, list[int]]:
 
 
 def _sum(path: Path) -> list[int]:
-    size = crc32 = 0
-    with path.open("rb") as file:
-        while part := file.read(PART):
-            size, crc32 = size + len(part), zlib.crc32(part, crc32)
-    return [size, crc32]
+    return [path.stat().st_size, crc32_of(path)]
 
 
 def _stamp(path: Path) -> tuple[int, int]:
