@@ -15,8 +15,10 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def locked(path: Path, busy: str) -> Iterator[None]:
+def locked(path: Path, busy: str) -> Iterator[bool]:
     """Holds a lock while the block runs: one process at a time, on all machines that share the file system.
+
+    Yields whether it is held: on a file system without locks others may be at work too.
 
     Args:
         path: the lock's file, which is removed afterwards; its folder exists. A process that was killed leaves the file
@@ -26,9 +28,9 @@ def locked(path: Path, busy: str) -> Iterator[None]:
     Raises:
         UserError: `busy`.
     """
-    file = _acquire(path, busy)
+    file, held = _acquire(path, busy)
     try:
-        yield
+        yield held
     finally:
         # While it is still held: who comes later makes a new file, and who has opened this one sees that it is gone.
         path.unlink(missing_ok=True)
@@ -36,8 +38,8 @@ def locked(path: Path, busy: str) -> Iterator[None]:
 
 
 @contextmanager
-def being_written(out: Path) -> Iterator[None]:
-    """Keeps other commands from writing the same file or folder while the block runs.
+def being_written(out: Path) -> Iterator[bool]:
+    """Keeps other commands from writing the same file or folder while the block runs; see `locked`.
 
     Args:
         out: what is written; its parent exists.
@@ -46,15 +48,15 @@ def being_written(out: Path) -> Iterator[None]:
         UserError: another command is writing it, or nothing can be written beside it.
     """
     busy = f"{out} is being written by another command; wait for its end, or choose another --out"
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
-            held.enter_context(locked(out.with_name(f".{out.name}.lock"), busy))
+            held = stack.enter_context(locked(out.with_name(f".{out.name}.lock"), busy))
         except OSError as error:
             raise UserError(f"cannot write beside {out} ({error.strerror}); choose another --out") from error
-        yield
+        yield held
 
 
-def _acquire(path: Path, busy: str) -> int:
+def _acquire(path: Path, busy: str) -> tuple[int, bool]:
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -67,9 +69,9 @@ def _acquire(path: Path, busy: str) -> int:
                 os.close(file)
                 raise
             warnings.warn(f"{path}: this file system has no locks, so take care to write here once.", stacklevel=4)
-            return file
+            return file, False
         if _stands(file, path):
-            return file
+            return file, True
         os.close(file)
 
 

@@ -30,10 +30,11 @@ def new_folder(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _beside(out, error) from error
-    with being_written(out):
+    with being_written(out) as alone:
         require_free(out)  # who held the lock until now may have made it
         try:
-            _remove_leftovers(out)
+            if alone:
+                _remove_leftovers(out)
             # A sibling, because a rename is atomic only within one file system.
             temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
             temporary.chmod(0o755)  # mkdtemp makes it private; the folder should be as readable as its neighbours

@@ -23,8 +23,10 @@ def only_run(run: Path) -> Iterator[None]:
     """
     run.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(run / LOCK, f"{run} is being trained by another process; wait for its end, or give another --out."):
-            _remove_leftovers(run)
+        busy = f"{run} is being trained by another process; wait for its end, or give another --out."
+        with locked(run / LOCK, busy) as alone:
+            if alone:
+                _remove_leftovers(run)
             yield
     finally:
         with suppress(OSError):
