@@ -76,7 +76,8 @@ def save(state: TrainState, run: Path) -> Path:
     try:
         dcp.save(state.state_dict(), checkpoint_id=unfinished)
         # Each rank its own files, which it can read however the others are reached.
-        own = file_sums(unfinished.glob(f"__{dist.get_rank()}_*"))
+        own: dict[str, list[int]] = {}
+        together(lambda: own.update(file_sums(unfinished.glob(f"__{dist.get_rank()}_*"))))
         sums = dict(item for of_rank in gather_objects(own) for item in of_rank.items())
         by_first_rank(finish)
     finally:
