@@ -26,6 +26,8 @@ def places(dataset, pretrained, finetuned, exported, tmp_path):
     (tmp_path / "broken.yaml").write_text("tower: {num_layers: 2")
     (tmp_path / "unknown.yaml").write_text("tower: {colour: red}")
     (tmp_path / "null.yaml").write_text("cold_start:\n")
+    # A copy, as the run is that of all tests.
+    shutil.copy(finetuned / "config.yaml", tmp_path / "unspoilt.yaml")
     for name in ("flipped", "torn", "unwhole", "lost", "logged"):
         shutil.copytree(finetuned, tmp_path / name)
     shard = max((tmp_path / "flipped" / "checkpoints").iterdir()) / "__0_0.distcp"
@@ -51,6 +53,7 @@ def places(dataset, pretrained, finetuned, exported, tmp_path):
         "BROKEN": str(tmp_path / "broken.yaml"),
         "UNKNOWN": str(tmp_path / "unknown.yaml"),
         "NULL": str(tmp_path / "null.yaml"),
+        "UNSPOILT": str(tmp_path / "unspoilt.yaml"),
         **{name.upper(): str(tmp_path / name) for name in SPOILT},
         "CONFIG": str(finetuned / "config.yaml"),
     }
@@ -151,6 +154,22 @@ MISTAKES = {
     "a report over a file of a run": (
         "evaluate FINETUNED --data DATA --report FINETUNED/manifest.json",
         "would write over a file of run (",
+    ),
+    "a report over the config of a plan": (
+        "plan --config UNSPOILT --world-size 1 --report UNSPOILT",
+        "would write over config (",
+    ),
+    "a report over the config of a pretraining": (
+        "pretrain --config UNSPOILT --data DATA --out NEW --report UNSPOILT",
+        "would write over config (",
+    ),
+    "a report over the config of a fine-tuning": (
+        "finetune --config UNSPOILT --data DATA --out NEW --report UNSPOILT",
+        "would write over config (",
+    ),
+    "a report over the config of a quickstart": (
+        "quickstart --config UNSPOILT --out NEW --report UNSPOILT",
+        "would write over config (",
     ),
     "a path of an object store": ("evaluate s3://runs/1 --data DATA", "s3://runs/1 is no local path; only local files"),
     "a flag with such a path": ("pretrain --data=gs://a/b --out NEW", "gs://a/b is no local path"),

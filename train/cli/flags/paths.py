@@ -73,8 +73,13 @@ def _require_apart(path: Path, flag: str, other: Path) -> None:
 
 def _paths(value: Any, flag: str = "") -> Iterator[tuple[str, Path]]:
     """Every path among the flags, by the name of its flag or argument; of a nested one by that of the innermost."""
-    if isinstance(value, Path):
-        yield (flag, value)
+    # jsonargparse has a class of its own for the files of --config, which is a word where it may name a recipe.
+    if isinstance(value, os.PathLike) or (flag == "config" and isinstance(value, str)):
+        yield (flag, Path(value))
+        return
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from _paths(inner, flag)
         return
     nested: dict[str, Any] = {}
     if isinstance(value, Namespace):
