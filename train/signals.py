@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What shells say of processes that these signals ended.
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+from pinfm.train.launch.statuses import TERMINATED
 
 
 class Terminated(SystemExit):

@@ -1,4 +1,4 @@
-"""What the system said where a file could not be written, however the libraries between wrap it."""
+"""What the system said where the storage failed, however the libraries between wrap it."""
 
 import errno
 import os
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 # The disk is full, the quota is used up, the file is larger than may be, the device failed, it can't be written at all.
 FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+# Of libraries whose exceptions quote the system's words; in others, such as a user's, the words may mean anything.
+QUOTING = ("_duckdb", "duckdb", "pyarrow", "torch")
 
 
-def failed_write(error: BaseException) -> str | None:
+def storage_failure(error: BaseException) -> str | None:
     """Tells a failure of the storage from others.
 
     Some libraries raise the system's error, some quote its words in an exception of their own.
@@ -17,16 +19,27 @@ def failed_write(error: BaseException) -> str | None:
         error: that ended something.
 
     Returns:
-        Which file can't be written, where that is known, and what the system said; None where that is not the reason.
+        Which file failed, where that is known, what the system said, and the mend; None where that is not the reason.
     """
     for part in _chain(error):
         for code in FAILURES:
-            words = os.strerror(code)
-            if isinstance(part, OSError) and part.errno == code and part.filename:
-                return f"{part.filename} can't be written ({words})"
-            if (isinstance(part, OSError) and part.errno == code) or words in str(part):
-                return f"a file can't be written ({words})"
+            if isinstance(part, OSError) and part.errno == code:
+                return _told(part.filename or "a file", code)
+            if os.strerror(code) in str(part) and _quotes(part):
+                return _told("a file", code)
     return None
+
+
+def _told(file: object, code: int) -> str:
+    if code == errno.EIO:  # a device that fails says so of reads too, and room is no help
+        return f"{file} can't be read or written ({os.strerror(code)}); see to its disk, or give another path."
+    return f"{file} can't be written ({os.strerror(code)}); make room there, or give another path."
+
+
+def _quotes(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno is None
+    return type(error).__module__.partition(".")[0] in QUOTING
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

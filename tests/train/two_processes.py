@@ -11,7 +11,7 @@ from struck import strike
 
 from pinfm.train.cli.main import main
 from pinfm.train.cli.quiet import hush_libraries
-from pinfm.train.signals import TERMINATED
+from pinfm.train.launch.statuses import TERMINATED
 
 
 def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: list[str]) -> None:

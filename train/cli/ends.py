@@ -3,11 +3,10 @@
 import errno
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.files.failed import failed_write
-from pinfm.train.signals import INTERRUPTED, Terminated
+from pinfm.embeddings.files.failed import storage_failure
+from pinfm.train.launch.statuses import INTERRUPTED, MISTAKE
+from pinfm.train.signals import Terminated
 
-# The status of what the user can mend; each process tells its own.
-MISTAKE = 2
 # What a path of the user's may end in; a missing file of ours is a bug.
 OF_PATHS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
@@ -26,9 +25,9 @@ def ending(error: BaseException) -> tuple[str, int] | None:
         return "interrupted.", INTERRUPTED
     if isinstance(error, BrokenPipeError):
         return None  # who read the output has gone; see `entry`
-    failed = failed_write(error)
+    failed = storage_failure(error)
     if failed is not None:
-        return f"{failed}; make room there, or give another path.", MISTAKE
+        return failed, MISTAKE
     if isinstance(error, OF_PATHS) or (isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG):
         # pyarrow's have no name of a file, and say it in their text.
         said = f"{error.filename}: {error.strerror}" if error.filename else str(error)

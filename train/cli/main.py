@@ -20,10 +20,11 @@ from jsonargparse import ArgumentParser
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.whole import write_whole
-from pinfm.train.cli.ends import MISTAKE, ending
+from pinfm.train.cli.ends import ending
 from pinfm.train.cli.flags.help import VerbHelp
 from pinfm.train.cli.flags.paths import report_path, require_local, require_writable
 from pinfm.train.cli.quiet import hush_libraries, is_first_process
+from pinfm.train.launch.statuses import MISTAKE
 from pinfm.train.signals import sigterm_raises
 
 # The order of the road, which is also the order of the help page; verbs of other packages follow.

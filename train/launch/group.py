@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pinfm.train.launch.processes import end_with_parent
-from pinfm.train.launch.supervisor import ALONE, MISTAKE
+from pinfm.train.launch.statuses import ALONE, MISTAKE
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure

@@ -16,12 +16,11 @@ from collections.abc import Sequence
 from types import FrameType
 
 from pinfm.train.launch.processes import adopt_orphans, end_orphans
+from pinfm.train.launch.statuses import ALONE, DONE, INTERRUPTED, MISTAKE, TERMINATED
 
 GROUP = "pinfm.train.launch.group"
-# Statuses of a group that ended as it should, by a user's mistake, and because somebody asked for it.
-DONE, MISTAKE, ASKED = 0, 2, (128 + signal.SIGTERM, 128 + signal.SIGINT)
-# Of a group that did not find the other machines: they may still be ending what they had begun.
-ALONE = 75
+# Statuses after which a group is not started again: it ended as it should, by a user's mistake, or as was asked for.
+FINAL = (DONE, MISTAKE, TERMINATED, INTERRUPTED)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
 LONGEST_ALONE = 900.0  # seconds in which other machines must be found again
 
@@ -51,7 +50,7 @@ class Supervisor:
             status = self._start()
             if self._asked is not None:
                 return status or 128 + self._asked
-            if status in (DONE, MISTAKE, *ASKED) or not self._max_restarts:
+            if status in FINAL or not self._max_restarts:
                 return status
             if status != ALONE:
                 failures, together = failures + 1, time.monotonic()
