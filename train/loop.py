@@ -75,16 +75,7 @@ def train(
     Raises:
         Terminated: SIGTERM came to one of the ranks; there is a checkpoint of the step that all of them ended with.
     """
-    pipeline = (
-        StepByStep(state.model, state.optimizer, device, reset)
-        if state.ids.managed
-        else TrainPipelineSparseDist(state.model, state.optimizer, device, execute_all_batches=True)
-    )
-    for group in state.optimizer.param_groups:
-        group.setdefault("initial_lr", group["lr"])
-    schedule = LambdaLR(
-        state.optimizer, learning_rate_factor(config.optimizer, config.total_steps), last_epoch=state.step - 1
-    )
+    pipeline, schedule = _pipeline(state, device, reset), _schedule(state, config)
     state.model.train()
     stops = AnyRank()
     log = MetricsLog(
@@ -112,6 +103,21 @@ def train(
     # The pipeline has put its own forward into the sharded tables; evaluation wants theirs back.
     pipeline.detach()
     return log.last
+
+
+def _pipeline(
+    state: checkpoint.TrainState, device: torch.device, reset: RowReset
+) -> StepByStep | TrainPipelineSparseDist[Any, Any]:
+    if state.ids.managed:
+        return StepByStep(state.model, state.optimizer, device, reset)
+    return TrainPipelineSparseDist(state.model, state.optimizer, device, execute_all_batches=True)
+
+
+def _schedule(state: checkpoint.TrainState, config: LoopConfig) -> LambdaLR:
+    for group in state.optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    factor = learning_rate_factor(config.optimizer, config.total_steps)
+    return LambdaLR(state.optimizer, factor, last_epoch=state.step - 1)
 
 
 def seed_step(seed: int, step: int) -> None:
