@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.files.failed import failed_write
+from pinfm.embeddings.files.failed import storage_failure
 from pinfm.embeddings.files.parts import Part
 from pinfm.train.data.reading.files import require_no_copies, table_parts
 from pinfm.train.data.reading.scans.parquet import parquet_scan
@@ -138,7 +138,7 @@ def unreadable(error: duckdb.Error, path: object) -> UserError:
     Raises:
         duckdb.Error: the error itself, where it is DuckDB's own database that can't be written.
     """
-    if failed_write(error) is not None:
+    if storage_failure(error) is not None:
         raise error
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     # DuckDB's text about a torn Parquet file is cut off; about a value it is not.
