@@ -22,7 +22,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.whole import write_whole
 from pinfm.train.cli.ends import ending
 from pinfm.train.cli.flags.help import VerbHelp
-from pinfm.train.cli.flags.paths import report_path, require_local, require_writable
+from pinfm.train.cli.flags.paths import report_path, require_local_paths, require_local_words, require_writable
 from pinfm.train.cli.quiet import hush_libraries, is_first_process
 from pinfm.train.launch.statuses import MISTAKE
 from pinfm.train.signals import sigterm_raises
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
     """Parses the verb's flags, runs it, and writes what it reports where `--report` says."""
-    require_local(argv)
+    require_local_words(argv)
     parser = VerbParser(prog=f"pinfm {name}", description=verb.__doc__)
     parser.add_argument("--report", type=Path | None, default=None, help="write the results to this JSON file")
     verb.configure(parser)
@@ -104,6 +104,7 @@ def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
     except (TypeError, AttributeError, UnicodeDecodeError) as error:
         # What jsonargparse lets through: a part of a config that is null or a list, a file that is no text.
         raise UserError(f"the flags or the config can't be read ({error}); see `pinfm {name} --help`.") from error
+    require_local_paths(args)
     path = report_path(args)
     if path is not None:
         require_writable(path)

@@ -10,12 +10,13 @@ from typing import Any
 from jsonargparse import Namespace
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.files.addresses import require_local
 
 _OURS = ("dataset.json", "manifest.json", "signature.json")
 
 
-def require_local(argv: Sequence[str]) -> None:
-    """Refuses addresses of object stores, as a path of which a slash would be lost.
+def require_local_words(argv: Sequence[str]) -> None:
+    """Refuses addresses of object stores among the words of a command.
 
     Raises:
         UserError: a word, or the value of a flag, is such an address.
@@ -23,7 +24,17 @@ def require_local(argv: Sequence[str]) -> None:
     for word in argv:
         found = re.match(r"(?:--[^=]*=)?([A-Za-z][A-Za-z0-9+.-]*://\S*)", word)
         if found:
-            raise UserError(f"{found[1]} is no local path; only local files and folders are read and written: copy it.")
+            require_local(found[1])
+
+
+def require_local_paths(args: Namespace) -> None:
+    """Refuses addresses of object stores among the paths of a command, which a --config may hold.
+
+    Raises:
+        UserError: one is such an address.
+    """
+    for _, path in _paths(args):
+        require_local(path)
 
 
 def report_path(args: Namespace) -> Path | None:

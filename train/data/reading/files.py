@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.files.addresses import require_local
 from pinfm.embeddings.files.parts import Part, parts_below
 from pinfm.train.data.reading.text.layout import without_compression
 
@@ -44,6 +45,7 @@ def table_parts(path: Path) -> list[Part]:
             raise UserError(f"{path} is of no kind that can be read; give a file ending in {_KINDS}")
         return [Part(path)]
     if not path.is_dir():
+        require_local(path)
         raise _missing(path)
     parts = parts_below(path, SUFFIXES, _KINDS, "the table's folder")
     _require_one_kind(parts)
@@ -51,8 +53,6 @@ def table_parts(path: Path) -> list[Part]:
 
 
 def _missing(path: Path) -> UserError:
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
-        return UserError(f"{path} is no local path; only local files and folders are read: copy it here first")
     if re.search(r"[*?\[]", str(path)):
         return UserError(f"{path} does not exist, and patterns are not expanded; give the folder that holds the files")
     return UserError(f"{path} does not exist; give a Parquet or CSV file, or a folder of them")

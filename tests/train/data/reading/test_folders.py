@@ -3,13 +3,16 @@
 import gzip
 import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
 
+from pinfm.embeddings.errors import UserError
 from pinfm.train.data.reading import files
+from pinfm.train.data.sources.events import Events
 
 HEADER = "user_id,timestamp,action,surface,item_id\n"
 
@@ -143,3 +146,8 @@ def test_files_of_one_size_are_compared_once(table, monkeypatch):
         table.write(f"log/{number}.csv", f"user_id,timestamp,action,item_id\n1,1700000000,click,{number}\n")
     assert len(table.prepare("log")) == 2
     assert len(digests) == 2
+
+
+def test_an_address_given_in_python_keeps_its_slashes():
+    with pytest.raises(UserError, match=r"^s3://bucket/log is no local path"):
+        Events(path=Path("s3://bucket/log"), action="click").require_inputs()
