@@ -126,3 +126,12 @@ def assert_one_sentence(capsys, command):
     assert told.startswith("pinfm: ")
     assert told.count("\n") == 1
     assert "Traceback" not in told
+
+
+def test_an_address_within_a_config_is_told_with_its_slashes(tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text("data: s3://bucket/dataset\n")
+    assert main(["pretrain", "--config", str(config), "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.startswith(
+        "pinfm: s3://bucket/dataset is no local path; only local files and folders"
+    )
