@@ -9,7 +9,8 @@ from typing import Any, Literal
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.train.data.reading.columns import TEXT_OF, Check, Column, TimeColumn, VectorColumn, checks, typed
+from pinfm.train.data.reading.checks import Check, checks
+from pinfm.train.data.reading.columns import TEXT_OF, Column, TimeColumn, VectorColumn, typed
 from pinfm.train.data.reading.readers import UNREADABLE, Table, read_table, unreadable
 from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
 from pinfm.train.data.reading.text.layout import CSV, Layout
