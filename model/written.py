@@ -14,6 +14,8 @@ LEAST, MOST, MOST_UNSIGNED = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 # Any other whole number, such as a category or Unix seconds; a flag is one too. As a pattern, what a cast alone would
 # round is none of it.
 WHOLE = "[+-]?[0-9]+([.]0*)?"
+# Seconds, of which a fraction is rounded down.
+DECIMAL = "[+-]?[0-9]+([.][0-9]*)?"
 FLAGS = {"true": 1, "false": 0}
 # A day, or a day and a time, perhaps with a fraction and a zone; without one it is UTC, and 24:00 ends a day.
 ISO_TIME = (

@@ -2,12 +2,13 @@
 
 import re
 from datetime import UTC, date, datetime
+from numbers import Number
 from typing import Any
 
 import pandas as pd
 
 from pinfm.inference.requests.ids import integer_of, whole_number
-from pinfm.model.written import FLAGS, ISO_TIME, LEAST, MOST, WHOLE
+from pinfm.model.written import DECIMAL, FLAGS, ISO_TIME, LEAST, MOST, WHOLE
 
 _DAY = 86_400
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -30,7 +31,7 @@ def seconds(value: Any) -> int | None:
     Args:
         value: seconds, a typed time or ISO text; of UTC where it names no zone.
     """
-    number = _whole(value)
+    number = _floored(value)
     if number is not None:
         return number
     if isinstance(value, str):
@@ -51,6 +52,16 @@ def _whole(value: Any) -> int | None:
     else:
         number = whole_number(value)
     return number if number is not None and LEAST <= number <= MOST else None
+
+
+def _floored(value: Any) -> int | None:
+    """A number rounded down to an int64."""
+    if not isinstance(value, str):
+        return _whole(value // 1) if isinstance(value, Number) and not isinstance(value, complex) else None
+    text = value.strip(" ")
+    whole, _, fraction = text.partition(".")
+    number = _whole(whole) if re.fullmatch(DECIMAL, text) else None
+    return number - 1 if number is not None and text.startswith("-") and fraction.strip("0") else number
 
 
 def _of_iso(found: re.Match[str]) -> int | None:

@@ -12,7 +12,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.inference.requests.columns import TIMES, Column
 from pinfm.inference.requests.ids import int64_of, integer_id, whole_number
 from pinfm.inference.requests.numbers import category, seconds
-from pinfm.model.written import EXACT_DOUBLE, MOST
+from pinfm.model.written import MOST
 
 Rows = npt.NDArray[np.int64]
 
@@ -87,7 +87,8 @@ def _integers(
         )
         return values.astype(np.int64)
     if values.dtype.kind == "f":
-        whole = (values == np.floor(values)) & (np.abs(values) < EXACT_DOUBLE)
+        exact_below = 2.0 ** (np.finfo(values.dtype).nmant + 1)  # of a larger float, digits may be lost
+        whole = (values == np.floor(values)) & (np.abs(values) < exact_below)
         refuse(
             ~whole, rows, column, "holds a missing value, a fraction, or a float too large to be exact; give integers"
         )
@@ -117,7 +118,8 @@ def _times(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray[
     if values.dtype.kind in "OUT":
         wanted = "holds a missing value or something that is no time; give Unix seconds"
         return _each(values, seconds, wanted, column, rows)
-    return _integers(values, column, rows)
+    # A fraction of a second is rounded down, as in a log.
+    return _integers(np.floor(values) if values.dtype.kind == "f" else values, column, rows)
 
 
 def _floats(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray[np.float32]:

@@ -66,6 +66,7 @@ def test_where_names_are_no_numbers_numbers_are_codes(surfaces, codes):
         (["x"], SHOP, "holds a missing value, or no whole number"),
         ([datetime(2024, 1, 1)], SHOP, "holds a missing value, or no whole number"),
         ([None], TIME, "holds a missing value or something that is no time"),
+        (np.array([1.7e9], np.float32), TIME, "holds a missing value, a fraction, or a float too large to be exact"),
         (["noon"], TIME, "holds a missing value or something that is no time"),
         ([None, 1.0], PRICE, "holds a missing value or something that is no number"),
         (["1.5"], PRICE, "holds a missing value or something that is no number"),
@@ -83,6 +84,8 @@ def test_what_means_nothing_is_refused(values, column, sentence):
     [
         [1_700_000_000],
         [1_700_000_000.0],
+        [1_700_000_000.75],
+        [Decimal("1700000000.75")],
         ["1700000000"],
         ["2023-11-14T22:13:20Z"],
         ["2023-11-14 22:13:20"],

@@ -1,12 +1,11 @@
 """Numbers and flags as people write them: a float of a whole number is that number, and NaN is a missing one."""
 
-from pinfm.model.written import EXACT_DOUBLE, FLAGS, FLOAT_OF_INTEGER, INTEGER, LEAST, MOST_UNSIGNED, WHOLE
+from pinfm.model.written import DECIMAL, EXACT_DOUBLE, FLAGS, FLOAT_OF_INTEGER, INTEGER, LEAST, MOST_UNSIGNED, WHOLE
 from pinfm.train.data.reading.sql import INTEGERS, REALS, is_text, trimmed
 
 _SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 # A float holds every whole number below; of a larger one it may have lost digits. Every other type is exact.
 _EXACT_BELOW = {"FLOAT": 1 << 24, "DOUBLE": EXACT_DOUBLE}
-_DECIMAL = "[+-]?[0-9]+([.][0-9]*)?"
 
 
 def whole(raw: str, sql_type: str, lenient: bool = False) -> str:
@@ -54,7 +53,7 @@ def floor(raw: str, sql_type: str) -> str:
     number = f"TRY_CAST(split_part({text}, '.', 1) AS BIGINT)"
     below = f"starts_with({text}, '-') AND regexp_matches(split_part({text}, '.', 2), '[1-9]')"
     return (
-        f"CASE WHEN NOT regexp_full_match({text}, '{_DECIMAL}') THEN NULL WHEN {below} THEN TRY({number} - 1) "
+        f"CASE WHEN NOT regexp_full_match({text}, '{DECIMAL}') THEN NULL WHEN {below} THEN TRY({number} - 1) "
         f"ELSE {number} END"
     )
 
