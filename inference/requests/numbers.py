@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, date, datetime
-from numbers import Number
 from typing import Any
 
 import pandas as pd
@@ -57,7 +56,10 @@ def _whole(value: Any) -> int | None:
 def _floored(value: Any) -> int | None:
     """A number rounded down to an int64."""
     if not isinstance(value, str):
-        return _whole(value // 1) if isinstance(value, Number) and not isinstance(value, complex) else None
+        try:
+            return _whole(value // 1)
+        except (TypeError, ArithmeticError):
+            return None
     text = value.strip(" ")
     whole, _, fraction = text.partition(".")
     number = _whole(whole) if re.fullmatch(DECIMAL, text) else None
