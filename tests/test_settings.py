@@ -18,6 +18,7 @@ from pinfm.model.config import RankerConfig
 from pinfm.model.layers.mlp import feed_forward
 from pinfm.model.layers.tokens import TokenInput
 from pinfm.train.config import OptimizerConfig, RunConfig
+from pinfm.train.data.info import SPLITS, DatasetInfo
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.sources.events import Events
 from pinfm.train.distributed import choose_device
@@ -25,8 +26,8 @@ from pinfm.train.planning.plan import plan
 
 # Of a field that has no default.
 SAMPLES = {str: "name", int: 1, float: 1.0, bool: False, Path: Path("path"), list[str]: ["a"], tuple[str, ...]: ("a",)}
-# What a field must be given though it has a default.
-NEEDED = {Events: {"actions": ["click"]}}
+# What a field must be given though it has a default, or because of its checks.
+NEEDED = {Events: {"actions": ["click"]}, DatasetInfo: {"time_span": (0, 1), "splits": dict.fromkeys(SPLITS, (0, 1))}}
 # Each of these is wrong for every field of the type.
 WRONG = {
     bool: [None, "true", 1],

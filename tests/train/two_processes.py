@@ -29,17 +29,19 @@ def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: l
     commands.append(["pretrain", "--out", str(folder / "two_sampled"), *sampled])
     stopped = ["pretrain", "--out", str(folder / "two_stopped"), *sampled]
     *ports, stopped_at, resumed_at = ports
+    place = ["--config", config, "--data", dataset]
     for command, port in zip(commands, ports, strict=True):
-        _run([*command, "--config", config, "--data", dataset], port)
+        _run(command, place, port)
     if os.environ["RANK"] == "1":
         strike("SIGTERM", 5)  # one process alone is told
-    _run([*stopped, "--config", config, "--data", dataset], stopped_at, TERMINATED)
-    _run([*stopped, "--config", config, "--data", dataset, "--resume"], resumed_at)
+    _run(stopped, place, stopped_at, TERMINATED)
+    _run([*stopped, "--resume"], place, resumed_at)
 
 
-def _run(command: list[str], port: str, expected: int = 0) -> None:
+def _run(command: list[str], place: list[str], port: str, expected: int = 0) -> None:
     os.environ["MASTER_PORT"] = port
-    status = main(command)
+    verb, *flags = command
+    status = main([verb, *place, *flags])  # a flag before --config would give way to it
     assert status == expected, f"{command} ended with {status}"
 
 

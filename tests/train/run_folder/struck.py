@@ -24,6 +24,8 @@ def strike(name: str, in_step: int) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever was started in the background of a shell has been told to ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     name, step, *arguments = sys.argv[1:]
     strike(name, int(step))
     sys.argv[1:] = arguments
