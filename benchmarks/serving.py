@@ -41,7 +41,7 @@ from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 
 CONFIG = ModelConfig(
     tower=TowerConfig(num_layers=6, dim=256, num_heads=8, out_dim=256, dropout=0.0),
-    ranker=RankerConfig(interaction="dcn_v2", cross_layers=2, cross_rank=64, over_hidden=(512, 256)),
+    ranker=RankerConfig(interaction="dcn_v2", over_hidden=(512, 256)),
 )
 SCHEMA = InputSchema(
     actions=("click", "save", "hide"),

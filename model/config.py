@@ -1,9 +1,10 @@
 """The model's settings. Defaults are small; `train/recipes/` holds the shipped ones."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_types
+from pinfm.model.ranking.interactions.settings import interaction_plan
 
 FeedForward = Literal["gelu", "swiglu"]
 TimeInput = Literal["gap", "none"]
@@ -101,33 +102,28 @@ class RankerConfig:
     """The DLRM-style ranker.
 
     Args:
-        interaction: `dot` (DLRM) or `dcn_v2`.
+        interaction: how feature vectors meet: a name, a form with settings of its own, `{stacked: [...]}` or
+            `{parallel: [...]}`; see `model/ranking/interactions/`.
         dense_hidden: hidden widths of DenseArch.
-        cross_layers: layers of DCNv2.
-        cross_rank: rank of each DCNv2 layer.
         over_hidden: hidden widths of OverArch.
         dropout: in OverArch.
         history_counts: dense features of the request counted in its history; see `model/ranking/history_counts.py`.
     """
 
-    interaction: Literal["dot", "dcn_v2"] = "dcn_v2"
+    interaction: str | dict[str, Any] = "dcn_v2"
     dense_hidden: tuple[int, ...] = (64,)
-    cross_layers: int = 2
-    cross_rank: int = 64
     over_hidden: tuple[int, ...] = (256, 128)
     dropout: float = 0.1
     history_counts: bool = False
 
     def __post_init__(self) -> None:
         require_types("ranker", self)
+        interaction_plan(self.interaction)
         if not self.over_hidden:
             raise UserError("ranker.over_hidden is empty; give at least one width, such as [256, 128].")
         for name in ("dense_hidden", "over_hidden"):
             if any(width < 1 for width in getattr(self, name)):
                 raise UserError(f"ranker.{name} {getattr(self, name)} must hold widths of at least 1.")
-        require_at_most("ranker", MOST_WIDE, cross_layers=self.cross_layers, cross_rank=self.cross_rank)
-        require_at_least("ranker", 0, cross_layers=self.cross_layers)
-        require_at_least("ranker", 1, cross_rank=self.cross_rank)
         if not 0.0 <= self.dropout < 1.0:
             raise UserError(f"ranker.dropout ({self.dropout}) must lie in [0, 1).")
 

@@ -76,7 +76,10 @@ CONFIG = RunConfig(
         learnable_token=False,
     ),
     ranker=RankerConfig(
-        interaction="dcn_v2", dense_hidden=(8,), cross_layers=1, cross_rank=4, over_hidden=(16,), dropout=0.0
+        interaction={"parallel": ["input", {"form": "dcn_v2_low_rank", "layers": 1, "rank": 4}]},
+        dense_hidden=(8,),
+        over_hidden=(16,),
+        dropout=0.0,
     ),
     pretrain=PretrainConfig(
         epochs=1,

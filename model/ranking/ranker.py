@@ -1,8 +1,9 @@
 """The multi-task ranker in TorchRec's vocabulary: SparseArch and DenseArch -> InteractionArch -> OverArch.
 
-    U  requests     N  candidates     F  feature vectors of a candidate     D  their width     K  tasks
+    U  requests     N  candidates     D  width of a feature's vector     K  tasks
 
-Request-scope features come once per request and are expanded to its candidates here, no earlier.
+Request-scope features come once a request and stay so through all layers that allow it: the first layers of DenseArch,
+of the interactions and of OverArch multiply them once a request (`interactions/parts/split.py`).
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from pinfm.model.config import RankerConfig
 from pinfm.model.layers.mlp import MLP
 from pinfm.model.ranking.history_counts import count_features
-from pinfm.model.ranking.interactions import CrossInteraction, DotInteraction
+from pinfm.model.ranking.interactions.build import build_interaction, out_shape_of
+from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape
+from pinfm.model.ranking.interactions.parts.split import SplitLinear
 from pinfm.model.schema import Feature, InputSchema
 
 # Normalised dense features beyond this many standard deviations are clipped.
@@ -46,40 +49,75 @@ def add_request_dense(features: RankerFeatures, more_UM: Tensor) -> RankerFeatur
 class DenseArch(nn.Module):
     """Dense features: log scale, normalise with the training split's statistics, clip, MLP.
 
+    The vector belongs to the request where all dense features do, else to the candidate.
+
     Args:
-        features: the dense features, request scope first.
+        request: the request-scope features.
+        candidate: the candidate-scope features.
         hidden: hidden widths.
         dim: D.
     """
 
-    mean_M: Tensor
-    std_M: Tensor
+    request_mean: Tensor
+    request_std: Tensor
+    candidate_mean: Tensor
+    candidate_std: Tensor
 
-    def __init__(self, features: Sequence[Feature], hidden: Sequence[int], dim: int) -> None:
+    def __init__(
+        self, request: Sequence[Feature], candidate: Sequence[Feature], hidden: Sequence[int], dim: int
+    ) -> None:
         super().__init__()
-        self.register_buffer("mean_M", torch.tensor([feature.mean for feature in features]))
-        self.register_buffer("std_M", torch.tensor([feature.std for feature in features]))
+        for scope, features in (("request", request), ("candidate", candidate)):
+            self.register_buffer(f"{scope}_mean", torch.tensor([feature.mean for feature in features]))
+            self.register_buffer(f"{scope}_std", torch.tensor([feature.std for feature in features]))
         self.clip = DENSE_CLIP
-        self.mlp = MLP([len(features), *hidden, dim])
+        self.once_a_request = not candidate
+        shape = FieldShape(0, len(request), 1) if self.once_a_request else FieldShape(len(request), len(candidate), 1)
+        widths = [*hidden, dim]
+        self.first = SplitLinear(shape, widths[0])
+        self.rest = nn.Sequential(nn.GELU(), MLP(widths)) if hidden else nn.Identity()
 
-    def forward(self, dense_NM: Tensor, dtype: torch.dtype) -> Tensor:
-        """(N, M) raw values, float32 whatever the precision of the rest -> (N, 1, D) of `dtype`."""
-        scaled_NM = dense_NM.sign() * torch.log1p(dense_NM.abs())
-        normalized_NM = ((scaled_NM - self.mean_M) / self.std_M).clamp(-self.clip, self.clip)
-        vectors_ND: Tensor = self.mlp(normalized_NM.to(dtype))
-        return vectors_ND[:, None, :]
+    def forward(self, dense: Fields, dtype: torch.dtype) -> Fields:
+        """Raw values as vectors of width 1, float32 whatever the precision of the rest -> one vector of `dtype`."""
+        request = _scaled(dense.request, self.request_mean, self.request_std, self.clip).to(dtype)
+        candidate = _scaled(dense.candidate, self.candidate_mean, self.candidate_std, self.clip).to(dtype)
+        if self.once_a_request:
+            everyone = torch.arange(request.size(0), device=request.device)
+            of_request_UD: Tensor = self.rest(self.first(Fields(request[:, :0], request, everyone)))
+            return Fields(
+                of_request_UD[:, None, :],
+                of_request_UD.new_zeros([candidate.size(0), 0, of_request_UD.size(1)]),
+                dense.owner,
+            )
+        of_candidate_ND: Tensor = self.rest(self.first(Fields(request, candidate, dense.owner)))
+        return Fields(
+            of_candidate_ND.new_zeros([request.size(0), 0, of_candidate_ND.size(1)]),
+            of_candidate_ND[:, None, :],
+            dense.owner,
+        )
+
+
+def _scaled(raw_NM1: Tensor, mean_M: Tensor, std_M: Tensor, clip: float) -> Tensor:
+    scaled_NM = (raw_NM1.sign() * torch.log1p(raw_NM1.abs())).squeeze(2)
+    return ((scaled_NM - mean_M) / std_M).clamp(-clip, clip)[:, :, None]
 
 
 class NoDense(nn.Module):
-    """Stands in for DenseArch where there are no dense features."""
+    """Stands in for DenseArch where there are no dense features.
+
+    Args:
+        dim: D.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
 
-    def forward(self, dense_NM: Tensor, dtype: torch.dtype) -> Tensor:
-        """(N, 0) -> (N, 0, D)."""
-        return torch.zeros([dense_NM.size(0), 0, self.dim], dtype=dtype, device=dense_NM.device)
+    def forward(self, dense: Fields, dtype: torch.dtype) -> Fields:
+        """No vector of a request and none of a candidate."""
+        request = torch.zeros([dense.request.size(0), 0, self.dim], dtype=dtype, device=dense.request.device)
+        candidate = torch.zeros([dense.candidate.size(0), 0, self.dim], dtype=dtype, device=dense.request.device)
+        return Fields(request, candidate, dense.owner)
 
 
 class SparseArch(nn.Module):
@@ -95,8 +133,8 @@ class SparseArch(nn.Module):
         super().__init__()
         self.projections = nn.ModuleList([nn.Linear(width, dim) for width in embedding_dims])
 
-    def forward(self, features: RankerFeatures, owner_N: Tensor, embeddings: list[Tensor]) -> Tensor:
-        """Stacks a candidate's vectors.
+    def forward(self, features: RankerFeatures, owner_N: Tensor, embeddings: list[Tensor]) -> Fields:
+        """Stacks the vectors of requests and of candidates.
 
         Args:
             features: the ranker's own.
@@ -104,32 +142,34 @@ class SparseArch(nn.Module):
             embeddings: (N, width) each, in the order of `embedding_dims`.
 
         Returns:
-            (N, F_r + F_c + number of embeddings, D).
+            (U, F_r, D), (N, F_c + number of embeddings, D).
         """
-        vectors = [features.request_vectors[owner_N], features.candidate_vectors]
+        vectors = [features.candidate_vectors]
         for i, projection in enumerate(self.projections):
             vectors.append(projection(nn.functional.normalize(embeddings[i], dim=1))[:, None, :])
-        return torch.cat(vectors, dim=1)
+        return Fields(features.request_vectors, torch.cat(vectors, dim=1), owner_N)
 
 
 class OverArch(nn.Module):
     """The shared MLP and one head a task.
 
     Args:
-        in_dim: width of the interactions.
+        shape: of what the interactions give.
         hidden: widths of the shared MLP.
         num_tasks: K.
         dropout: after each activation.
     """
 
-    def __init__(self, in_dim: int, hidden: Sequence[int], num_tasks: int, dropout: float) -> None:
+    def __init__(self, shape: FieldShape, hidden: Sequence[int], num_tasks: int, dropout: float) -> None:
         super().__init__()
-        self.shared = nn.Sequential(MLP([in_dim, *hidden], dropout), nn.GELU(), nn.Dropout(dropout))
+        self.first = SplitLinear(shape, hidden[0])
+        rest = [nn.GELU(), nn.Dropout(dropout), MLP(hidden, dropout)] if hidden[1:] else []
+        self.shared = nn.Sequential(*rest, nn.GELU(), nn.Dropout(dropout))
         self.heads = nn.ModuleList([nn.Linear(hidden[-1], 1) for _ in range(num_tasks)])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_dim) -> logits (N, K)."""
-        shared = self.shared(x)
+    def forward(self, fields: Fields) -> Tensor:
+        """Fields -> logits (N, K)."""
+        shared = self.shared(self.first(fields))
         logits = []
         for head in self.heads:
             logits.append(head(shared))
@@ -142,7 +182,7 @@ class Ranker(nn.Module):
     Args:
         dense_arch: DenseArch or NoDense.
         sparse_arch: SparseArch.
-        interaction_arch: DotInteraction or CrossInteraction.
+        interaction_arch: see `interactions/`.
         over_arch: OverArch.
     """
 
@@ -167,10 +207,12 @@ class Ranker(nn.Module):
             (N, K).
         """
         owner_N = torch.repeat_interleave(candidate_lengths_U)
-        dense_NM = torch.cat([features.request_dense[owner_N], features.candidate_dense], dim=1)
-        sparse_NFD = self.sparse_arch(features, owner_N, embeddings)
-        vectors_NFD = torch.cat([sparse_NFD, self.dense_arch(dense_NM, sparse_NFD.dtype)], dim=1)
-        logits_NK: Tensor = self.over_arch(self.interaction_arch(vectors_NFD))
+        sparse = self.sparse_arch(features, owner_N, embeddings)
+        raw = Fields(features.request_dense[:, :, None], features.candidate_dense[:, :, None], owner_N)
+        dense: Fields = self.dense_arch(raw, sparse.candidate.dtype)
+        request = torch.cat([sparse.request, dense.request], dim=1)
+        candidate = torch.cat([sparse.candidate, dense.candidate], dim=1)
+        logits_NK: Tensor = self.over_arch(self.interaction_arch(Fields(request, candidate, owner_N)))
         return logits_NK
 
 
@@ -184,17 +226,17 @@ def build_ranker(config: RankerConfig, schema: InputSchema, embedding_dims: Sequ
         dim: D, the width of a feature's vector.
     """
     counts = count_features(schema.actions) if config.history_counts else ()
-    dense = schema.of("dense", "request") + counts + schema.of("dense", "candidate")
-    num_categorical = 1 + sum(feature.kind == "categorical" for feature in schema.features)
-    num_vectors = num_categorical + len(embedding_dims) + (1 if dense else 0)
-    interaction_arch = (
-        DotInteraction(num_vectors, dim)
-        if config.interaction == "dot"
-        else CrossInteraction(num_vectors, dim, config.cross_layers, config.cross_rank)
+    request_dense, candidate_dense = (*schema.of("dense", "request"), *counts), schema.of("dense", "candidate")
+    shape = FieldShape(
+        request=1 + len(schema.of("categorical", "request")) + bool(request_dense and not candidate_dense),
+        candidate=len(schema.of("categorical", "candidate")) + len(embedding_dims) + bool(candidate_dense),
+        dim=dim,
     )
+    interaction_arch = build_interaction(config.interaction, shape)
+    has_dense = request_dense or candidate_dense
     return Ranker(
-        dense_arch=DenseArch(dense, config.dense_hidden, dim) if dense else NoDense(dim),
+        dense_arch=DenseArch(request_dense, candidate_dense, config.dense_hidden, dim) if has_dense else NoDense(dim),
         sparse_arch=SparseArch(embedding_dims, dim),
         interaction_arch=interaction_arch,
-        over_arch=OverArch(interaction_arch.out_dim, config.over_hidden, len(schema.tasks), config.dropout),
+        over_arch=OverArch(out_shape_of(interaction_arch), config.over_hidden, len(schema.tasks), config.dropout),
     )

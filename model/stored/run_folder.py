@@ -22,6 +22,7 @@ from pinfm.embeddings.errors import UserError, require_choice
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.schema import InputSchema, schema_from_json
+from pinfm.model.stored.older import ranker_of_today
 
 # What a training module calls its collections of tables, and so what their tensors' names begin with.
 ITEM_TABLES, FEATURE_TABLES = "item_tables", "feature_tables"
@@ -161,7 +162,7 @@ def last_line(error: BaseException) -> str:
 
 def model_config_from_json(config: Mapping[str, Any]) -> ModelConfig:
     """The model's part of a run's config, from its JSON form."""
-    ranker = dict(config["ranker"])
+    ranker = ranker_of_today(config["ranker"])
     for name in ("dense_hidden", "over_hidden"):
         ranker[name] = tuple(ranker[name])
     return ModelConfig(

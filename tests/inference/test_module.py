@@ -63,9 +63,7 @@ def build(
     config = ModelConfig(
         tower=TowerConfig(num_layers=2, dim=8, num_heads=2, out_dim=5, fusion=fusion),
         cold_start=ColdStartConfig(learnable_token=token, content_fusion=content),
-        ranker=RankerConfig(
-            interaction=interaction, dense_hidden=(5,), cross_layers=2, cross_rank=3, over_hidden=(7, 6)
-        ),
+        ranker=RankerConfig(interaction=interaction, dense_hidden=(5,), over_hidden=(7, 6)),
         use_tower=use_tower,
     )
     names = ["user_id", *(f.name for f in features if f.kind == "categorical")]

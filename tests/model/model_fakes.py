@@ -13,6 +13,7 @@ from pinfm.model.schema import Feature, InputSchema
 
 ITEM_DIM, FEATURE_DIM, NUM_ITEMS = 6, 4, 12
 DAY = 86_400
+SMALL_CROSS = {"parallel": ["input", {"form": "dcn_v2_low_rank", "layers": 2, "rank": 3}]}
 # What a joint model may be made of, as arguments of `config`.
 VARIANTS = {
     "early": {},
@@ -106,7 +107,7 @@ def random_requests(event_lengths, candidate_lengths, item_VE, content_dim=0):
 
 def config(
     fusion="early",
-    interaction="dcn_v2",
+    interaction=SMALL_CROSS,
     token=False,
     content=False,
     use_tower=True,
@@ -121,8 +122,6 @@ def config(
         ranker=RankerConfig(
             interaction=interaction,
             dense_hidden=(5,),
-            cross_layers=2,
-            cross_rank=3,
             over_hidden=(7, 6),
             history_counts=history_counts,
         ),

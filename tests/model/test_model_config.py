@@ -49,8 +49,6 @@ def test_cold_start_probabilities_are_checked(field, value):
     [
         ({"over_hidden": ()}, r"^ranker\.over_hidden is empty; give at least one width"),
         ({"dropout": 1.0}, r"^ranker\.dropout \(1\.0\) must lie in \[0, 1\)\.$"),
-        ({"cross_layers": -1}, r"^ranker\.cross_layers \(-1\) must be at least 0\.$"),
-        ({"cross_rank": 0}, r"^ranker\.cross_rank \(0\) must be at least 1\.$"),
         ({"over_hidden": (8, 0)}, r"^ranker\.over_hidden \(8, 0\) must hold widths of at least 1\.$"),
         ({"dense_hidden": (-4,)}, r"^ranker\.dense_hidden \(-4,\) must hold widths of at least 1\.$"),
     ],
@@ -70,7 +68,7 @@ def test_late_fusion_has_no_candidate_token_to_change(fusion, technique):
 def test_edges_that_are_legal():
     TowerConfig(num_layers=1, dim=2, num_heads=1, out_dim=1, dropout=0.0)
     ColdStartConfig(candidate_id_randomization=0.0, dropout_under_7_days=0.99)
-    RankerConfig(dense_hidden=(), cross_layers=0, over_hidden=(1,), dropout=0.0)
+    RankerConfig(dense_hidden=(), over_hidden=(1,), dropout=0.0)
     ModelConfig(cold_start=ColdStartConfig(content_fusion=True, learnable_token=True))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
+from pinfm.model.stored.older import ranker_of_today
 from pinfm.train.cli.quiet import is_first_process
 from pinfm.train.config import RunConfig
 from pinfm.train.recipes import recipe_names, recipe_path
@@ -65,6 +66,8 @@ def config_from_manifest(values: dict[str, Any]) -> RunConfig:
         # jsonargparse takes an empty part for the default one.
         if isinstance(part, dict) and not isinstance(values.get(name, part), dict):
             raise UserError(f"the run's settings hold {values[name]!r} for {name}, which has parts; train it again.")
+    if "ranker" in values:
+        values = {**values, "ranker": ranker_of_today(values["ranker"])}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(RunConfig)
     try:

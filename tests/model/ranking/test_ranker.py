@@ -1,13 +1,16 @@
 """The ranker's inputs, their normalisation, their order, and its heads."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 from model_fakes import FEATURE_DIM, config, roughen, schema
 from torch import nn
 
-from pinfm.model.ranking.interactions import CrossInteraction, DotInteraction
+from pinfm.model.ranking.interactions.input import Input
+from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape, whole
+from pinfm.model.ranking.interactions.table import InteractionName
 from pinfm.model.ranking.ranker import DenseArch, NoDense, OverArch, Ranker, RankerFeatures, SparseArch, build_ranker
 from pinfm.model.schema import Feature, InputSchema
 
@@ -18,10 +21,15 @@ DENSE = (
 
 
 class Flat(nn.Module):
-    """An interaction that shows what it was given."""
+    """Shows what the interactions give."""
 
-    def forward(self, x_NFD):
-        return x_NFD.flatten(1)
+    def forward(self, fields):
+        return whole(fields).flatten(1)
+
+
+def dense_of_one(raw):
+    """One request with one candidate."""
+    return Fields(raw[0][None, :, None], raw[1][None, :, None], torch.zeros(1, dtype=torch.int64))
 
 
 def features_of(num_requests, num_candidates):
@@ -33,36 +41,67 @@ def features_of(num_requests, num_candidates):
     )
 
 
+def raw_fields(request, candidate, owner):
+    """Raw dense values as vectors of width 1."""
+    return Fields(torch.tensor(request)[:, :, None], torch.tensor(candidate)[:, :, None], torch.tensor(owner))
+
+
 def test_dense_features_are_log_scaled_normalised_and_clipped():
-    arch = DenseArch(DENSE, hidden=[3], dim=4)
+    arch = DenseArch(DENSE[:1], DENSE[1:], hidden=[3], dim=4)
     seen = []
-    arch.mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    raw = torch.tensor([[0.0, -3.5], [2.0, 10.0], [1e9, -1e30]])
-    assert arch(raw, torch.float32).shape == (3, 1, 4)
+    arch.first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    raw = [[0.0, -3.5], [2.0, 10.0], [1e9, -1e30]]
+    fields = raw_fields([row[:1] for row in raw], [row[1:] for row in raw], [0, 1, 2])
+    given = arch(fields, torch.float32)
+    assert (given.request.shape, given.candidate.shape) == ((3, 0, 4), (3, 1, 4))
 
     def normalised(x, feature):
         scaled = math.copysign(math.log(1 + abs(x)), x)
         return min(5.0, max(-5.0, (scaled - feature.mean) / feature.std))
 
-    expected = [[normalised(x, feature) for x, feature in zip(row, DENSE, strict=True)] for row in raw.tolist()]
-    torch.testing.assert_close(seen[0], torch.tensor(expected))
-    assert seen[0][2].tolist() == [5.0, -5.0]
+    expected = [[normalised(x, feature) for x, feature in zip(row, DENSE, strict=True)] for row in raw]
+    torch.testing.assert_close(whole(seen[0]).squeeze(2), torch.tensor(expected))
+    assert seen[0].candidate[2].item() == -5.0
+
+
+@pytest.mark.parametrize("hidden", [[], [3], [3, 5]])
+def test_dense_features_of_the_request_alone_make_a_vector_of_the_request(hidden):
+    arch = roughen(DenseArch(DENSE, (), hidden, dim=4))
+    values = [[1.0, 2.0], [3.0, -4.0]]
+    given = arch(raw_fields(values, [[], [], []], [0, 1, 1]), torch.float32)
+    assert (given.request.shape, given.candidate.shape) == ((2, 1, 4), (3, 0, 4))
+    # The same as if each were a candidate.
+    alike = roughen(DenseArch((), DENSE, hidden, dim=4))
+    weights = arch.state_dict()
+    alike.load_state_dict(
+        {name: weights.get(name, value) for name, value in alike.state_dict().items()} | scaling(arch)
+    )
+    expected = alike(raw_fields([[], []], values, [0, 1]), torch.float32).candidate
+    torch.testing.assert_close(given.request, expected)
+
+
+def scaling(arch):
+    """The statistics of the request's features, as those of the candidate's."""
+    of_request = {"request_mean": torch.empty(0), "request_std": torch.empty(0)}
+    return of_request | {"candidate_mean": arch.request_mean, "candidate_std": arch.request_std}
 
 
 def test_without_dense_features_no_vector_is_added():
-    assert NoDense(4)(torch.zeros(3, 0), torch.float32).shape == (3, 0, 4)
+    given = NoDense(4)(raw_fields([[], []], [[], [], []], [0, 0, 1]), torch.float32)
+    assert (given.request.shape, given.candidate.shape) == ((2, 0, 4), (3, 0, 4))
 
 
 def test_request_features_reach_all_candidates_of_their_request_and_no_other():
-    dense, sparse = roughen(DenseArch(DENSE, [3], FEATURE_DIM)), roughen(SparseArch([6, 5], FEATURE_DIM))
-    ranker = Ranker(dense, sparse, Flat(), nn.Identity())
+    dense = roughen(DenseArch(DENSE[:1], DENSE[1:], [3], FEATURE_DIM))
+    sparse = roughen(SparseArch([6, 5], FEATURE_DIM))
+    ranker = Ranker(dense, sparse, Input(FieldShape(2, 4, FEATURE_DIM)), Flat())
     lengths = [2, 0, 3, 1]
     features = features_of(4, 6)
     ids, tower = torch.randn(6, 6), torch.randn(6, 5)
     rows, n = [], 0
     for request, count in enumerate(lengths):
         for _ in range(count):
-            raw = torch.cat([features.request_dense[request], features.candidate_dense[n]])
+            raw = (features.request_dense[request], features.candidate_dense[n])
             rows.append(
                 torch.cat(
                     [
@@ -70,7 +109,7 @@ def test_request_features_reach_all_candidates_of_their_request_and_no_other():
                         *features.candidate_vectors[n],
                         sparse.projections[0](ids[n] / ids[n].norm()),
                         sparse.projections[1](tower[n] / tower[n].norm()),
-                        dense(raw[None], torch.float32)[0, 0],
+                        dense(dense_of_one(raw), torch.float32).candidate[0, 0],
                     ]
                 )
             )
@@ -78,9 +117,14 @@ def test_request_features_reach_all_candidates_of_their_request_and_no_other():
     torch.testing.assert_close(ranker(features, torch.tensor(lengths), [ids, tower]), torch.stack(rows))
 
 
+def alone(x_NW):
+    """Numbers of candidates, none of requests."""
+    return Fields(torch.zeros(len(x_NW), 0, 1), x_NW[:, :, None], torch.arange(len(x_NW)))
+
+
 def test_each_task_has_a_head_of_its_own():
-    arch = OverArch(in_dim=5, hidden=[4, 3], num_tasks=3, dropout=0.0).eval()
-    x = torch.randn(7, 5)
+    arch = OverArch(FieldShape(0, 5, 1), hidden=[4, 3], num_tasks=3, dropout=0.0).eval()
+    x = alone(torch.randn(7, 5))
     before = arch(x)
     assert before.shape == (7, 3)
     for task in range(3):
@@ -90,28 +134,36 @@ def test_each_task_has_a_head_of_its_own():
         assert changed.tolist() == [k <= task for k in range(3)]
 
 
-def test_the_shared_mlp_ends_in_an_activation_before_the_heads():
-    arch = roughen(OverArch(in_dim=5, hidden=[4, 3], num_tasks=2, dropout=0.0)).eval()
-    first, second = (layer for layer in arch.shared[0] if isinstance(layer, nn.Linear))
-    gelu = nn.functional.gelu
-    x = torch.randn(7, 5)
-    shared = gelu(second(gelu(first(x))))
-    torch.testing.assert_close(arch(x), torch.cat([head(shared) for head in arch.heads], dim=1))
+@pytest.mark.parametrize("hidden", [[4], [4, 3], [4, 3, 2]])
+def test_the_shared_mlp_ends_in_an_activation_before_the_heads(hidden):
+    arch = roughen(OverArch(FieldShape(0, 5, 1), hidden, num_tasks=2, dropout=0.0)).eval()
+    linears = [layer for layer in [arch.first.linear, *arch.shared.modules()] if isinstance(layer, nn.Linear)]
+    assert [linear.out_features for linear in linears] == hidden
+    x = shared = torch.randn(7, 5)
+    for linear in linears:
+        shared = nn.functional.gelu(linear(shared))
+    torch.testing.assert_close(arch(alone(x)), torch.cat([head(shared) for head in arch.heads], dim=1))
 
 
-@pytest.mark.parametrize(("interaction", "kind"), [("dot", DotInteraction), ("dcn_v2", CrossInteraction)])
-def test_the_builder_counts_every_vector(interaction, kind):
+def test_the_shared_mlp_reads_what_belongs_to_the_request():
+    split = OverArch(FieldShape(2, 3, 4), [6], num_tasks=2, dropout=0.0).eval()
+    copied = OverArch(FieldShape(0, 5, 4), [6], num_tasks=2, dropout=0.0).eval()
+    copied.load_state_dict(split.state_dict())
+    fields = Fields(torch.randn(2, 2, 4), torch.randn(5, 3, 4), torch.tensor([0, 0, 1, 1, 1]))
+    torch.testing.assert_close(split(fields), copied(alone(whole(fields).flatten(1))))
+
+
+@pytest.mark.parametrize("interaction", get_args(InteractionName))
+def test_the_builder_counts_every_vector(interaction):
     ranker = build_ranker(config(interaction=interaction).ranker, schema(), [6, 5], FEATURE_DIM).eval()
-    assert isinstance(ranker.interaction_arch, kind)
     assert isinstance(ranker.dense_arch, DenseArch)
-    # The request's features stand first, whatever their order in the schema.
-    assert ranker.dense_arch.mean_M.tolist() == pytest.approx([-0.2, 0.5])
-    assert ranker.dense_arch.std_M.tolist() == pytest.approx([0.5, 2.0])
+    assert (ranker.dense_arch.request_mean, ranker.dense_arch.request_std) == pytest.approx((-0.2, 0.5))
+    assert (ranker.dense_arch.candidate_mean, ranker.dense_arch.candidate_std) == pytest.approx((0.5, 2.0))
     logits = ranker(features_of(2, 3), torch.tensor([2, 1]), [torch.randn(3, 6), torch.randn(3, 5)])
     assert logits.shape == (3, 3)
 
 
-@pytest.mark.parametrize("interaction", ["dot", "dcn_v2"])
+@pytest.mark.parametrize("interaction", get_args(InteractionName))
 def test_a_dataset_may_have_no_features(interaction):
     bare = InputSchema(actions=("a",), positive_actions=("a",), surfaces=("s",), tasks=("t",), features=())
     ranker = build_ranker(config(interaction=interaction).ranker, bare, [6], FEATURE_DIM).eval()

@@ -2,9 +2,11 @@
 
 import re
 from argparse import Action
+from typing import get_args
 
 from jsonargparse import DefaultHelpFormatter
 
+from pinfm.model.ranking.interactions.table import InteractionName
 from pinfm.train.cli.flags.words import name_list
 
 # What jsonargparse calls a type, and what it is called here.
@@ -22,6 +24,8 @@ class VerbHelp(DefaultHelpFormatter):
     def _get_type_str(self, action: Action) -> str | None:
         if action.type is name_list:
             return "names, as in '[click, save]'"
+        if action.dest == "ranker.interaction":
+            return f"{', '.join(get_args(InteractionName))}, or a mapping"
         told: str | None = super()._get_type_str(action)
         for python, ours in _CALLED if told else ():
             told = re.sub(python, ours, str(told))

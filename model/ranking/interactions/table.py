@@ -1,0 +1,46 @@
+"""The forms of interaction by name: what they are built from, and the settings that each reads.
+
+A new form is a file of its own and a line in FORMS. Nothing here needs torch: the command line reads it to tell a wrong
+name at once.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+
+class FormEntry(NamedTuple):
+    """One form.
+
+    Args:
+        path: its class, as file.Class below this folder; called with the shape of its input and the settings.
+        settings: the settings that it reads, with their defaults.
+    """
+
+    path: str
+    settings: Mapping[str, int | float]
+
+
+def form(path: str, **settings: int | float) -> FormEntry:
+    """An entry of FORMS."""
+    return FormEntry(path, settings)
+
+
+FORMS = {
+    "input": form("input.Input"),
+    "dot": form("dot.DotInteraction"),
+    "dcn_v2_full_rank": form("cross.FullRankCross", layers=4),
+    "dcn_v2_low_rank": form("low_rank_cross.LowRankCross", layers=2, rank=64),
+}
+
+# Names for what is put together of forms, in the words of a recipe.
+COMPOSITIONS: dict[str, Any] = {
+    # Stacked low-rank DCNv2, its output beside its input.
+    "dcn_v2": {"parallel": ["input", "dcn_v2_low_rank"]},
+    # The baseline of arXiv 2412.01985: four stacked full-rank layers, their output beside their input.
+    "pinterest_baseline": {"parallel": ["input", {"form": "dcn_v2_full_rank", "layers": 4}]},
+}
+
+if TYPE_CHECKING:
+    InteractionName = str
+else:  # what the tables hold, so that a new form is named in one place
+    InteractionName = Literal[(*FORMS, *COMPOSITIONS)]
