@@ -9,6 +9,7 @@ import torch
 from rounded_floats import RoundedFloats
 
 from pinfm.embeddings.one_device.served import ServedTable
+from pinfm.embeddings.quantize import quantize_rows
 from pinfm.embeddings.specs import IdTable
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.requests.checks import InputChecks
@@ -49,7 +50,15 @@ BATCHES = {
 
 
 def build(
-    fusion="early", interaction="dcn_v2", token=False, content=False, content_dim=0, features=FEATURES, use_tower=True
+    fusion="early",
+    interaction=model_fakes.SMALL_CROSS,
+    token=False,
+    content=False,
+    content_dim=0,
+    features=FEATURES,
+    use_tower=True,
+    precision="fp32",
+    table_dim=2,
 ):
     """The module, its schema, and nothing at its initial value."""
     schema = InputSchema(
@@ -67,21 +76,25 @@ def build(
         use_tower=use_tower,
     )
     names = ["user_id", *(f.name for f in features if f.kind == "categorical")]
-    tables = {name: served(IdTable(name=name, num_hashes=2, rows=19, dim=2), "feature_tables") for name in names}
-    items = served(IdTable(name="item", num_hashes=3, rows=23, dim=2), "item_tables")
+    tables = {
+        name: served(IdTable(name=name, num_hashes=2, rows=19, dim=table_dim), "feature_tables", precision)
+        for name in names
+    }
+    items = served(IdTable(name="item", num_hashes=3, rows=23, dim=table_dim), "item_tables", precision)
     checks = InputChecks(input_columns(schema), 8)
-    module = ScoringModule(build_model(config, schema, items.dim, 4), items, tables, schema, checks).eval()
+    module = ScoringModule(build_model(config, schema, items.dim, 2 * table_dim), items, tables, schema, checks).eval()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     return module, schema
 
 
-def served(table, collection):
+def served(table, collection, precision="fp32"):
     """The table with random rows."""
-    lookup = ServedTable(table, "fp32", collection)
+    lookup = ServedTable(table, precision, collection)
     for name in lookup.names:
-        lookup.place(name, 0.5 * torch.randn(table.rows, table.dim))
+        rows = 0.5 * torch.randn(table.rows, table.dim)
+        lookup.place(name, rows if precision == "fp32" else quantize_rows(rows, bits=4))
     return lookup
 
 

@@ -22,6 +22,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.whole import write_whole
 from pinfm.train.cli.ends import ending
 from pinfm.train.cli.flags.help import VerbHelp
+from pinfm.train.cli.flags.moved import moved
 from pinfm.train.cli.flags.paths import report_path, require_local_paths, require_local_words, require_writable
 from pinfm.train.cli.quiet import hush_libraries, is_first_process
 from pinfm.train.launch.statuses import MISTAKE
@@ -40,7 +41,7 @@ class VerbParser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises UserError with the message on one line."""
         sentence = " ".join(line.strip() for line in message.strip().splitlines())
-        raise UserError(f"{sentence.rstrip('.')}. See `{self.prog} --help`.")
+        raise UserError(f"{sentence.rstrip('.')}. {moved(sentence)}See `{self.prog} --help`.")
 
 
 def entry() -> None:

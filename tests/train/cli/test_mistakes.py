@@ -25,6 +25,7 @@ def places(dataset, pretrained, finetuned, exported, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.yaml").write_text("tower: {num_layers: 2")
     (tmp_path / "unknown.yaml").write_text("tower: {colour: red}")
+    (tmp_path / "older.yaml").write_text("ranker: {interaction: dcn_v2, cross_layers: 3}")
     (tmp_path / "null.yaml").write_text("cold_start:\n")
     # A copy, as the run is that of all tests.
     shutil.copy(finetuned / "config.yaml", tmp_path / "unspoilt.yaml")
@@ -52,6 +53,7 @@ def places(dataset, pretrained, finetuned, exported, tmp_path):
         "EMPTY": str(tmp_path / "empty"),
         "BROKEN": str(tmp_path / "broken.yaml"),
         "UNKNOWN": str(tmp_path / "unknown.yaml"),
+        "OLDER": str(tmp_path / "older.yaml"),
         "NULL": str(tmp_path / "null.yaml"),
         "UNSPOILT": str(tmp_path / "unspoilt.yaml"),
         **{name.upper(): str(tmp_path / name) for name in SPOILT},
@@ -65,6 +67,22 @@ MISTAKES = {
     "an unknown field": ("pretrain --data DATA --out NEW --tower.colour red", "colour"),
     "a bad value": ("pretrain --data DATA --out NEW --tower.num_layers many", "num_layers"),
     "a bad choice": ("pretrain --data DATA --out NEW --tower.fusion late", "fusion"),
+    "an unknown form of interaction": (
+        "finetune --data DATA --out NEW --ranker.interaction typo",
+        "ranker.interaction ('typo') must be one of input, dot,",
+    ),
+    "a setting that a form does not read": (
+        'finetune --data DATA --out NEW --ranker.interaction {"form":"dot","layers":3}',
+        "ranker.interaction: dot does not read 'layers'; it has no settings.",
+    ),
+    "a setting that has moved": (
+        "finetune --data DATA --out NEW --ranker.cross_rank 3",
+        "cross_rank is now set in `ranker.interaction: {parallel: [input, {form: dcn_v2_low_rank, ",
+    ),
+    "a setting of a recipe that has moved": (
+        "pretrain --data DATA --out NEW --config OLDER",
+        "cross_layers is now set in `ranker.interaction: ",
+    ),
     "a value out of range": ("pretrain --data DATA --out NEW --tower.dropout 1.5", "tower.dropout (1.5) must lie in"),
     "an unknown recipe": ("pretrain --data DATA --out NEW --config atlantis", "neither a file nor a shipped recipe"),
     "a recipe that is no YAML": ("pretrain --data DATA --out NEW --config BROKEN", "broken.yaml"),
