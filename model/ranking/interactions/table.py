@@ -30,6 +30,7 @@ FORMS = {
     "dot": form("dot.DotInteraction"),
     "dcn_v2_full_rank": form("cross.FullRankCross", layers=4),
     "dcn_v2_low_rank": form("low_rank_cross.LowRankCross", layers=2, rank=64),
+    "wukong": form("wukong.Wukong", layers=2, rank=8, vectors=16, width=512),
 }
 
 # Names for what is put together of forms, in the words of a recipe.

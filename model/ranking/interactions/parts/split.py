@@ -1,5 +1,6 @@
-"""A linear layer over a candidate and its request, whose request part is computed once a request."""
+"""Linear layers over a candidate and its request, whose request part is computed once a request."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -32,3 +33,26 @@ class SplitLinear(nn.Module):
         of_request_UO = F.linear(fields.request.flatten(1), weight_OW[:, : self.request_width])
         of_candidate_NO = F.linear(candidate_NW, weight_OW[:, self.request_width :], self.linear.bias)
         return of_candidate_NO + of_request_UO.index_select(0, fields.owner)
+
+
+class SplitCompression(nn.Module):
+    """W X: new vectors as weighted sums of a candidate's, those of its request summed once a request.
+
+    Args:
+        shape: of the input.
+        vectors: of the output, of the width of the input's.
+    """
+
+    def __init__(self, shape: FieldShape, vectors: int) -> None:
+        super().__init__()
+        self.request_vectors = shape.request
+        self.linear = nn.Linear(shape.vectors(), vectors, bias=False)
+
+    def forward(self, fields: Fields) -> Tensor:
+        """Fields -> (N, vectors, D)."""
+        weight_VF = self.linear.weight
+        of_candidate_NVD = torch.matmul(weight_VF[:, self.request_vectors :], fields.candidate)
+        if self.request_vectors == 0:
+            return of_candidate_NVD
+        of_request_UVD = torch.matmul(weight_VF[:, : self.request_vectors], fields.request)
+        return of_candidate_NVD + of_request_UVD.index_select(0, fields.owner)
