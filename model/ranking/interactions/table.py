@@ -33,6 +33,7 @@ FORMS = {
     "wukong": form("wukong.Wukong", layers=2, rank=8, vectors=16, width=512),
     "mask_net_parallel": form("mask_net.MaskNetParallel", blocks=3, width=512, projection_ratio=2.0),
     "mask_net_serial": form("mask_net.MaskNetSerial", blocks=3, width=512, projection_ratio=2.0),
+    "gdcn": form("gdcn.GatedCross", layers=3),
 }
 
 # What arXiv 2412.01985 ends with before its DCNv2 layers.
