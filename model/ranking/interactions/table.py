@@ -30,6 +30,7 @@ FORMS = {
     "dot": form("dot.DotInteraction"),
     "dcn_v2_full_rank": form("cross.FullRankCross", layers=4),
     "dcn_v2_low_rank": form("low_rank_cross.LowRankCross", layers=2, rank=64),
+    "dhen": form("dhen.Dhen", layers=2, vectors=8),
     "wukong": form("wukong.Wukong", layers=2, rank=8, vectors=16, width=512),
     "mask_net_parallel": form("mask_net.MaskNetParallel", blocks=3, width=512, projection_ratio=2.0),
     "mask_net_serial": form("mask_net.MaskNetSerial", blocks=3, width=512, projection_ratio=2.0),

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from pinfm.model.layers.mlp import MLP
 from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape, candidates_alone, require_vectors, whole
+from pinfm.model.ranking.interactions.parts.residual import AddAndNorm
 from pinfm.model.ranking.interactions.parts.split import SplitCompression
 
 
@@ -61,14 +62,11 @@ class WukongLayer(nn.Module):
         super().__init__()
         self.machine = FactorisationMachine(shape, rank, vectors, width)
         self.linear = SplitCompression(shape, vectors)
-        same = shape.vectors() == 2 * vectors
-        self.residual = Rows() if same else SplitCompression(shape, 2 * vectors)
-        self.norm = nn.LayerNorm(shape.dim)
+        self.end = AddAndNorm(shape, 2 * vectors)
 
     def forward(self, fields: Fields) -> Tensor:
         """Fields -> (N, 2 vectors, D)."""
-        given_NVD = torch.cat([self.machine(fields), self.linear(fields)], dim=1)
-        out_NVD: Tensor = self.norm(given_NVD + self.residual(fields))
+        out_NVD: Tensor = self.end(torch.cat([self.machine(fields), self.linear(fields)], dim=1), fields)
         return out_NVD
 
 
@@ -97,11 +95,3 @@ class FactorisationMachine(nn.Module):
         products_NFK = torch.matmul(whole(fields), self.sums(fields).transpose(1, 2))
         vectors_NVD: Tensor = self.mlp(self.norm(products_NFK.flatten(1))).unflatten(1, [-1, fields.candidate.size(2)])
         return vectors_NVD
-
-
-class Rows(nn.Module):
-    """All vectors as they are: the residual where their number stays."""
-
-    def forward(self, fields: Fields) -> Tensor:
-        """Fields -> (N, R + C, D)."""
-        return whole(fields)

@@ -29,6 +29,12 @@ def numbers(fields):
     return whole(fields).flatten(1)
 
 
+def normalised(x, norm):
+    """What nn.LayerNorm gives, by its formula."""
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt() * norm.weight + norm.bias
+
+
 def assert_is(value, reference, shape=SHAPE):
     """A form gives what its reference gives, and passes the same gradients.
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from interaction_fakes import SHAPE, assert_is, built
+from interaction_fakes import SHAPE, assert_is, built, normalised
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.ranking.interactions.parts.fields import FieldShape
@@ -14,14 +14,10 @@ from pinfm.model.ranking.interactions.parts.fields import FieldShape
     [(1, 4, SHAPE), (3, 4, SHAPE), (2, 3, (3, 3, 4)), (2, 2, (0, 3, 4)), (2, 2, (3, 0, 4)), (1, 1, (0, 1, 2))],
 )
 def test_a_layer_is_a_factorisation_machine_beside_a_linear_path(layers, vectors, shape):
-    def normed(x, norm):
-        centred = x - x.mean(-1, keepdim=True)
-        return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt() * norm.weight + norm.bias
-
     def machine(block, x):
         products = torch.einsum("nfd,ngd,kg->nfk", x, x, block.sums.linear.weight)
         first, _, _, last = block.mlp
-        hidden = torch.nn.functional.gelu(normed(products.flatten(1), block.norm) @ first.weight.T + first.bias)
+        hidden = torch.nn.functional.gelu(normalised(products.flatten(1), block.norm) @ first.weight.T + first.bias)
         return (hidden @ last.weight.T + last.bias).view(len(x), vectors, x.size(2))
 
     def reference(form, x):
@@ -29,9 +25,9 @@ def test_a_layer_is_a_factorisation_machine_beside_a_linear_path(layers, vectors
         for layer in form.layers:
             residual = x
             if x.size(1) != 2 * vectors:
-                residual = torch.einsum("nfd,vf->nvd", x, layer.residual.linear.weight)
+                residual = torch.einsum("nfd,vf->nvd", x, layer.end.shortcut.linear.weight)
             linear = torch.einsum("nfd,vf->nvd", x, layer.linear.linear.weight)
-            x = normed(torch.cat([machine(layer.machine, x), linear], dim=1) + residual, layer.norm)
+            x = normalised(torch.cat([machine(layer.machine, x), linear], dim=1) + residual, layer.end.norm)
         return x.flatten(1)
 
     settings = {"layers": layers, "rank": 3, "vectors": vectors, "width": 6}
