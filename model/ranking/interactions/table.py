@@ -28,6 +28,8 @@ def form(path: str, **settings: int | float) -> FormEntry:
 FORMS = {
     "input": form("input.Input"),
     "dot": form("dot.DotInteraction"),
+    "autoint": form("autoint.AutoInt", layers=2, heads=2),
+    "transformer": form("transformer.Transformer", layers=2, heads=2),
     "dcn_v2_full_rank": form("cross.FullRankCross", layers=4),
     "dcn_v2_low_rank": form("low_rank_cross.LowRankCross", layers=2, rank=64),
     "dhen": form("dhen.Dhen", layers=2, vectors=8),

@@ -1,0 +1,48 @@
+"""Self-attention among the few vectors of a candidate.
+
+N  candidates     F  vectors of each, its request's among them     D  their width     P  numbers projected of each
+H  heads     d  width of a head, D / H
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pinfm.embeddings.errors import UserError
+from pinfm.model.ranking.interactions.parts.fields import FieldShape
+
+
+def attend(projected_NFP: Tensor, dim: int, heads: int, scale: float) -> Tensor:
+    """softmax(scale Q K^T) V within each candidate and head.
+
+    The scores between vectors of one request are computed again for each of its candidates: to merge them with the
+    candidate's takes the fused kernel apart, and costs more than it saves.
+
+    Args:
+        projected_NFP: each vector's query, key and value in the first 3 D columns, head by head; more may follow.
+        dim: D.
+        heads: H.
+        scale: of the inner products.
+
+    Returns:
+        (N, F, D), the heads side by side.
+    """
+    rows, count = projected_NFP.size(0), projected_NFP.size(1)
+    parts_N3HFd = projected_NFP[:, :, : 3 * dim].view(rows, count, 3, heads, dim // heads).permute(0, 2, 3, 1, 4)
+    query, key, value = parts_N3HFd.unbind(1)
+    attended_NHFd = F.scaled_dot_product_attention(query, key, value, scale=scale)
+    return attended_NHFd.transpose(1, 2).flatten(2)
+
+
+def require_heads(shape: FieldShape, heads: int) -> None:
+    """For forms whose heads share the width of a vector.
+
+    Raises:
+        UserError: the width can't be shared evenly.
+    """
+    if shape.dim % heads:
+        fitting = [count for count in range(1, shape.dim + 1) if shape.dim % count == 0]
+        near = [max(count for count in fitting if count < heads), *[count for count in fitting if count > heads][:1]]
+        raise UserError(
+            f"ranker.interaction.heads ({heads}) must divide the width of a feature vector ({shape.dim}); "
+            f"try {' or '.join(map(str, near))}."
+        )
