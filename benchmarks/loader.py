@@ -90,7 +90,7 @@ def speed_of(config: RunConfig, data: Path, steps: int, repeats: int) -> dict[st
     loading, training, ratios = [], [], []
     held = seen = copied = 0
     with process_group(CPU):
-        feed, pipeline = training_feed(config, dataset), training_pipeline(config, dataset)
+        feed, pipeline = training_feed(config, dataset), training_pipeline(config, dataset, CPU)
         epoch = feed.steps_per_epoch
         for repeat in trange(repeats + 1, unit="turn", disable=None):
             start = time.perf_counter()
@@ -118,15 +118,15 @@ def speed_of(config: RunConfig, data: Path, steps: int, repeats: int) -> dict[st
     }
 
 
-def training_pipeline(config: RunConfig, dataset: PreparedDataset) -> TrainPipelineSparseDist:
-    """The model from scratch with its optimizer, as `pinfm finetune` steps it."""
+def training_pipeline(config: RunConfig, dataset: PreparedDataset, device: torch.device) -> TrainPipelineSparseDist:
+    """The model from scratch with its optimizer, as `pinfm finetune` steps it on a device."""
     phase = config.finetune
     tables = finetune_tables(config, dataset.info.schema, dataset.info.counts.users)
-    module = build_finetune(config, dataset.info.schema, tables, CPU)
+    module = build_finetune(config, dataset.info.schema, tables, device)
     uses = finetune_uses(config, tables, 1, dataset.info)
-    model = shard(module, config, phase.optimizer, uses, CPU)
+    model = shard(module, config, phase.optimizer, uses, device)
     model.train()
-    return TrainPipelineSparseDist(model, build_optimizer(model, phase.optimizer), CPU, execute_all_batches=True)
+    return TrainPipelineSparseDist(model, build_optimizer(model, phase.optimizer), device, execute_all_batches=True)
 
 
 def train(pipeline: TrainPipelineSparseDist, part: list[RequestBatch]) -> None:

@@ -14,6 +14,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,137 +27,88 @@ from torch.profiler import ProfilerActivity, profile
 from tqdm import trange
 
 from benchmarks.parts.speed.performance import add_output_flags, put_out
-from pinfm.embeddings.one_device.lookup import init_range
-from pinfm.embeddings.one_device.served import ServedTable
-from pinfm.embeddings.specs import IdTable
-from pinfm.inference import keep_freed_memory
-from pinfm.inference.export import DENSE_DTYPES, save_module
-from pinfm.inference.module import ScoringModule
-from pinfm.inference.requests.checks import InputChecks
-from pinfm.inference.requests.columns import input_columns
-from pinfm.model import History, SequenceTower
-from pinfm.model.config import ModelConfig, RankerConfig, TowerConfig
-from pinfm.model.ranking.joint import build_model
-from pinfm.model.schema import Feature, InputSchema
-from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
-
-CONFIG = ModelConfig(
-    tower=TowerConfig(num_layers=6, dim=256, num_heads=8, out_dim=256, dropout=0.0),
-    ranker=RankerConfig(interaction="dcn_v2", over_hidden=(512, 256)),
+from benchmarks.parts.speed.served_model import (
+    CONFIG,
+    SCHEMA,
+    Inputs,
+    random_request,
+    random_tables,
+    scoring_module,
+    write_files,
 )
-SCHEMA = InputSchema(
-    actions=("click", "save", "hide"),
-    positive_actions=("click", "save"),
-    surfaces=("home", "search"),
-    tasks=("click", "save", "hide"),
+from pinfm.inference import keep_freed_memory
+from pinfm.inference.module import ScoringModule
+from pinfm.model import History, SequenceTower
+from pinfm.model.config import RankerConfig
+from pinfm.model.schema import Feature
+
+# As many features as KuaiRand has.
+MANY_FEATURES = replace(
+    SCHEMA,
     features=(
-        Feature(name="author", kind="categorical", scope="candidate"),
-        Feature(name="country", kind="categorical", scope="request"),
-        Feature(name="hour", kind="dense", scope="request"),
+        *(Feature(name=f"of_request_{i}", kind="categorical", scope="request") for i in range(28)),
+        *(Feature(name=f"of_candidate_{i}", kind="categorical", scope="candidate") for i in range(7)),
         Feature(name="duration", kind="dense", scope="candidate"),
     ),
 )
-NUM_HASHES, TABLE_DIM, FEATURE_DIM, FEATURE_ROWS = 8, 32, 32, 100_000
-NOW = 2_000_000_000
+SCHEMAS = {"few": SCHEMA, "many": MANY_FEATURES}
+# The paper's final form bought its latency back with a smaller MLP.
+RANKERS = {
+    "dot": RankerConfig(interaction="dot", over_hidden=(512, 256)),
+    "dcn_v2": CONFIG.ranker,
+    "pinterest_baseline": RankerConfig(interaction="pinterest_baseline", over_hidden=(512, 256)),
+    "pinterest": RankerConfig(interaction="pinterest", over_hidden=(512, 256)),
+    "pinterest, smaller MLP": RankerConfig(interaction="pinterest", over_hidden=(256, 128)),
+}
 # Operations of PyTorch by what they are; all others are pointwise or move data.
 KINDS = {
     "matrix products": ("aten::addmm", "aten::mm", "aten::bmm", "aten::matmul", "aten::baddbmm", "mkldnn::"),
     "attention": ("aten::_scaled_dot_product",),
     "table lookups": ("aten::embedding", "aten::index_select"),
 }
-Inputs = dict[str, Tensor]
 Scoring = Callable[[Inputs], Mapping[str, Tensor]]
 
 
 def main() -> None:
-    """Measures, prints four tables and writes the report."""
+    """Measures, prints tables and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=300, help="timed, of each file")
     parser.add_argument("--events", type=int, default=256)
     parser.add_argument("--candidates", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of each of the 8 item tables")
+    parser.add_argument("--rankers", action="store_true", help="what each of some rankers takes of a request, instead")
     add_output_flags(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     keep_freed_memory()
     torch.manual_seed(0)
+    with torch.no_grad():
+        if args.rankers:
+            put_out(args, "serving rankers", {"rankers": [row for name in SCHEMAS for row in ranker_rows(name, args)]})
+        else:
+            put_out(args, "serving", serving_tables(args))
+
+
+def serving_tables(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """Latency of the exported files, and where the time of a request goes.
+
+    Args:
+        args: the program's.
+    """
 
     def request() -> Inputs:
         return random_request(args.events, args.candidates)
 
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        module, files = write_files(args.rows, args.events, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        module, files = write_files(CONFIG, random_tables(SCHEMA, args.rows), args.events, Path(folder))
         loaded = {name: torch.jit.load(path) for name, path in files.items()}
         seconds = latencies({"module, fp32": module, **loaded}, request, args.requests)
-        stages = time_by_stage(module, request, args.requests)
-        kinds = time_by_kind(loaded["exported, fp32"], request, max(1, args.requests // 10))
-        context = context_row(module, request())
-    latency = [latency_row(name, times, args.candidates) for name, times in seconds.items()]
-    put_out(args, "serving", {"latency": latency, "stages": stages, "operations": kinds, "context": [context]})
-
-
-def write_files(rows: int, events: int, folder: Path) -> tuple[ScoringModule, dict[str, Path]]:
-    """A module in fp32, its file, and the file of one like it in bf16.
-
-    Args:
-        rows: of each item table.
-        events: of the longest history.
-        folder: for the files.
-    """
-    items = random_table(IdTable(name="item", num_hashes=NUM_HASHES, rows=rows, dim=TABLE_DIM), ITEM_TABLES)
-    names = ["user_id", *(f.name for f in SCHEMA.features if f.kind == "categorical")]
-    features = {
-        name: random_table(IdTable(name=name, num_hashes=2, rows=FEATURE_ROWS, dim=FEATURE_DIM // 2), FEATURE_TABLES)
-        for name in names
-    }
-    checks = InputChecks(input_columns(SCHEMA), events)
-    modules = {
-        name: ScoringModule(
-            build_model(CONFIG, SCHEMA, items.dim, FEATURE_DIM),
-            items,
-            features,
-            SCHEMA,
-            checks,
-            dtype,
-        ).eval()
-        for name, dtype in DENSE_DTYPES.items()
-    }
-    files = {f"exported, {name}": folder / f"{name}.pt" for name in modules}
-    for module, path in zip(modules.values(), files.values(), strict=True):
-        save_module(module, path)
-    return modules["fp32"], files
-
-
-def random_table(table: IdTable, collection: str) -> ServedTable:
-    """A table with rows as new ones are."""
-    served = ServedTable(table, "fp32", collection)
-    for name in served.names:
-        served.place(name, torch.empty(table.rows, table.dim).uniform_(*init_range(table)))
-    return served
-
-
-def random_request(events: int, candidates: int) -> Inputs:
-    """The inputs of one request with ids that have not been seen before."""
-
-    def ids(size: int) -> Tensor:
-        return torch.empty(size, dtype=torch.int64).random_(-(2**63), None)
-
-    return {
-        "user_id": ids(1),
-        "request_timestamp": torch.tensor([NOW]),
-        "history_lengths": torch.tensor([events]),
-        "history_item_id": ids(events),
-        "history_action": torch.randint(1, 4, (events,)),
-        "history_surface": torch.randint(1, 3, (events,)),
-        "history_timestamp": (NOW - torch.randint(1, 10**7, (events,))).sort().values,
-        "candidate_lengths": torch.tensor([candidates]),
-        "candidate_item_id": ids(candidates),
-        "candidate_created_at": NOW - torch.randint(1, 10**7, (candidates,)),
-        "author": ids(candidates),
-        "country": ids(1),
-        "hour": torch.rand(1),
-        "duration": torch.rand(candidates),
-    }
+        return {
+            "latency": [latency_row(name, times, args.candidates) for name, times in seconds.items()],
+            "stages": time_by_stage(module, request, args.requests),
+            "operations": time_by_kind(loaded["exported, fp32"], request, max(1, args.requests // 10)),
+            "context": [context_row(module, request())],
+        }
 
 
 def latencies(modules: Mapping[str, Scoring], request: Callable[[], Inputs], repeats: int) -> dict[str, list[float]]:
@@ -232,6 +185,41 @@ def watched(stages: Mapping[str, tuple[nn.Module, str]], seconds: dict[str, floa
     finally:
         for one in patches:
             one.stop()
+
+
+def ranker_rows(features: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """What each ranker takes of the same requests, whole modules taking turns.
+
+    Args:
+        features: key of SCHEMAS.
+        args: the program's.
+    """
+    schema = SCHEMAS[features]
+    tables = random_tables(schema, args.rows)
+    of_rankers: dict[str, list[float]] = {name: [] for name in RANKERS}
+
+    def watching(name: str, module: ScoringModule, inputs: Inputs) -> Mapping[str, Tensor]:
+        seconds: dict[str, float] = defaultdict(float)
+        with watched({name: (module.model.ranker, "forward")}, seconds):
+            scores: Mapping[str, Tensor] = module(inputs)
+        of_rankers[name].append(seconds[name])
+        return scores
+
+    def request() -> Inputs:
+        return random_request(args.events, args.candidates, schema)
+
+    modules: dict[str, Scoring] = {}
+    for name, ranker in RANKERS.items():
+        module = scoring_module(replace(CONFIG, ranker=ranker), schema, tables, args.events, torch.float32)
+        modules[name] = partial(watching, name, module)
+    rows = []
+    for name, whole in latencies(modules, request, args.requests).items():
+        # The first requests are not timed.
+        of_ranker = of_rankers[name][-len(whole) :]
+        share = statistics.median(part / total for part, total in zip(of_ranker, whole, strict=True))
+        times = {"p50_ms": 1e3 * statistics.median(whole), "of it the ranker, ms": 1e3 * statistics.median(of_ranker)}
+        rows.append({"features": features, "ranker": name, **times, "share": share})
+    return rows
 
 
 def time_by_kind(module: Scoring, request: Callable[[], Inputs], repeats: int) -> list[dict[str, Any]]:

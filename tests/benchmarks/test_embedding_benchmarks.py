@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import embedding_20b, embedding_scale, export_memory
 from benchmarks.parts.quality.runs import prepared
-from benchmarks.serving import random_request
+from benchmarks.parts.speed.served_model import random_request
 from pinfm.inference import load
 
 

@@ -12,15 +12,25 @@ from pinfm.model.config import RankerConfig, TowerConfig
 
 
 @pytest.fixture
-def report(tmp_path, monkeypatch):
+def reported(tmp_path, monkeypatch):
+    """Runs the program with some flags on a small model and returns its report."""
     tower = TowerConfig(num_layers=1, dim=16, num_heads=2, out_dim=16)
     small = replace(serving.CONFIG, tower=tower, ranker=RankerConfig(over_hidden=(8,)))
     monkeypatch.setattr(serving, "CONFIG", small)
     path = tmp_path / "report.json"
-    flags = ["--requests", "4", "--events", "6", "--candidates", "10", "--rows", "50", "--report", str(path)]
-    monkeypatch.setattr("sys.argv", ["serving", *flags])
-    serving.main()
-    return json.loads(path.read_text())
+
+    def run(*flags):
+        flags = ["--requests", "4", "--events", "6", "--candidates", "10", "--rows", "50", *flags]
+        monkeypatch.setattr("sys.argv", ["serving", *flags, "--report", str(path)])
+        serving.main()
+        return json.loads(path.read_text())
+
+    return run
+
+
+@pytest.fixture
+def report(reported):
+    return reported()
 
 
 def test_every_file_is_timed(report, capsys):
@@ -44,6 +54,17 @@ def test_a_cached_user_is_weighed(report):
     assert report["context"] == [
         {"events of a user": 6, "cached context, MiB": (6 * 16 * 4 * 3 + (4 * 6 + 1) * 8) / 2**20}
     ]
+
+
+def test_rankers_are_parts_of_requests(reported):
+    rows = reported("--rankers")["rankers"]
+    assert [(row["features"], row["ranker"]) for row in rows] == [
+        (features, ranker) for features in ("few", "many") for ranker in serving.RANKERS
+    ]
+    assert "pinterest" in serving.RANKERS
+    for row in rows:
+        assert 0 < row["of it the ranker, ms"] < row["p50_ms"]
+        assert 0 < row["share"] < 1
 
 
 def test_a_module_is_watched_for_as_long_as_asked():
