@@ -34,6 +34,7 @@ FORMS = {
     "dcn_v2_low_rank": form("low_rank_cross.LowRankCross", layers=2, rank=64),
     "dhen": form("dhen.Dhen", layers=2, vectors=8),
     "wukong": form("wukong.Wukong", layers=2, rank=8, vectors=16, width=512),
+    "rank_mixer": form("rank_mixer.RankMixer", layers=2, tokens=8, width=128, projection_ratio=2.0),
     "mask_net_parallel": form("mask_net.MaskNetParallel", blocks=3, width=512, projection_ratio=2.0),
     "mask_net_serial": form("mask_net.MaskNetSerial", blocks=3, width=512, projection_ratio=2.0),
     "gdcn": form("gdcn.GatedCross", layers=3),
