@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.parts.pages import table, write_report
+from benchmarks.parts.pages import write_report
+from pinfm.train.comparison.report.markdown import table
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.loader.requests import RequestSource
 from pinfm.train.metrics.ranking import auc, grouped_auc

@@ -23,7 +23,6 @@ from tqdm import tqdm, trange
 
 from benchmarks.parts.quality.runs import prepared
 from benchmarks.parts.speed.performance import add_output_flags, put_out
-from benchmarks.parts.speed.process_memory import process_mib, reset_peak
 from pinfm.train.build import build_finetune, build_optimizer, finetune_tables, shard
 from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.cli.run_flags import config_from_manifest
@@ -37,6 +36,7 @@ from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.batches import RequestBatch
 from pinfm.train.loader.feed import Feed
 from pinfm.train.loader.feeds import request_feed
+from pinfm.train.memory import process_mib, reset_peak
 from pinfm.train.planning.uses import finetune_uses
 from pinfm.train.recipes import recipe_path
 

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.pages import mean_and_spread, table
 from benchmarks.parts.quality.kept import Results, add_write_flag, write_kept
 from benchmarks.parts.quality.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
 from benchmarks.parts.quality.movielens_rows import PUBLISHED, RECIPE, ROWS, Row
 from benchmarks.parts.quality.runs import Command, Runs, in_parallel, prepared
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
+from pinfm.train.comparison.report.markdown import mean_and_spread, table
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.ragged import IntArray
 from pinfm.train.data.sources.films.movielens import MovieLens

@@ -11,13 +11,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
-from benchmarks.parts.pages import table, write_results
+from benchmarks.parts.pages import write_results
 from pinfm.embeddings.specs import ServedPrecision
 from pinfm.inference.export import export
 from pinfm.inference.folders import MANIFEST, MODULE
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import change_as_text
 from pinfm.train.cli.quiet import hush_libraries
+from pinfm.train.comparison.report.markdown import table
 
 PAGE = Path("docs/scale.md")
 

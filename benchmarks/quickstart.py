@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.pages import RESULTS, mean_and_spread, table, write_results
+from benchmarks.parts.pages import RESULTS, write_results
+from pinfm.train.comparison.report.markdown import mean_and_spread, table
 
 METRICS = ("auc", "gauc", "ne", "hit3")
 RANKERS = ("fused", "no_tower", "popularity")

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
@@ -37,6 +36,7 @@ from benchmarks.parts.speed.served_model import (
     write_files,
 )
 from pinfm.inference import keep_freed_memory
+from pinfm.inference.latency import percentiles
 from pinfm.inference.module import ScoringModule
 from pinfm.model import History, SequenceTower
 from pinfm.model.config import RankerConfig
@@ -104,7 +104,7 @@ def serving_tables(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
         loaded = {name: torch.jit.load(path) for name, path in files.items()}
         seconds = latencies({"module, fp32": module, **loaded}, request, args.requests)
         return {
-            "latency": [latency_row(name, times, args.candidates) for name, times in seconds.items()],
+            "latency": [{"file": name, **percentiles(times, args.candidates)} for name, times in seconds.items()],
             "stages": time_by_stage(module, request, args.requests),
             "operations": time_by_kind(loaded["exported, fp32"], request, max(1, args.requests // 10)),
             "context": [context_row(module, request())],
@@ -128,13 +128,6 @@ def latencies(modules: Mapping[str, Scoring], request: Callable[[], Inputs], rep
             if i >= 3:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
-
-
-def latency_row(name: str, seconds: list[float], candidates: int) -> dict[str, Any]:
-    """p50, p99 and rate of one module."""
-    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
-    rate = candidates / statistics.mean(seconds)
-    return {"file": name, "p50_ms": float(p50), "p99_ms": float(p99), "candidates_per_s": rate}
 
 
 def time_by_stage(module: ScoringModule, request: Callable[[], Inputs], repeats: int) -> list[dict[str, Any]]:

@@ -1,28 +1,13 @@
 """How a benchmark's figures are written down: Markdown tables, sections of a page of docs/, and JSON."""
 
 import json
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pinfm.train.run_folder.manifest import git_revision, hardware, versions
 
 RESULTS = Path("docs/results.md")
-
-
-def mean_and_spread(values: Sequence[float]) -> str:
-    """`0.7491 ± 0.0008`: mean and sample standard deviation; the mean alone of a single value, nothing of none."""
-    if not values:
-        return ""
-    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4f}{spread}"
-
-
-def table(heading: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    rows = [heading, ["---"] * len(heading), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def write_report(report: Path, values: Mapping[str, Any]) -> None:

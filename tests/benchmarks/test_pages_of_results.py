@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cold_start, fusion, movielens, precisions, quickstart
-from benchmarks.parts.pages import RESULTS, mean_and_spread, report_path
+from benchmarks.parts.pages import RESULTS, report_path
 from benchmarks.parts.quality.kept import results_of
 from benchmarks.parts.speed.dcat_tables import sweep_tables
 from benchmarks.parts.speed.performance import as_table
+from pinfm.train.comparison.report.markdown import mean_and_spread
 
 ROOT = Path(__file__).parents[2]
 PERFORMANCE, SCALE = Path("docs/performance.md"), Path("docs/scale.md")

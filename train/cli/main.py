@@ -29,7 +29,18 @@ from pinfm.train.launch.statuses import MISTAKE
 from pinfm.train.signals import sigterm_raises
 
 # The order of the road, which is also the order of the help page; verbs of other packages follow.
-ROAD = ["quickstart", "prepare", "pretrain", "finetune", "evaluate", "export", "score", "plan"]
+ROAD = [
+    "quickstart",
+    "prepare",
+    "pretrain",
+    "finetune",
+    "evaluate",
+    "export",
+    "score",
+    "plan",
+    "latency",
+    "interactions",
+]
 
 
 class VerbParser(ArgumentParser):

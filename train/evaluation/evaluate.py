@@ -1,5 +1,6 @@
 """`pinfm evaluate`: a run folder and a dataset in, a report out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pinfm.train.config import Device, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import choose_device, process_group
 from pinfm.train.evaluation.popularity import Popularity
-from pinfm.train.evaluation.predictions import predict_split
+from pinfm.train.evaluation.predictions import Predictions, predict_split
 from pinfm.train.evaluation.retrieval import retrieval_metrics
 from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.feeds import request_feed
@@ -52,14 +53,39 @@ def evaluate(path: Path, config: RunConfig, data: Path, split: str, device: Devi
 def _ranking(
     run: RunFolder, config: RunConfig, dataset: PreparedDataset, split: str, device: torch.device
 ) -> dict[str, Any]:
+    predictions = predict_splits(run, config, dataset, (split,), device)[split]
+    popularity = Popularity(dataset)
+    tasks = dataset.info.schema.tasks
+    return {
+        "model": predictions.metrics(tasks, popularity.item_id),
+        "popularity": popularity.predictions(predictions).metrics(tasks, popularity.item_id),
+    }
+
+
+def predict_splits(
+    run: RunFolder, config: RunConfig, dataset: PreparedDataset, splits: Sequence[str], device: torch.device
+) -> dict[str, Predictions]:
+    """What the newest checkpoint of a fine-tuned run says of every candidate of some splits.
+
+    Args:
+        run: the run.
+        config: the config that it was made with.
+        dataset: with the run's inputs; see `require_same_inputs`.
+        splits: any of `train`, `validation` and `test`.
+        device: where to compute.
+
+    Raises:
+        UserError: a split is empty, the tables do not fit the device, or there are several processes.
+    """
     tables = Tables(item=run.item_table, features=run.feature_tables)
     with process_group(device) as group:
         if group.size() > 1:
             raise UserError("evaluate runs in one process; start it without torchrun or torchx.")
         ids = Ids(tables.item, tables.features, config.managed_ids)
-        feed = request_feed(config, dataset, ids, split, training=False)
-        if not feed.steps_per_epoch:
-            raise UserError(f"the {split} split has no requests; evaluate another split.")
+        feeds = {split: request_feed(config, dataset, ids, split, training=False) for split in splits}
+        for split, feed in feeds.items():
+            if not feed.steps_per_epoch:
+                raise UserError(f"the {split} split has no requests; evaluate another split.")
         module = build_finetune(config, run.schema, tables, device)
         uses = finetune_uses(config, tables, 1, dataset.info)
         try:
@@ -68,10 +94,4 @@ def _ranking(
             mend = "evaluate with --device cpu, or" if device.type == "cuda" else "evaluate"
             raise UserError(f"{error.short}; {mend} on a machine with more memory.") from error
         checkpoint.load_model(model, ids, run)
-        predictions = predict_split(model, feed, device)
-    popularity = Popularity(dataset)
-    tasks = dataset.info.schema.tasks
-    return {
-        "model": predictions.metrics(tasks, popularity.item_id),
-        "popularity": popularity.predictions(predictions).metrics(tasks, popularity.item_id),
-    }
+        return {split: predict_split(model, feed, device) for split, feed in feeds.items()}

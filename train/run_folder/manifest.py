@@ -20,6 +20,7 @@ from pinfm.model.schema import InputSchema
 from pinfm.model.stored.run_folder import MANIFEST, RunFolder, tables_to_json
 from pinfm.train.build import Tables
 from pinfm.train.config import RunConfig
+from pinfm.train.run_folder.flat import flat
 
 PACKAGES = ("pinfm", "torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "torchx", "numpy", "pyarrow", "duckdb")
 
@@ -68,7 +69,7 @@ def note_resume(run: RunFolder, config: RunConfig, step: int, processes: int) ->
         step: that it goes on from.
         processes: ranks.
     """
-    before, now = (_flat(json.loads(json.dumps(values))) for values in (run.manifest["config"], asdict(config)))
+    before, now = (flat(json.loads(json.dumps(values))) for values in (run.manifest["config"], asdict(config)))
     resumed = {
         "step": step,
         "changed": {name: {"from": before[name], "to": value} for name, value in now.items() if before[name] != value},
@@ -94,7 +95,7 @@ def require_same_run(run: RunFolder, kind: str, config: RunConfig, origin: dict[
     """
     now = json.loads(json.dumps({"kind": kind, **origin, "config": asdict(config)}))
     compared = ("kind", "dataset", "pretrained", "config")
-    began, given = (_flat({key: values.get(key) for key in compared}) for values in (run.manifest, now))
+    began, given = (flat({key: values.get(key) for key in compared}) for values in (run.manifest, now))
     unknown = [name.removeprefix("config.") for name in given if name not in began]
     if unknown:
         raise UserError(
@@ -159,14 +160,6 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
     ).stdout.strip()
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"tower": {"dim": 8}} -> {"tower.dim": 8}."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _plain(value: Any) -> Any:

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.pages import mean_and_spread, table
 from benchmarks.parts.quality.kept import Results, add_write_flag
 from benchmarks.parts.quality.runs import Command, Runs, edition, in_parallel
+from pinfm.train.comparison.report.markdown import mean_and_spread, table
 
 
 @dataclass(frozen=True, kw_only=True)

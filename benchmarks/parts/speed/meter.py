@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from benchmarks.parts.speed.process_memory import process_mib, reset_peak
+from pinfm.train.memory import process_mib, reset_peak
 
 # Large enough to be the practical peak, small enough to take a moment.
 PRODUCT = {"cpu": 2048, "cuda": 8192}

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.parts.pages import table, write_report, write_results
+from benchmarks.parts.pages import write_report, write_results
+from pinfm.train.comparison.report.markdown import table
 
 PAGE = Path("docs/performance.md")
 

@@ -13,6 +13,7 @@ from pinfm.inference.export import DENSE_DTYPES, save_module
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.requests.checks import InputChecks
 from pinfm.inference.requests.columns import input_columns
+from pinfm.inference.requests.random import random_inputs
 from pinfm.model.config import ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.ranking.joint import build_model
 from pinfm.model.schema import Feature, InputSchema
@@ -35,7 +36,6 @@ SCHEMA = InputSchema(
     ),
 )
 NUM_HASHES, TABLE_DIM, FEATURE_DIM, FEATURE_ROWS = 8, 32, 32, 100_000
-NOW = 2_000_000_000
 Inputs = dict[str, Tensor]
 
 
@@ -107,25 +107,4 @@ def write_files(
 
 def random_request(events: int, candidates: int, schema: InputSchema = SCHEMA) -> Inputs:
     """The inputs of one request with ids that have not been seen before."""
-
-    def ids(size: int) -> Tensor:
-        return torch.empty(size, dtype=torch.int64).random_(-(2**63), None)
-
-    rows = {"request": 1, "candidate": candidates}
-    features = {
-        feature.name: (ids if feature.kind == "categorical" else torch.rand)(rows[feature.scope])
-        for feature in schema.features
-    }
-    return {
-        "user_id": ids(1),
-        "request_timestamp": torch.tensor([NOW]),
-        "history_lengths": torch.tensor([events]),
-        "history_item_id": ids(events),
-        "history_action": torch.randint(1, 4, (events,)),
-        "history_surface": torch.randint(1, 3, (events,)),
-        "history_timestamp": (NOW - torch.randint(1, 10**7, (events,))).sort().values,
-        "candidate_lengths": torch.tensor([candidates]),
-        "candidate_item_id": ids(candidates),
-        "candidate_created_at": NOW - torch.randint(1, 10**7, (candidates,)),
-        **features,
-    }
+    return random_inputs(input_columns(schema), events, candidates)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.parts.speed.process_memory import process_mib
 from pinfm.inference import load
+from pinfm.train.memory import process_mib
 
 # A billion items, the share of the r-th most frequent one proportional to r to the power of minus this.
 ZIPF_EXPONENT, NUM_ITEMS = 1.05, 1_000_000_000

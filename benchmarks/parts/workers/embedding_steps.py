@@ -13,7 +13,6 @@ import torch.distributed as dist
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
-from benchmarks.parts.speed.process_memory import give_back_memory, process_mib
 from pinfm.embeddings.sharded.collections import RowFinder
 from pinfm.embeddings.sharded.hardware import Hardware
 from pinfm.embeddings.specs import ItemTableConfig
@@ -26,6 +25,7 @@ from pinfm.train.distributed import process_group
 from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.batches import SegmentBatch
 from pinfm.train.loader.feeds import segment_feed
+from pinfm.train.memory import give_back_memory, process_mib
 from pinfm.train.planning.plan import plan
 from pinfm.train.planning.uses import pretrain_uses
 

@@ -5,8 +5,8 @@ they are imported, and the most that the process has held.
 import sys
 
 import pinfm.inference.export  # noqa: F401 - for what it brings
-from benchmarks.parts.speed.process_memory import process_mib
 from pinfm.train.cli.main import main
+from pinfm.train.memory import process_mib
 
 if __name__ == "__main__":
     libraries = process_mib("VmRSS")

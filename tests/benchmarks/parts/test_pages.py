@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.parts.pages import mean_and_spread, report_path, table, write_results
+from benchmarks.parts.pages import report_path, write_results
+from pinfm.train.comparison.report.markdown import mean_and_spread, table
 
 
 def test_spread_is_the_sample_standard_deviation():

@@ -31,6 +31,12 @@ MISTAKES = [
     "export NOWHERE --out NEW",
     "export NOWHERE --out NEW --max-auc-loss -1",
     "score NOWHERE nowhere.parquet --out NEW",
+    "latency NOWHERE",
+    "latency NOWHERE --threads 0",
+    "interactions --data NOWHERE --out NEW",
+    "interactions --data NOWHERE --out NEW --forms guess",
+    "interactions --data NOWHERE --out NEW --seeds 0",
+    "interactions --data NOWHERE --out NEW --memory-gib 0",
     "plan --world-size 0",
     "plan --world-size 3",
     "plan --world-size 8 --data NOWHERE",
@@ -104,6 +110,9 @@ def test_what_exists_is_looked_at_as_early(dataset, pretrained, finetuned, expor
         f"score {exported} {finetuned}/requests.parquet --out {finetuned}",
         f"score {exported} {finetuned}/requests.parquet --out NEW --batch-size 0",
         f"score {finetuned} {finetuned}/requests.parquet --out NEW",
+        f"latency {finetuned}",
+        f"interactions --data {dataset} --out NEW --forms guess",
+        f"interactions --data {dataset} --out NEW --forms dot --baseline guess",
     ]
     command = [sys.executable, "-c", SCRIPT, json.dumps(taken)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -1,0 +1,71 @@
+r"""What does each interaction earn, and what does it cost? KuaiRand, MovieLens-1M as ranking, and a planted world.
+
+    ./run python -m benchmarks.interactions --dataset kuairand --out runs/interactions --seeds 0 1 2 3 4 --write
+
+Every form is tuned at the same two learning rates under the first seed, on the validation split, and trained under all
+seeds at the better one. Beside the forms of `ranker.interaction` stand the compositions that the claims of arXiv
+2412.01985 need. Runs that are finished are not made again.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from benchmarks.parts.pages import report_path, write_results
+from benchmarks.parts.quality.claims import EXTRA_FORMS, claims_table
+from benchmarks.parts.quality.interaction_data import DATASETS, config_of, prepared_data
+from pinfm.train.cli.interactions import DEFAULT_FORMS
+from pinfm.train.comparison.compare import compare
+from pinfm.train.comparison.comparison import Comparison
+from pinfm.train.comparison.report.page import forms_table, notes, tasks_table
+from pinfm.train.comparison.report.plot import draw
+from pinfm.train.comparison.report.rows import Budget, make_rows
+from pinfm.train.comparison.report.write import write_comparison
+from pinfm.train.comparison.serving import Serving
+
+PAGE = Path("docs/results/interactions.md")
+BUDGET = Budget(memory_gib=2.0, latency_ms=20.0)
+LEARNING_RATES = (0.001, 0.003)
+# What the paper began with.
+BASELINE = "pinterest_baseline"
+
+
+def main() -> None:
+    """Runs what is missing, prints the tables, and writes them where --write asks for it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", choices=list(DATASETS), default="kuairand")
+    parser.add_argument("--data", type=Path, help="the folder of ML-1M; the others need none")
+    parser.add_argument("--out", type=Path, default=Path("runs/interactions"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--jobs", type=int, default=2, help="forms at a time, one thread each")
+    parser.add_argument("--write", action="store_true", help="write the section of docs/results/interactions.md")
+    args = parser.parse_args()
+    if DATASETS[args.dataset].in_folder != (args.data is not None):
+        parser.error("--data, the folder of ML-1M, goes with --dataset ml1m_ranking and with no other")
+    out = args.out / args.dataset
+    comparison = Comparison(
+        config=config_of(args.dataset),
+        data=prepared_data(args.dataset, args.data, args.out),
+        out=out / "comparison",
+        forms={name: name for name in DEFAULT_FORMS} | EXTRA_FORMS,
+        learning_rates=LEARNING_RATES,
+        seeds=tuple(args.seeds),
+    )
+    compared = compare(comparison, Serving(), args.jobs)
+    write_comparison(comparison.out, compared, BUDGET, BASELINE)
+    print(as_tables(compared))
+    if args.write:
+        write_results(PAGE, args.dataset, as_tables(compared), compared)
+        report_path(PAGE, args.dataset).with_suffix(".svg").write_text(
+            draw(make_rows(compared, BUDGET, BASELINE), BUDGET)
+        )
+
+
+def as_tables(compared: dict[str, Any]) -> str:
+    """The forms, what is to be known of them, the claims, and each task's AUC."""
+    rows = make_rows(compared, BUDGET, BASELINE)
+    return "\n\n".join([forms_table(rows), notes(rows, BUDGET, BASELINE), claims_table(compared), tasks_table(rows)])
+
+
+if __name__ == "__main__":
+    main()
