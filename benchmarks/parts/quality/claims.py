@@ -22,8 +22,6 @@ EXTRA_FORMS: dict[str, Form] = {
     "dcn_v2_x4": low_rank(4),
     "dcn_v2_x8": low_rank(8),
     "dcn_v2_3_parallel": {"parallel": [low_rank(1)] * 3},
-    "cin_pairs": {"form": "cin", "layers": 1},
-    "cin_triples": {"form": "cin", "layers": 2},
     "pinterest_with_input": {"parallel": ["input", "pinterest"]},
 }
 
@@ -56,7 +54,6 @@ CLAIMS = (
     Claim(told="higher order helps: 2 layers over 1", ours="dcn_v2_low_rank", theirs="dcn_v2_x1"),
     Claim(told="higher order helps: 4 layers over 1", ours="dcn_v2_x4", theirs="dcn_v2_x1"),
     Claim(told="higher order helps: 8 layers over 4", ours="dcn_v2_x8", theirs="dcn_v2_x4"),
-    Claim(told="higher order helps: triples over pairs", ours="cin_triples", theirs="cin_pairs"),
     Claim(told="parallel beats sequence: 3 MaskNets", ours="mask_net_parallel", theirs="mask_net_serial"),
     Claim(told="parallel beats sequence: 3 DCNv2", ours="dcn_v2_3_parallel", theirs="dcn_v2_x3"),
     Claim(told="non-linear helps: masks over crosses", ours="mask_net_parallel", theirs="dcn_v2_full_rank"),
