@@ -32,6 +32,7 @@ FORMS = {
     "transformer": form("transformer.Transformer", layers=2, heads=2),
     "dcn_v2_full_rank": form("cross.FullRankCross", layers=4),
     "dcn_v2_low_rank": form("low_rank_cross.LowRankCross", layers=2, rank=64),
+    "dcn_v2_mixture": form("mixture_cross.MixtureCross", layers=2, rank=32, experts=4),
     "dhen": form("dhen.Dhen", layers=2, vectors=8),
     "wukong": form("wukong.Wukong", layers=2, rank=8, vectors=16, width=512),
     "rank_mixer": form("rank_mixer.RankMixer", layers=2, tokens=8, width=128, projection_ratio=2.0),
