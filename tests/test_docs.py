@@ -18,7 +18,7 @@ from pinfm.train.cli.prepare import SOURCES
 from pinfm.train.config import OptimizerConfig, RunConfig
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = ("embeddings", "model", "train", "inference", "torchx_specs", "tests", "benchmarks", "examples", "docs")
 # What else a command may begin with, and flags of theirs that a sentence names alone. --colour is a mistake on purpose.
 OTHER_PROGRAMS = (
