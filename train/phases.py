@@ -70,8 +70,13 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
         return run_loop(state, feed, place.out, device, config, config.pretrain, dataset)
 
 
-def finetune(config: RunConfig, place: Place) -> dict[str, float]:
+def finetune(config: RunConfig, place: Place, *, keep_requests: bool = True) -> dict[str, float]:
     """Joint training of tower and ranker, or of the ranker alone where `use_tower` is false.
+
+    Args:
+        config: the run's settings.
+        place: where it reads and writes.
+        keep_requests: write the requests that an export is checked against; a run without them can't be exported.
 
     Returns:
         The last logged metrics.
@@ -106,7 +111,8 @@ def finetune(config: RunConfig, place: Place) -> dict[str, float]:
         state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
         begin(place, state, "finetune", config, dataset, tables)
         metrics = run_loop(state, feed, place.out, device, config, config.finetune, dataset)
-        write_parity_requests(model, held_out_feed(config, dataset, ids), dataset, place.out)
+        if keep_requests:
+            write_parity_requests(model, held_out_feed(config, dataset, ids), dataset, place.out)
         return metrics
 
 

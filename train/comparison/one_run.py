@@ -16,7 +16,6 @@ from pinfm.train.data.info import DatasetInfo
 from pinfm.train.distributed import choose_device
 from pinfm.train.evaluation.evaluate import predict_splits
 from pinfm.train.memory import process_mib
-from pinfm.train.phases import finetune
 from pinfm.train.run_folder.metrics_log import METRICS
 from pinfm.train.run_folder.place import Place
 
@@ -25,11 +24,6 @@ KEPT = ("auc", "gauc", "request_auc", "ne", "logloss", "hit3", "hit3_hard", "mrr
 # The name under which a run that was interrupted goes on.
 JOB = "comparison"
 MIB = 1 << 20
-
-
-def train(config: RunConfig, place: Place) -> None:
-    """Trains, or goes on where an interrupted run stopped; nothing is left to do of one that is finished."""
-    finetune(config, place)
 
 
 def evaluate(config: RunConfig, place: Place, splits: tuple[str, ...]) -> dict[str, Any]:

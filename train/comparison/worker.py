@@ -25,12 +25,12 @@ from pinfm.train.comparison.one_run import (
     candidates_per_second,
     evaluate,
     num_parameters,
-    train,
 )
 from pinfm.train.comparison.places import Places, best_rate
 from pinfm.train.distributed import choose_device
 from pinfm.train.launch.processes import end_with_parent
 from pinfm.train.launch.statuses import DONE
+from pinfm.train.phases import finetune
 from pinfm.train.run_folder.place import Place
 from pinfm.train.signals import sigterm_raises
 
@@ -70,23 +70,23 @@ class FormWorker:
         """Does what is not done yet."""
         rates, (first, *others) = self._comparison.learning_rates, self._comparison.seeds
         for rate in rates:
-            self._figures(rate, first, ("validation", "test"))
+            self._figures(rate, first, ("validation", "test"), keep_requests=True)
         rate_chosen = best_rate(self._places, rates, first)
         assert rate_chosen is not None
         if not self._places.model.exists():
             self._export(rate_chosen, first)
         for seed in others:
-            self._figures(rate_chosen, seed, ("test",))
+            self._figures(rate_chosen, seed, ("test",), keep_requests=False)
             shutil.rmtree(self._places.run(rate_chosen, seed), ignore_errors=True)
         shutil.rmtree(self._places.runs, ignore_errors=True)
 
-    def _figures(self, rate: float, seed: int, splits: tuple[str, ...]) -> None:
+    def _figures(self, rate: float, seed: int, splits: tuple[str, ...], *, keep_requests: bool) -> None:
         """Trains and evaluates a run, and keeps its figures; once."""
         if self._places.figures(rate, seed) is not None:
             return
         config, place = self._comparison.run_config(self._form, rate, seed), self._place(rate, seed)
         start = time.perf_counter()
-        train(config, place)
+        finetune(config, place, keep_requests=keep_requests)
         seconds = time.perf_counter() - start
         memory, self._memory = self._memory, None  # what a second run holds lies among what the first has left
         figures = {
@@ -105,7 +105,7 @@ class FormWorker:
     def _export(self, rate: float, seed: int) -> None:
         place = self._place(rate, seed)
         # A run that is finished trains no further; one whose folder was removed is made again.
-        train(self._comparison.run_config(self._form, rate, seed), place)
+        finetune(self._comparison.run_config(self._form, rate, seed), place)
         # The verbs are found by name, since train/ does not import inference/.
         export = entry_points(group="pinfm.verbs")["export"].load()
         run_verb(export, "export", [str(place.out), "--out", str(self._places.model)])
