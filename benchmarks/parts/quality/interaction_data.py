@@ -22,14 +22,12 @@ class Dataset:
     Args:
         recipe: a shipped one, or a file.
         make: the folder of the files, and the folder to write -> the prepared dataset.
-        batch_size: requests a step: larger than the recipe's where that costs no AUC, for time.
-        newest_days: of the training requests.
+        newest_days: of the training requests that are read.
         in_folder: whether its files are in a folder of the user's.
     """
 
     recipe: str
     make: Callable[[Path | None, Path], Path]
-    batch_size: int
     newest_days: int = 36_500
     in_folder: bool = False
 
@@ -41,9 +39,9 @@ def _movielens(files: Path | None, out: Path) -> Path:
 
 
 DATASETS = {
-    "kuairand": Dataset(recipe="kuairand", make=lambda _, out: prepared(KuaiRand(), out), batch_size=512),
-    "ml1m_ranking": Dataset(recipe="ml1m_ranking", make=_movielens, batch_size=128, newest_days=30, in_folder=True),
-    "planted": Dataset(recipe=str(planted.RECIPE), make=lambda _, out: planted.planted_dataset(out), batch_size=64),
+    "kuairand": Dataset(recipe="kuairand", make=lambda _, out: prepared(KuaiRand(), out), newest_days=5),
+    "ml1m_ranking": Dataset(recipe="ml1m_ranking", make=_movielens, newest_days=12, in_folder=True),
+    "planted": Dataset(recipe=str(planted.RECIPE), make=lambda _, out: planted.planted_dataset(out)),
 }
 
 
@@ -51,8 +49,7 @@ def config_of(name: str) -> RunConfig:
     """The config of a dataset's runs: its recipe without the tower, for which interactions are all that ranks."""
     dataset = DATASETS[name]
     config = config_from_manifest(yaml.safe_load(recipe_path(dataset.recipe).read_text()))
-    finetune = replace(config.finetune, batch_size=dataset.batch_size, newest_days=dataset.newest_days)
-    return replace(config, use_tower=False, finetune=finetune)
+    return replace(config, use_tower=False, finetune=replace(config.finetune, newest_days=dataset.newest_days))
 
 
 def prepared_data(name: str, files: Path | None, out: Path) -> Path:
