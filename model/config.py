@@ -108,6 +108,8 @@ class RankerConfig:
         over_hidden: hidden widths of OverArch.
         dropout: in OverArch.
         history_counts: dense features of the request counted in its history; see `model/ranking/history_counts.py`.
+        content_vector: the candidate's content vector is an embedding feature, as its id vector and the tower's output
+            are; the items need one.
     """
 
     interaction: str | dict[str, Any] = "dcn_v2"
@@ -115,6 +117,7 @@ class RankerConfig:
     over_hidden: tuple[int, ...] = (256, 128)
     dropout: float = 0.1
     history_counts: bool = False
+    content_vector: bool = False
 
     def __post_init__(self) -> None:
         require_types("ranker", self)

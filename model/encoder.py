@@ -14,7 +14,6 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor, nn
 
-from pinfm.embeddings.errors import UserError
 from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent
 from pinfm.model.config import MIN_TEMPERATURE, ModelConfig, TowerConfig
 from pinfm.model.dcat import DCAT, Context
@@ -23,7 +22,7 @@ from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, Fusion,
 from pinfm.model.layers.mlp import NormalizedMLP
 from pinfm.model.layers.tokens import NoRequestTime, RequestTime, TokenInput
 from pinfm.model.layers.transformer import Block, NoPositions, RotaryPositions
-from pinfm.model.schema import InputSchema
+from pinfm.model.schema import InputSchema, require_content
 
 # Parts of the encoder that only candidates use, so pretraining does not reach them: names in its state dict.
 FINETUNED_ONLY = ("content.", "fusion.token")
@@ -151,11 +150,8 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         UserError: content fusion without content vectors.
     """
     tower, cold = config.tower, config.cold_start
-    if cold.content_fusion and not schema.content_dim:
-        raise UserError(
-            "cold_start.content_fusion is on, but the dataset's items have no content vectors; switch it off with "
-            "--cold_start.content_fusion false, or prepare items that have a content column."
-        )
+    if cold.content_fusion:
+        require_content("cold_start.content_fusion", schema)
     dcat = build_dcat(tower)
     return SequenceEncoder(
         tokens=TokenInput(

@@ -105,6 +105,23 @@ class InputSchema:
         return [self.actions.index(action) + 1 for action in self.positive_actions]
 
 
+def require_content(setting: str, schema: InputSchema) -> None:
+    """For settings that read content vectors.
+
+    Args:
+        setting: its name, where it is on.
+        schema: of the dataset.
+
+    Raises:
+        UserError: the dataset's items have none.
+    """
+    if not schema.content_dim:
+        raise UserError(
+            f"{setting} is on, but the dataset's items have no content vectors; switch it off with "
+            f"--{setting} false, or prepare items that have a content column."
+        )
+
+
 def are_whole_numbers(names: Sequence[str]) -> bool:
     """Whether all names are whole numbers, each in the one spelling that a number has."""
     return bool(names) and all(re.fullmatch(INTEGER, name) and name != "-0" for name in names)

@@ -13,9 +13,10 @@ from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.layers.mlp import MLP
+from pinfm.model.ranking.content_vector import ContentVector, NoContentVector
 from pinfm.model.ranking.history_counts import HistoryCounts, NoHistoryCounts
 from pinfm.model.ranking.ranker import Ranker, RankerFeatures, add_request_dense, build_ranker
-from pinfm.model.schema import InputSchema
+from pinfm.model.schema import InputSchema, require_content
 
 
 class RankingInputs(NamedTuple):
@@ -53,21 +54,29 @@ class RankingOutput(NamedTuple):
 
 
 class FusedRanker(nn.Module):
-    """Tower and ranker: the candidate's tower output and id vector are embedding features of the ranker.
+    """Tower and ranker: the candidate's id vector and tower output are embedding features of the ranker.
 
     Args:
         encoder: the tower.
         history_counts: HistoryCounts or NoHistoryCounts.
-        ranker: reads [id vector, tower output].
+        content_vector: ContentVector or NoContentVector.
+        ranker: reads [id vector, tower output, content vector].
         tower_heads: predictions from the tower's output alone.
     """
 
     def __init__(
-        self, encoder: SequenceEncoder, history_counts: nn.Module, ranker: Ranker, tower_heads: nn.Module
+        self,
+        *,
+        encoder: SequenceEncoder,
+        history_counts: nn.Module,
+        content_vector: nn.Module,
+        ranker: Ranker,
+        tower_heads: nn.Module,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.history_counts = history_counts
+        self.content_vector = content_vector
         self.ranker = ranker
         self.tower_heads = tower_heads
 
@@ -86,7 +95,9 @@ class FusedRanker(nn.Module):
         tower_NO = self.encoder.cross(context, inputs.history, inputs.candidates, inputs.item_NE, inputs.reads)
         counts_UM = self.history_counts(inputs.history, inputs.reads, inputs.candidates.request_timestamp)
         features = add_request_dense(inputs.features, counts_UM)
-        return self.ranker(features, inputs.candidates.lengths, [inputs.item_NE, tower_NO]), tower_NO
+        embeddings = [inputs.item_NE, tower_NO]
+        embeddings.extend(self.content_vector(inputs.candidates))
+        return self.ranker(features, inputs.candidates.lengths, embeddings), tower_NO
 
 
 class PlainRanker(nn.Module):
@@ -94,12 +105,14 @@ class PlainRanker(nn.Module):
 
     Args:
         history_counts: HistoryCounts or NoHistoryCounts.
-        ranker: reads [id vector].
+        content_vector: ContentVector or NoContentVector.
+        ranker: reads [id vector, content vector].
     """
 
-    def __init__(self, history_counts: nn.Module, ranker: Ranker) -> None:
+    def __init__(self, history_counts: nn.Module, content_vector: nn.Module, ranker: Ranker) -> None:
         super().__init__()
         self.history_counts = history_counts
+        self.content_vector = content_vector
         self.ranker = ranker
 
     def forward(self, inputs: RankingInputs) -> RankingOutput:
@@ -111,7 +124,9 @@ class PlainRanker(nn.Module):
         """(N, K) logits."""
         counts_UM = self.history_counts(inputs.history, inputs.reads, inputs.candidates.request_timestamp)
         features = add_request_dense(inputs.features, counts_UM)
-        logits_NK: Tensor = self.ranker(features, inputs.candidates.lengths, [inputs.item_NE])
+        embeddings = [inputs.item_NE]
+        embeddings.extend(self.content_vector(inputs.candidates))
+        logits_NK: Tensor = self.ranker(features, inputs.candidates.lengths, embeddings)
         return logits_NK
 
 
@@ -123,14 +138,24 @@ def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature
         schema: the dataset's inputs and tasks.
         item_dim: E, width of an item's vector.
         feature_dim: D, width of the vector of a categorical feature.
+
+    Raises:
+        UserError: content is wanted of items that have none.
     """
     history_counts = HistoryCounts(len(schema.actions)) if config.ranker.history_counts else NoHistoryCounts()
+    content_vector: nn.Module = NoContentVector()
+    content_dims = []
+    if config.ranker.content_vector:
+        require_content("ranker.content_vector", schema)
+        content_vector, content_dims = ContentVector(), [schema.content_dim]
     if not config.use_tower:
-        return PlainRanker(history_counts, build_ranker(config.ranker, schema, [item_dim], feature_dim))
+        ranker = build_ranker(config.ranker, schema, [item_dim, *content_dims], feature_dim)
+        return PlainRanker(history_counts, content_vector, ranker)
     out_dim = config.tower.out_dim
     return FusedRanker(
         encoder=build_encoder(config, schema, item_dim),
         history_counts=history_counts,
-        ranker=build_ranker(config.ranker, schema, [item_dim, out_dim], feature_dim),
+        content_vector=content_vector,
+        ranker=build_ranker(config.ranker, schema, [item_dim, out_dim, *content_dims], feature_dim),
         tower_heads=MLP([out_dim, out_dim, len(schema.tasks)]),
     )

@@ -49,6 +49,10 @@ def add_request_dense(features: RankerFeatures, more_UM: Tensor) -> RankerFeatur
 class DenseArch(nn.Module):
     """Dense features: log scale, normalise with the training split's statistics, clip, MLP.
 
+    The paper (arXiv 2412.01985) clips, log-scales and normalises, and tells no bounds. Log scale and normalising keep
+    the order of values, so clipping last, in standard deviations, is clipping first at the raw values that lie there:
+    one bound serves all features, whatever their units. The statistics are those of values that were not clipped.
+
     The vector belongs to the request where all dense features do, else to the candidate.
 
     Args:
@@ -124,8 +128,8 @@ class SparseArch(nn.Module):
     """Vectors of ids and embedding features, all brought to width D.
 
     Args:
-        embedding_dims: widths of the embedding features (the candidate's id vector, the tower's output); each is
-            L2-normalised and projected, as in arXiv 2412.01985.
+        embedding_dims: widths of the embedding features (the candidate's id vector, the tower's output, the content
+            vector); each is L2-normalised and projected, as in arXiv 2412.01985.
         dim: D.
     """
 

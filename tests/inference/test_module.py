@@ -54,6 +54,7 @@ def build(
     interaction=model_fakes.SMALL_CROSS,
     token=False,
     content=False,
+    content_vector=False,
     content_dim=0,
     features=FEATURES,
     use_tower=True,
@@ -67,12 +68,14 @@ def build(
         surfaces=("home",),
         tasks=("click", "save", "share"),
         features=features,
-        content_dim=3 if content else content_dim,
+        content_dim=3 if content or content_vector else content_dim,
     )
     config = ModelConfig(
         tower=TowerConfig(num_layers=2, dim=8, num_heads=2, out_dim=5, fusion=fusion),
         cold_start=ColdStartConfig(learnable_token=token, content_fusion=content),
-        ranker=RankerConfig(interaction=interaction, dense_hidden=(5,), over_hidden=(7, 6)),
+        ranker=RankerConfig(
+            interaction=interaction, dense_hidden=(5,), over_hidden=(7, 6), content_vector=content_vector
+        ),
         use_tower=use_tower,
     )
     names = ["user_id", *(f.name for f in features if f.kind == "categorical")]

@@ -21,6 +21,8 @@ VARIANTS = {
     "token": {"token": True},
     "content": {"content": True},
     "token and content": {"token": True, "content": True},
+    "content vector": {"content_vector": True},
+    "content vector, no tower": {"content_vector": True, "use_tower": False},
     "lite_mean": {"fusion": "lite_mean"},
     "lite_last": {"fusion": "lite_last"},
     "no tower": {"use_tower": False},
@@ -112,6 +114,7 @@ def config(
     content=False,
     use_tower=True,
     history_counts=False,
+    content_vector=False,
     request_time=False,
 ):
     return ModelConfig(
@@ -124,15 +127,20 @@ def config(
             dense_hidden=(5,),
             over_hidden=(7, 6),
             history_counts=history_counts,
+            content_vector=content_vector,
         ),
         use_tower=use_tower,
     )
 
 
+def content_dim_of(options):
+    """What a variant's items need."""
+    return 3 if options.get("content") or options.get("content_vector") else 0
+
+
 def joint_model(**options):
     """A joint model in evaluation mode, its weights away from their initial zeros and ones."""
-    content_dim = 3 if options.get("content") else 0
-    model = build_model(config(**options), schema(content_dim), ITEM_DIM, FEATURE_DIM).eval()
+    model = build_model(config(**options), schema(content_dim_of(options)), ITEM_DIM, FEATURE_DIM).eval()
     return roughen(model)
 
 

@@ -1,6 +1,7 @@
 """What a run says before its first step, and the recipe that wants content vectors on data without them."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import runs
 
 from pinfm.embeddings.specs import ItemTableConfig
 from pinfm.train.cli.main import main
+from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.hints import row_hints
 
 
@@ -62,6 +64,19 @@ def test_rows_are_counted_against_the_catalogue():
     assert "2.3 of them share each row" in hashed
     (managed,) = row_hints(ItemTableConfig(ids="managed", rows=20_000), 45_286)
     assert "at most 44% of them have a row at a time" in managed
+
+
+def test_a_ranker_that_wants_content_names_the_flag_that_does_without(tmp_path, capsys):
+    prepare(replace(runs.SOURCE, content_dim=0), tmp_path / "plain", PrepareOptions(num_buckets=4))
+    config = runs.write_config(
+        replace(runs.CONFIG, ranker=replace(runs.CONFIG.ranker, content_vector=True)), tmp_path / "config.yaml"
+    )
+    words = ["finetune", "--config", str(config), "--data", str(tmp_path / "plain")]
+    assert main([*words, "--out", str(tmp_path / "refused")]) == 2
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    flag = "--ranker.content_vector false"
+    assert f"the dataset's items have no content vectors; switch it off with {flag}" in sentence
+    assert main([*words, "--out", str(tmp_path / "run"), *flag.split()]) == 0
 
 
 def test_the_recipe_cold_start_names_the_flag_that_does_without_content(plain, tmp_path, capsys):

@@ -37,6 +37,8 @@ VARIANTS = {
     "no tower, counts": changed(use_tower=False, ranker={"history_counts": True}),
     "request time": changed(tower={"request_time": True}),
     "content": changed(cold_start={"content_fusion": True}),
+    "content vector": changed(ranker={"content_vector": True}),
+    "no tower, content vector": changed(use_tower=False, ranker={"content_vector": True}),
     "token": changed(cold_start={"learnable_token": True}),
     "dropouts": changed(
         tower={"dropout": 0.2},
@@ -60,7 +62,7 @@ def test_a_variant_trains_and_is_exported(dataset, tmp_path, name):
     assert metrics["loss"] < steps["loss"].iloc[0]
     if name == "no tower, counts":
         assert pd.read_parquet(tmp_path / "run" / "requests.parquet")["history_item_id"].map(len).max() > 0
-    if name in ("no tower", "no tower, counts", "no next-token loss"):
+    if name.startswith("no tower") or name == "no next-token loss":
         assert "next_token_loss" not in steps or not steps["next_token_loss"].any()
     assert export(tmp_path / "run", tmp_path / "model")["max_abs_diff"] <= 1e-5
 

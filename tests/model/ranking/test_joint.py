@@ -11,12 +11,14 @@ from model_fakes import (
     NUM_ITEMS,
     collate,
     config,
+    content_dim_of,
     joint_model,
     random_requests,
     roughen,
     schema,
 )
 
+from pinfm.embeddings.errors import UserError
 from pinfm.model.inputs import History, Reads, own_histories
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs, build_model
 from pinfm.model.ranking.ranker import RankerFeatures
@@ -64,7 +66,7 @@ def only(request, candidate):
 
 def requests_of(lengths, options):
     item_VE = torch.randn(NUM_ITEMS, ITEM_DIM)
-    return random_requests(*zip(*lengths, strict=True), item_VE, 3 if options.get("content") else 0)
+    return random_requests(*zip(*lengths, strict=True), item_VE, content_dim_of(options))
 
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
@@ -152,6 +154,33 @@ def test_the_history_changes_the_scores():
     model, requests = joint_model(), requests_of([(4, 3)], {})
     other = [requests[0]._replace(item_TE=requests[0].item_TE + torch.randn(4, ITEM_DIM))]
     assert (score(model, requests)[0] - score(model, other)[0]).abs().amax(0).min() > 1e-5
+
+
+@pytest.mark.parametrize("use_tower", [True, False])
+@torch.no_grad()
+def test_the_direction_of_the_content_vector_is_a_feature_of_its_candidate(use_tower):
+    options = {"content_vector": True, "use_tower": use_tower}
+    model, (request,) = joint_model(**options), requests_of([(4, 3)], options)
+
+    def scores(content):
+        return score(model, [request._replace(candidates=request.candidates._replace(content=content))])[0]
+
+    content = torch.randn(3, 3)
+    before = scores(content)
+    torch.testing.assert_close(scores(content * torch.tensor([[0.1], [3.0], [1e6]])), before, rtol=1e-5, atol=1e-6)
+    others = content.clone()
+    others[1] = torch.randn(3)
+    # The tower's own predictions stand after the ranker's, which read the content.
+    changed = (scores(others) - before).abs()[:, :3] > 1e-5
+    assert changed.tolist() == [[False] * 3, [True] * 3, [False] * 3]
+
+
+@pytest.mark.parametrize("use_tower", [True, False])
+def test_a_content_vector_needs_content(use_tower):
+    with pytest.raises(
+        UserError, match=r"^ranker\.content_vector is on, but the dataset's items have no content vectors"
+    ):
+        build_model(config(content_vector=True, use_tower=use_tower), schema(content_dim=0), ITEM_DIM, FEATURE_DIM)
 
 
 def test_the_builder_picks_by_use_tower():

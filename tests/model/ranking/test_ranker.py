@@ -64,6 +64,19 @@ def test_dense_features_are_log_scaled_normalised_and_clipped():
     assert seen[0].candidate[2].item() == -5.0
 
 
+def test_clipping_last_is_clipping_first_at_the_raw_values_of_five_deviations():
+    (feature,), scaled = DENSE[1:], []
+    arch = DenseArch((), DENSE[1:], hidden=[], dim=4)
+    arch.first.register_forward_pre_hook(lambda _, inputs: scaled.append(inputs[0].candidate))
+    bounds = [feature.mean + 5.0 * sign * feature.std for sign in (-1, 1)]
+    low, high = [math.copysign(math.expm1(abs(bound)), bound) for bound in bounds]
+    raw = torch.tensor([[-1e30], [1.01 * low], [-7.0], [0.3], [0.99 * high], [1.01 * high], [1e9]])
+    for values in (raw, raw.clamp(low, high)):
+        arch(Fields(torch.zeros(7, 0, 1), values[:, :, None], torch.arange(7)), torch.float32)
+    torch.testing.assert_close(scaled[0], scaled[1])
+    assert scaled[0][[0, -1]].flatten().tolist() == [-5.0, 5.0]
+
+
 @pytest.mark.parametrize("hidden", [[], [3], [3, 5]])
 def test_dense_features_of_the_request_alone_make_a_vector_of_the_request(hidden):
     arch = roughen(DenseArch(DENSE, (), hidden, dim=4))
