@@ -31,7 +31,7 @@ class AutoInt(nn.Module):
     def __init__(self, shape: FieldShape, *, layers: int, heads: int) -> None:
         super().__init__()
         require_vectors(shape, "autoint")
-        require_heads(shape, heads)
+        require_heads(heads, shape.dim)
         self.out_shape = shape.per_candidate()
         self.layers = module_list(InteractingLayer(shape.dim, heads) for _ in range(layers))
 

@@ -30,6 +30,8 @@ FORMS = {
     "dot": form("dot.DotInteraction"),
     "autoint": form("autoint.AutoInt", layers=2, heads=2),
     "transformer": form("transformer.Transformer", layers=2, heads=2),
+    "cin": form("cin.CompressedInteraction", layers=2, maps=32),
+    "final_mlp": form("final_mlp.FinalMLP", width=256, heads=2),
     "dcn_v2_full_rank": form("cross.FullRankCross", layers=4),
     "dcn_v2_low_rank": form("low_rank_cross.LowRankCross", layers=2, rank=64),
     "dcn_v2_mixture": form("mixture_cross.MixtureCross", layers=2, rank=32, experts=4),

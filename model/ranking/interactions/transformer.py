@@ -34,7 +34,7 @@ class Transformer(nn.Module):
     def __init__(self, shape: FieldShape, *, layers: int, heads: int) -> None:
         super().__init__()
         require_vectors(shape, "transformer")
-        require_heads(shape, heads)
+        require_heads(heads, shape.dim)
         self.out_shape = shape.per_candidate()
         self.layers = module_list(EncoderLayer(shape.dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(shape.dim)

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.ranking.interactions.parts.fields import FieldShape
 
 
 def attend(projected_NFP: Tensor, dim: int, heads: int, scale: float) -> Tensor:
@@ -33,16 +32,20 @@ def attend(projected_NFP: Tensor, dim: int, heads: int, scale: float) -> Tensor:
     return attended_NHFd.transpose(1, 2).flatten(2)
 
 
-def require_heads(shape: FieldShape, heads: int) -> None:
-    """For forms whose heads share the width of a vector.
+def require_heads(heads: int, width: int, name: str = "the width of a feature vector") -> None:
+    """For forms whose heads share a width.
+
+    Args:
+        heads: how many.
+        width: what they share.
+        name: what a sentence calls it.
 
     Raises:
         UserError: the width can't be shared evenly.
     """
-    if shape.dim % heads:
-        fitting = [count for count in range(1, shape.dim + 1) if shape.dim % count == 0]
+    if width % heads:
+        fitting = [count for count in range(1, width + 1) if width % count == 0]
         near = [max(count for count in fitting if count < heads), *[count for count in fitting if count > heads][:1]]
         raise UserError(
-            f"ranker.interaction.heads ({heads}) must divide the width of a feature vector ({shape.dim}); "
-            f"try {' or '.join(map(str, near))}."
+            f"ranker.interaction.heads ({heads}) must divide {name} ({width}); try {' or '.join(map(str, near))}."
         )
