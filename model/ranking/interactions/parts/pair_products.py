@@ -63,8 +63,9 @@ class _PairProducts(torch.autograd.Function):
         step = rows_at_once(weight, HELD)
         for first in range(0, x.size(0), step):
             block = slice(first, first + step)
-            of_products = torch.matmul(grad_BO[block], weight.flatten(1)).unflatten(1, weight.shape[1:])
-            grad_x[block] = (of_products * y[block, None, :]).sum(2)
-            grad_y[block] = (of_products * x[block, :, None]).sum(1)
-            grad_weight += torch.matmul(grad_BO[block].t(), products(x[block], y[block]))
+            grad, x_block, y_block = grad_BO[block], x[block], y[block]
+            of_products = torch.matmul(grad, weight.flatten(1)).view(len(grad), x.size(1), y.size(1))
+            grad_x[block] = (of_products * y_block[:, None, :]).sum(2)
+            grad_y[block] = (of_products * x_block[:, :, None]).sum(1)
+            grad_weight += torch.matmul(grad.t(), products(x_block, y_block))
         return grad_x, grad_y, grad_weight.view_as(weight).to(weight.dtype)
