@@ -16,8 +16,8 @@ class Wukong(nn.Module):
         FMB(X) = reshape(MLP(LN(flatten(X X^T Y))))         LCB(X) = W X
 
     X_0 holds a candidate's F = R + C vectors as rows. FMB and LCB give `vectors` rows each (n_F and n_L of the paper);
-    where 2 vectors is not F, the residual is a linear map of the rows. Left open by the paper, and our choice:
-    n_F = n_L; one hidden layer with GELU; Y is learned as it is, not made from the input; no bias in the maps of rows.
+    where 2 vectors is not F, the residual is a linear map of the rows. Our choices: n_F = n_L; one hidden layer with
+    GELU; Y is learned as it is (the paper may also make it from the input); no bias in the maps of rows.
 
     Parameters of a layer that reads F vectors, of width D:
     3 F rank + (F rank + 1) width + (width + 1) vectors D + F vectors + 2 D, and 2 F vectors where F is not 2 vectors.
