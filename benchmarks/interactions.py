@@ -8,18 +8,18 @@ seeds at the better one. Beside the forms of `ranker.interaction` stand the comp
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from benchmarks.parts.pages import report_path, write_results
 from benchmarks.parts.quality.claims import EXTRA_FORMS, claims_table
-from benchmarks.parts.quality.interaction_data import DATASETS, config_of, prepared_data
+from benchmarks.parts.quality.interaction_data import DATASETS, config_of, known_of, prepared_data
 from pinfm.train.cli.interactions import DEFAULT_FORMS
 from pinfm.train.comparison.compare import compare
 from pinfm.train.comparison.comparison import Comparison, Form
 from pinfm.train.comparison.report.page import forms_table, notes, tasks_table
 from pinfm.train.comparison.report.plot import draw
-from pinfm.train.comparison.report.rows import Budget, make_rows
+from pinfm.train.comparison.report.rows import Budget, Compared, make_rows
 from pinfm.train.comparison.report.write import write_comparison
 from pinfm.train.comparison.serving import Serving
 
@@ -33,8 +33,6 @@ LEFT_OUT = {"pinterest_full_rank"}
 CLAIMED_ON = {"kuairand", "planted"}
 # What the paper began with.
 BASELINE = "pinterest_baseline"
-# Its full-rank layers read 1,536 numbers: its runs would take as long as those of ten other forms.
-LEFT_OUT = {"pinterest_full_rank"}
 
 
 def main() -> None:
@@ -49,23 +47,24 @@ def main() -> None:
     args = parser.parse_args()
     if DATASETS[args.dataset].in_folder != (args.data is not None):
         parser.error("--data, the folder of ML-1M, goes with --dataset ml1m_ranking and with no other")
-    out = args.out / args.dataset
+    data = prepared_data(args.dataset, args.data, args.out)
     comparison = Comparison(
         config=config_of(args.dataset),
-        data=prepared_data(args.dataset, args.data, args.out),
-        out=out / "comparison",
-        forms={name: name for name in DEFAULT_FORMS if name not in LEFT_OUT} | EXTRA_FORMS,
+        data=data,
+        out=args.out / args.dataset / "comparison",
+        forms=forms_of(args.dataset),
         learning_rates=LEARNING_RATES,
         seeds=tuple(args.seeds),
     )
     compared = compare(comparison, Serving(), args.jobs)
     write_comparison(comparison.out, compared, BUDGET, BASELINE)
-    print(as_tables(compared))
+    compared |= known_of(args.dataset, data)
+    text = section(args.dataset, compared)
+    print(text)
     if args.write:
-        write_results(PAGE, args.dataset, as_tables(compared), compared)
-        report_path(PAGE, args.dataset).with_suffix(".svg").write_text(
-            draw(make_rows(compared, BUDGET, BASELINE), BUDGET)
-        )
+        write_results(PAGE, args.dataset, text, compared)
+        picture = draw(make_rows(compared, BUDGET, BASELINE), BUDGET)
+        report_path(PAGE, args.dataset).with_suffix(".svg").write_text(picture)
 
 
 def forms_of(dataset: str) -> dict[str, Form]:
@@ -74,10 +73,32 @@ def forms_of(dataset: str) -> dict[str, Form]:
     return named | (EXTRA_FORMS if dataset in CLAIMED_ON else {})
 
 
-def as_tables(compared: dict[str, Any]) -> str:
-    """The forms, what is to be known of them, the claims, and each task's AUC."""
+def section(dataset: str, compared: Compared) -> str:
+    """What the page says of a dataset: the forms, the plot, the claims, and each task's AUC.
+
+    Args:
+        dataset: its name.
+        compared: what `compare` returned, or the JSON file of the section.
+    """
     rows = make_rows(compared, BUDGET, BASELINE)
-    return "\n\n".join([forms_table(rows), notes(rows, BUDGET, BASELINE), claims_table(compared), tasks_table(rows)])
+    picture = f"![AUC against latency, {dataset}](interactions/{dataset}.svg)"
+    told = notes(rows, BUDGET, BASELINE) + ceilings_as_text(compared.get("ceilings", {}))
+    claims = claims_table(compared, DATASETS[dataset].claims_task)
+    return "\n\n".join([forms_table(rows), told, picture, claims, tasks_table(rows)])
+
+
+def ceilings_as_text(ceilings: Mapping[str, Mapping[str, float]]) -> str:
+    """The best AUC that a model of each order can have, a line a task; nothing where it is not known.
+
+    Args:
+        ceilings: task -> `first_order`, `second_order` and `bayes` -> AUC.
+    """
+    lines = [
+        f"\nThe best AUC on {task}: {of['bayes']:.4f}; of a model of second order {of['second_order']:.4f}, of first "
+        f"order {of['first_order']:.4f}."
+        for task, of in ceilings.items()
+    ]
+    return "".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """The tables in docs/, and the figures of the README, are those of the JSON files."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from benchmarks import cold_start, fusion, movielens, precisions, quickstart
+from benchmarks import cold_start, fusion, interactions, movielens, precisions, quickstart
 from benchmarks.parts.pages import RESULTS, report_path
+from benchmarks.parts.quality.interaction_data import DATASETS
 from benchmarks.parts.quality.kept import results_of
 from benchmarks.parts.speed.dcat_tables import sweep_tables
 from benchmarks.parts.speed.performance import as_table
@@ -24,6 +26,8 @@ def of_keys(*keys):
     return lambda report: "\n\n".join(as_table(report[key]) for key in keys)
 
 
+# Datasets that interactions were compared on.
+MEASURED = [name for name in DATASETS if (ROOT / report_path(interactions.PAGE, name)).exists()]
 TABLES = {
     (RESULTS, "quickstart"): lambda report: quickstart.as_table(report["seeds"]),
     (RESULTS, "movielens"): of_rows(movielens.as_table),
@@ -41,6 +45,7 @@ TABLES = {
     (SCALE, "embedding_scale"): of_keys("rows", "ranks"),
     (SCALE, "export_memory"): of_keys("exports"),
     (SCALE, "precisions"): lambda report: precisions.as_table(report["rows"]),
+    **{(interactions.PAGE, name): partial(interactions.section, name) for name in MEASURED},
 }
 
 

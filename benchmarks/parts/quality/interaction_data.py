@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -24,12 +25,14 @@ class Dataset:
         make: the folder of the files, and the folder to write -> the prepared dataset.
         newest_days: of the training requests that are read.
         in_folder: whether its files are in a folder of the user's.
+        claims_task: the task that the paper's claims are looked for in; None for the mean over all of them.
     """
 
     recipe: str
     make: Callable[[Path | None, Path], Path]
     newest_days: int = 36_500
     in_folder: bool = False
+    claims_task: str | None = None
 
 
 def _movielens(files: Path | None, out: Path) -> Path:
@@ -41,7 +44,9 @@ def _movielens(files: Path | None, out: Path) -> Path:
 DATASETS = {
     "kuairand": Dataset(recipe="kuairand", make=lambda _, out: prepared(KuaiRand(), out), newest_days=5),
     "ml1m_ranking": Dataset(recipe="ml1m_ranking", make=_movielens, newest_days=12, in_folder=True),
-    "planted": Dataset(recipe=str(planted.RECIPE), make=lambda _, out: planted.planted_dataset(out)),
+    "planted": Dataset(
+        recipe=str(planted.RECIPE), make=lambda _, out: planted.planted_dataset(out), claims_task="triples"
+    ),
 }
 
 
@@ -55,3 +60,8 @@ def config_of(name: str) -> RunConfig:
 def prepared_data(name: str, files: Path | None, out: Path) -> Path:
     """The dataset, prepared once below `out`."""
     return DATASETS[name].make(files, out / name / "dataset")
+
+
+def known_of(name: str, data: Path) -> dict[str, Any]:
+    """What is known of a prepared dataset beside its files: the ceilings of the planted world."""
+    return {"ceilings": planted.read_ceilings(data)["test"]} if name == "planted" else {}

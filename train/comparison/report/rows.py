@@ -104,11 +104,18 @@ def mark_pareto(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def per_seed(form: Mapping[str, Any], metric: str) -> list[float]:
-    """A metric of the test split, the mean over the tasks that have it, one value a seed; empty where none has it."""
+def per_seed(form: Mapping[str, Any], metric: str, task: str | None = None) -> list[float]:
+    """A metric of the test split, one value a seed; empty where no task has it.
+
+    Args:
+        form: its figures.
+        metric: its name.
+        task: the one to take; None for the mean over those that have the metric.
+    """
     values = []
     for figures in form["seeds"].values():
-        found = [of[metric] for of in figures["test"].values() if of[metric] is not None]
+        tasks = figures["test"] if task is None else {task: figures["test"][task]}
+        found = [of[metric] for of in tasks.values() if of[metric] is not None]
         if found:
             values.append(statistics.mean(found))
     return values
