@@ -95,7 +95,12 @@ class Comparison:
         if not path.exists():
             return self
         before = _read(path)
-        ours, theirs = (flat(json.loads(json.dumps(values))) for values in (self.settings(), before["settings"]))
+        # A setting that came later than the folder was its default then.
+        defaults = {"config": asdict(RunConfig())}
+        ours, then, theirs = (
+            flat(json.loads(json.dumps(values))) for values in (self.settings(), defaults, before["settings"])
+        )
+        theirs = then | theirs
         differ = [name for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
         differ = [name for name in differ if not name.startswith(OWN)]
         if differ:

@@ -102,6 +102,18 @@ def test_other_settings_than_those_of_the_folder_are_refused(comparison, changes
         replace(comparison, **changes).joined()
 
 
+def test_a_setting_that_came_later_was_its_default(comparison):
+    comparison.write()
+    path = comparison.out / "comparison.json"
+    values = json.loads(path.read_text())
+    del values["settings"]["config"]["cold_start"]["alignment_weight"]  # 0.1, as it is by default
+    path.write_text(json.dumps(values))
+    assert comparison.joined() == comparison
+    other = replace(runs.CONFIG, cold_start=replace(runs.CONFIG.cold_start, alignment_weight=0.5))
+    with pytest.raises(UserError, match=r"was made with cold_start.alignment_weight 0\.1, not 0\.5"):
+        replace(comparison, config=other).joined()
+
+
 def test_another_dataset_is_refused(comparison, tmp_path):
     comparison.write()
     (tmp_path / "dataset.json").write_text((comparison.data / "dataset.json").read_text() + "\n")
