@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import trange
 
 from benchmarks.parts.speed.performance import add_output_flags, median_row, put_out
-from benchmarks.serving import CONFIG, FEATURE_DIM, SCHEMA, random_request
+from benchmarks.parts.speed.served_model import CONFIG, FEATURE_DIM, SCHEMA, random_request
 from pinfm.embeddings.one_device.lookup import init_range
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.embeddings.quantize import in_precision

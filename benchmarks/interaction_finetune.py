@@ -27,7 +27,7 @@ from pinfm.train.cli.run_flags import config_from_manifest
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.sources.kuairand import KuaiRand
-from pinfm.train.distributed import process_group
+from pinfm.train.distributed import choose_device, process_group
 from pinfm.train.recipes import recipe_path
 
 INTERACTIONS = (REFERENCE, "dcn_v2", "pinterest_baseline", "pinterest")
@@ -66,7 +66,7 @@ def step_rows(
         steps: batches of a turn.
         repeats: turns; one more comes first and is not counted.
     """
-    device = torch.device(meter.device)
+    device = choose_device(meter.device)
     rates: dict[str, list[float]] = {name: [] for name in configs}
     with process_group(device):
         feed = training_feed(configs[REFERENCE], dataset)

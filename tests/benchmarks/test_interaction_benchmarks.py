@@ -18,7 +18,6 @@ def test_candidates_are_spread_over_their_requests():
     assert fields.owner.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
     assert (fields.request.shape, fields.candidate.shape) == ((4, 3, 4), (10, 2, 4))
     assert fields.candidate.dtype == torch.bfloat16
-    assert fields.request.requires_grad
 
 
 def test_the_copy_is_the_same_form():

@@ -90,9 +90,9 @@ def measure(value: Any, load: Load, meter: Meter) -> dict[str, Any]:
 
 
 def random_fields(shape: FieldShape, candidates: int, requests: int, device: str, dtype: torch.dtype) -> Fields:
-    """Vectors of requests with about equally many candidates each, which want a gradient."""
+    """Vectors of requests with about equally many candidates each."""
     request, candidate = (
-        torch.randn(rows, count, shape.dim, device=device).to(dtype).requires_grad_()
+        torch.randn(rows, count, shape.dim, device=device).to(dtype)
         for rows, count in ((requests, shape.request), (candidates, shape.candidate))
     )
     return Fields(request, candidate, torch.arange(candidates, device=device) * requests // candidates)
@@ -134,6 +134,8 @@ def _training(modules: Mapping[str, nn.Module], load: Load, meter: Meter) -> dic
     """Candidates a second, forward and backward, and the most memory that this takes above weights and input."""
     assert load.trained is not None
     fields = random_fields(load.shape, load.trained, load.requests, meter.device, DTYPES[load.dtype])
+    # They are rows of tables, which are trained too.
+    fields.request.requires_grad_(), fields.candidate.requires_grad_()
     steps = {name: _step(module.train(), fields) for name, module in modules.items()}
     held = meter.reset_peak()
     steps["split"]()
@@ -153,7 +155,7 @@ def _call(module: nn.Module, fields: Fields) -> Callable[[], Any]:
 
 
 def _step(module: nn.Module, fields: Fields) -> Callable[[], None]:
-    """Forward and backward, to the weights and to the vectors, which are rows of tables."""
+    """Forward and backward, to the weights and to the vectors."""
 
     def step() -> None:
         module(fields).float().square().mean().backward()
