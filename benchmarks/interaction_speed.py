@@ -25,8 +25,8 @@ from pinfm.model.ranking.interactions.table import InteractionName
 SHAPES = {"kuairand": FieldShape(29, 10, 16), "wide": FieldShape(60, 20, 64)}
 # The wide vectors' training steps take minutes on two cores.
 LOADS: dict[str, dict[str, dict[str, Any]]] = {
-    "cpu": {"kuairand": {"repeats": 9}, "wide": {"repeats": 3, "trained": None}},
-    "cuda": {"kuairand": {"repeats": 30}, "wide": {"repeats": 15}},
+    "cpu": {"kuairand": {"repeats": 7}, "wide": {"repeats": 3, "trained": None}},
+    "cuda": {"kuairand": {"repeats": 20}, "wide": {"repeats": 7}},
 }
 PRECISIONS = {"cpu": ["fp32"], "cuda": list(DTYPES)}
 
