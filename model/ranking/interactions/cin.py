@@ -45,7 +45,7 @@ class CompressedInteraction(nn.Module):
     def forward(self, fields: Fields) -> Fields:
         """(U, R, D), (N, C, D) -> (N, layers H) as vectors of width 1."""
         requests, candidates = fields.request.size(0), fields.candidate.size(0)
-        if self.request > 0 and candidates >= self.many * requests:
+        if self.request > 0 and candidates >= self.many * max(requests, 1):
             return flat(fields, self._by_request(fields))
         x_0 = x = whole(fields).permute(2, 0, 1)
         pooled: list[Tensor] = []

@@ -53,7 +53,7 @@ class DotInteraction(nn.Module):
 def _between(request_URD: Tensor, candidate_NCD: Tensor, owner_N: Tensor, many: int) -> Tensor:
     """The products of each candidate's vectors with its request's: (N, C, R)."""
     requests, candidates = request_URD.size(0), candidate_NCD.size(0)
-    if candidates < many * requests:
+    if candidates < many * max(requests, 1):
         return torch.matmul(candidate_NCD, request_URD.index_select(0, owner_N).transpose(1, 2))
     products: list[Tensor] = []
     lengths: list[int] = torch.bincount(owner_N, minlength=requests).tolist()

@@ -8,15 +8,15 @@ from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape, wh
 
 # Three vectors of a request, two of a candidate.
 SHAPE = FieldShape(3, 2, 4)
-# Candidates of each request: few, many, none at all, a batch of one.
-BATCHES = {"few": [2, 0, 3], "many": [40, 0, 60], "none": [0, 0], "one": [1]}
+# Candidates of each request: few, many, none at all, a batch of one, no request.
+BATCHES = {"few": [2, 0, 3], "many": [40, 0, 60], "none": [0, 0], "one": [1], "no request": []}
 
 
 def random_fields(lengths, shape=SHAPE, dtype=torch.float64):
     """Fields of requests with so many candidates each, which want a gradient."""
     request = torch.randn(len(lengths), shape.request, shape.dim, dtype=dtype, requires_grad=True)
     candidate = torch.randn(sum(lengths), shape.candidate, shape.dim, dtype=dtype, requires_grad=True)
-    return Fields(request, candidate, torch.repeat_interleave(torch.tensor(lengths)))
+    return Fields(request, candidate, torch.repeat_interleave(torch.tensor(lengths, dtype=torch.int64)))
 
 
 def built(value, shape=SHAPE):
