@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from interaction_fakes import SHAPE, assert_is, built
+from interaction_fakes import SHAPE, assert_is, built, normalised
 from torch.nn import functional
 
 from pinfm.embeddings.errors import UserError
@@ -42,19 +42,15 @@ def test_autoint_adds_what_each_vector_attends_to_and_a_map_of_itself(layers, he
 @pytest.mark.parametrize("shape", [SHAPE, FieldShape(0, 3, 4), FieldShape(2, 0, 4), FieldShape(0, 1, 4)])
 @pytest.mark.parametrize(("layers", "heads"), SETTINGS)
 def test_a_transformer_norms_before_each_half_and_at_the_end(layers, heads, shape):
-    def normed(x, norm):
-        centred = x - x.mean(-1, keepdim=True)
-        return norm.weight * centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt() + norm.bias
-
     def reference(form, x):
         assert len(form.layers) == layers
         for layer in form.layers:
             weight, (up, _, down) = layer.query_key_value.weight, layer.mlp
-            attended = heads_of(normed(x, layer.attention_norm), weight, heads, (x.size(2) / heads) ** -0.5)
+            attended = heads_of(normalised(x, layer.attention_norm), weight, heads, (x.size(2) / heads) ** -0.5)
             x = x + attended @ layer.attention_out.weight.T + layer.attention_out.bias
-            hidden = functional.gelu(normed(x, layer.mlp_norm) @ up.weight.T + up.bias)
+            hidden = functional.gelu(normalised(x, layer.mlp_norm) @ up.weight.T + up.bias)
             x = x + hidden @ down.weight.T + down.bias
-        return normed(x, form.norm).flatten(1)
+        return normalised(x, form.norm).flatten(1)
 
     assert_is({"form": "transformer", "layers": layers, "heads": heads}, reference, shape)
 
