@@ -14,7 +14,7 @@ def attend(projected_NFP: Tensor, dim: int, heads: int, scale: float) -> Tensor:
     """softmax(scale Q K^T) V within each candidate and head.
 
     The scores between vectors of one request are computed again for each of its candidates: to merge them with the
-    candidate's takes the fused kernel apart, and costs more than it saves.
+    candidate's would take the fused kernel apart.
 
     Args:
         projected_NFP: each vector's query, key and value in the first 3 D columns, head by head; more may follow.
