@@ -1,7 +1,7 @@
 """The builder: what a recipe says of interactions -> a module."""
 
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
@@ -9,12 +9,6 @@ from pinfm.model.ranking.interactions.parts.composed import Parallel, Stacked
 from pinfm.model.ranking.interactions.parts.fields import FieldShape
 from pinfm.model.ranking.interactions.settings import FormPlan, Plan, Stack, interaction_plan
 from pinfm.model.ranking.interactions.table import FORMS
-
-
-class Interaction(Protocol):
-    """What all forms are beside modules: `forward(fields: Fields) -> Fields` gives this shape."""
-
-    out_shape: FieldShape
 
 
 def build_interaction(value: Any, shape: FieldShape) -> nn.Module:
