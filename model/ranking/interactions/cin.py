@@ -7,8 +7,8 @@ from pinfm.embeddings.module_list import module_list
 from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape, flat, require_vectors, whole
 from pinfm.model.ranking.interactions.parts.pair_products import pair_products
 
-# From so many candidates a request on, the requests' matrices cost less than they save; at ten, training took 3 times as
-# long with them.
+# From so many candidates a request on, the requests' matrices cost less than they save; at ten, training took 3 times
+# as long with them.
 MANY = 32
 
 

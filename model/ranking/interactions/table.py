@@ -54,6 +54,7 @@ COMPOSITIONS: dict[str, Any] = {
     "pinterest_baseline": {"parallel": ["input", {"form": "dcn_v2_full_rank", "layers": 4}]},
     # Its final form: three parallel MaskNets, then four stacked layers of DCNv2, nothing beside them. It does not say
     # of which rank. Full rank on the 3 * 512 numbers costs 9.4 million multiplications a candidate; rank 64 costs 0.8.
+    # The smaller MLP behind it is the ranker's own: `ranker.over_hidden`.
     "pinterest": {"stacked": [_PINTEREST_MASKS, {"form": "dcn_v2_low_rank", "layers": 4, "rank": 64}]},
     "pinterest_full_rank": {"stacked": [_PINTEREST_MASKS, {"form": "dcn_v2_full_rank", "layers": 4}]},
 }
