@@ -13,7 +13,7 @@ MANY = 32
 
 
 class CompressedInteraction(nn.Module):
-    """CIN (Lian et al. 2018, arXiv 1803.05170, eq. 6 and 8): layer k gives H maps of width D, then their sums over D.
+    """CIN (Lian et al. 2018, arXiv 1803.05170, eq. 6, and the sums that pool it): layer k gives H maps of width D.
 
         x^k_h = sum_ij W^k_hij (x^{k-1}_i * x^0_j)      p^k_h = sum_d x^k_hd
 
@@ -22,8 +22,8 @@ class CompressedInteraction(nn.Module):
     vectors themselves are not in the output: `parallel: [input, cin]` adds them.
 
     A layer is linear in x^0, so what a request's vectors do to x^{k-1} is one matrix (H, H) for each of the D columns,
-    computed once a request; a candidate pays for pairs with its own C vectors alone. Parameters:
-    F^2 H + (layers - 1) F H^2.
+    computed once a request that has many candidates; a candidate pays for pairs with its own C vectors alone.
+    Parameters: F^2 H + (layers - 1) F H^2.
 
     Args:
         shape: R, C, D of the input. Out: layers H numbers of each candidate.
