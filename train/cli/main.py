@@ -116,6 +116,8 @@ def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
     except (TypeError, AttributeError, UnicodeDecodeError) as error:
         # What jsonargparse lets through: a part of a config that is null or a list, a file that is no text.
         raise UserError(f"the flags or the config can't be read ({error}); see `pinfm {name} --help`.") from error
+    except RecursionError as error:
+        raise UserError("the flags or the config are nested too deep to be read; write them flat.") from error
     require_local_paths(args)
     path = report_path(args)
     if path is not None:

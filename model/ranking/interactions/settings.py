@@ -15,6 +15,10 @@ from pinfm.model.ranking.interactions.table import COMPOSITIONS, FORMS, Interact
 WHERE = "ranker.interaction"
 # Of one setting: beyond it no weight matrix has a place in memory.
 MOST = 1 << 16
+# Of what is repeated, and of forms within each other: more is a slip of the hand, which would be built for minutes.
+MOST_REPEATED = 256
+REPEATED = ("layers", "blocks")
+MOST_DEEP = 16
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,21 @@ Plan = FormPlan | Stack | Beside
 _KINDS: dict[str, type[Stack] | type[Beside]] = {"stacked": Stack, "parallel": Beside}
 
 
-def interaction_plan(value: Any, where: str = WHERE) -> Plan:
+def interaction_plan(value: Any, where: str = WHERE, depth: int = 0) -> Plan:
     """What to build.
 
     Args:
         value: as a recipe has it, see above.
         where: what the sentence of an error calls it.
+        depth: compositions that it stands in.
 
     Raises:
         UserError: an unknown name, a setting that the form does not read, or a value that is none of the shapes above.
     """
+    if depth > MOST_DEEP:
+        raise UserError(f"{WHERE} is nested more than {MOST_DEEP} deep; stack the forms in one list.")
+    if isinstance(value, dict) and list(value) == ["form"] and isinstance(value["form"], str):
+        value = value["form"]  # without settings, as good as its name
     if isinstance(value, str):
         if value in COMPOSITIONS:
             return interaction_plan(COMPOSITIONS[value], where)
@@ -68,7 +77,9 @@ def interaction_plan(value: Any, where: str = WHERE) -> Plan:
         [(kind, parts)] = value.items()
         if not isinstance(parts, list | tuple) or not parts:
             raise UserError(f"{where}.{kind} ({parts!r}) must be a list of at least one form, such as [dot].")
-        return _KINDS[kind](tuple(interaction_plan(part, f"{where}.{kind}[{i}]") for i, part in enumerate(parts)))
+        return _KINDS[kind](
+            tuple(interaction_plan(part, f"{where}.{kind}[{i}]", depth + 1) for i, part in enumerate(parts))
+        )
     raise UserError(
         f"{where} ({value!r}) must be one of {', '.join(get_args(InteractionName))}, or "
         "{form: NAME, SETTING: VALUE}, {stacked: [...]} or {parallel: [...]}."
@@ -78,7 +89,7 @@ def interaction_plan(value: Any, where: str = WHERE) -> Plan:
 def _form(value: dict[Any, Any], where: str) -> FormPlan:
     name, given = value["form"], {key: of for key, of in value.items() if key != "form"}
     if not isinstance(name, str) or name not in FORMS:
-        names = FORMS if given or not isinstance(name, str) else get_args(InteractionName)
+        names = FORMS if given else get_args(InteractionName)
         more = f", which is put together of {COMPOSITIONS[name]}" if given and name in COMPOSITIONS else ""
         raise UserError(f"{where} ({name!r}{more}) must be one of {', '.join(names)}.")
     settings = dict(FORMS[name].settings)
@@ -91,6 +102,6 @@ def _form(value: dict[Any, Any], where: str) -> FormPlan:
             kind = "a whole number" if wanted is int else "a number"
             raise UserError(f"{where}.{key} ({setting!r}) must be {kind}.")
         require_at_least(where, 1 if wanted is int else 0, **{str(key): setting})
-        require_at_most(where, MOST, **{str(key): setting})
+        require_at_most(where, MOST_REPEATED if key in REPEATED else MOST, **{str(key): setting})
         settings[key] = setting
     return FormPlan(name, settings)

@@ -16,6 +16,8 @@ from pinfm.train.distributed import choose_device
 # Copies of a run or of the dataset, each damaged in its own way.
 SPOILT = ("flipped", "torn", "unwhole", "lost", "logged", "cut", "cut_map", "half", "quarter")
 
+NESTED = '{"stacked":[' * 400 + '"dot"' + "]}" * 400
+
 
 @pytest.fixture
 def places(dataset, pretrained, finetuned, exported, tmp_path):
@@ -144,6 +146,10 @@ MISTAKES = {
         "GiB with their optimizer, and 1 rank(s) have",
     ),
     "a seed too large": ("pretrain --config CONFIG --data DATA --out NEW --seed 4294967296", "must be below 2**32"),
+    "a form within hundreds of others": (
+        f"finetune --data DATA --out NEW --ranker.interaction {NESTED}",
+        "nested too deep to be read; write them flat",
+    ),
     "a part of a config that is null": ("pretrain --config NULL --data DATA --out NEW", "cold_start"),
     "a config that is no text": ("pretrain --config REQUESTS --data DATA --out NEW", "can't be read"),
     "a file for a run folder": ("pretrain --config CONFIG --data DATA --out UNKNOWN", "give another path"),

@@ -11,16 +11,23 @@ from pinfm.model.ranking.interactions.settings import Beside, FormPlan, Stack, i
 CROSS = FormPlan("dcn_v2_low_rank", {"layers": 2, "rank": 64})
 
 
+def nested(form, depth):
+    """A form within so many compositions."""
+    return form if depth == 0 else {"stacked": [nested(form, depth - 1)]}
+
+
 def test_a_name_is_a_form_with_the_settings_of_the_table():
     assert interaction_plan("dcn_v2_low_rank") == CROSS
     assert interaction_plan({"form": "dcn_v2_low_rank"}) == CROSS
     assert interaction_plan({"form": "dcn_v2_low_rank", "rank": 3}).settings == {"layers": 2, "rank": 3}
+    assert interaction_plan({"form": "dcn_v2"}) == interaction_plan("dcn_v2")
 
 
 def test_forms_stand_after_and_beside_each_other_to_any_depth():
     value = {"stacked": [{"parallel": ["input", "dcn_v2_low_rank"]}, "dcn_v2_low_rank"]}
     assert interaction_plan(value) == Stack((Beside((FormPlan("input", {}), CROSS)), CROSS))
     assert interaction_plan("dcn_v2") == Beside((FormPlan("input", {}), CROSS))
+    assert out_shape_of(built(nested("dcn_v2_low_rank", 16))) == (0, 5, 4)
 
 
 def test_vectors_beside_each_other_stay_vectors_where_they_are_of_one_width():
@@ -53,6 +60,9 @@ def test_what_reads_vectors_may_follow_what_gives_them_and_nothing_else():
             {"form": "dcn_v2_low_rank", "rank": 1 << 20},
             r"^ranker\.interaction\.rank \(1048576\) must be at most 65536\.$",
         ),
+        ({"form": "gdcn", "layers": 257}, r"^ranker\.interaction\.layers \(257\) must be at most 256\.$"),
+        ({"form": "mask_net_serial", "blocks": 257}, r"^ranker\.interaction\.blocks \(257\) must be at most 256\.$"),
+        (nested("gdcn", 17), r"^ranker\.interaction is nested more than 16 deep; stack the forms in one list\.$"),
         ({"form": "dcn_v2_low_rank", "rank": 2.5}, r"^ranker\.interaction\.rank \(2\.5\) must be a whole number\.$"),
         ({"form": "dcn_v2_low_rank", "rank": True}, r"^ranker\.interaction\.rank \(True\) must be a whole number\.$"),
         (
