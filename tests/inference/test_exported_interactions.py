@@ -11,6 +11,8 @@ from pinfm.model.ranking.interactions.table import InteractionName
 
 # Tables of 4 columns, which int4 asks for.
 PACKED, DIM = "int4", 4
+# As in serving: so many that what a request's candidates share is computed once, whatever the form's threshold.
+MANY = [(3, 300)]
 
 
 @pytest.mark.parametrize("precision", ["fp32", PACKED])
@@ -21,7 +23,7 @@ def test_a_form_is_exported(tmp_path, name, use_tower, precision):
     module, schema = build(interaction=name, use_tower=use_tower, precision=precision, table_dim=DIM)
     save_module(module, tmp_path / "scoring.pt")
     loaded = torch.jit.load(tmp_path / "scoring.pt")
-    for lengths in BATCHES.values():
+    for lengths in [*BATCHES.values(), MANY]:
         inputs = inputs_of(schema, lengths)
         torch.testing.assert_close(loaded(inputs), module(inputs), rtol=1e-5, atol=1e-6)
 
