@@ -63,6 +63,40 @@ class Scale:
         return [tick for tick in candidates if low <= tick <= high]
 
 
+class Mark(NamedTuple):
+    """A form in the picture.
+
+    Args:
+        row: its figures.
+        auc: where it is drawn.
+        below: whether its own AUC is lower, beyond the edge of the picture.
+    """
+
+    row: Row
+    auc: float
+    below: bool
+
+    @property
+    def label(self) -> str:
+        """The form's name, with the AUC that is not drawn."""
+        return f"{self.row.form} ({self.row.auc:.4f})" if self.below else self.row.form
+
+    def ends(self) -> tuple[float, float]:
+        """Lower and upper end of the spread over retraining; none where the mark is not at its AUC."""
+        values = self.row.seeds["auc"]
+        spread = statistics.stdev(values) if len(values) > 1 and not self.below else 0.0
+        return self.auc - spread, self.auc + spread
+
+
+def lowest_shown(aucs: Sequence[float]) -> float:
+    """The AUC at the lower edge: one form that fails must not press all others into a line.
+
+    It lies three times as far below the best as the median does.
+    """
+    best = max(aucs)
+    return best - 3 * (best - statistics.median(aucs))
+
+
 def draw(rows: Sequence[Row], budget: Budget) -> str:
     """The picture: a mark a form with its spread over retraining, the Pareto set joined, the latency of the budget.
 
@@ -73,24 +107,21 @@ def draw(rows: Sequence[Row], budget: Budget) -> str:
     Returns:
         The text of an SVG file.
     """
-    spreads = {row.form: statistics.stdev(row.seeds["auc"]) if len(row.seeds["auc"]) > 1 else 0.0 for row in rows}
+    floor = lowest_shown([row.auc for row in rows])
+    marks = [Mark(row, max(row.auc, floor), row.auc < floor) for row in rows]
     x = Scale([row.p50_ms for row in rows], LEFT, WIDTH - RIGHT, logarithmic=True)
-    ends = [row.auc + sign * spreads[row.form] for row in rows for sign in (-1, 1)]
-    y = Scale(ends, HEIGHT - BOTTOM, TOP, logarithmic=False)
-    parts = [_axes(x, y), _budget(x, budget)]
-    pareto = sorted((row for row in rows if row.pareto), key=lambda row: row.p50_ms)
-    corners = " ".join(f"{x(row.p50_ms):.1f},{y(row.auc):.1f}" for row in pareto)
-    parts.append(f'<polyline points="{corners}" fill="none" stroke="#c33" stroke-dasharray="4 3"/>')
-    taken = [Box(x(row.p50_ms) - 4, y(row.auc) - 4, x(row.p50_ms) + 4, y(row.auc) + 4) for row in rows]
-    for row in rows:
-        place, spread, colour = (x(row.p50_ms), y(row.auc)), spreads[row.form], "#c33" if row.pareto else "#36c"
-        low, high = y(row.auc - spread), y(row.auc + spread)
-        parts.append(f'<path d="M{place[0]:.1f} {low:.1f}V{high:.1f}" stroke="{colour}" stroke-opacity="0.5"/>')
-        fill = colour if row.fits else "white"
-        parts.append(f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="4" fill="{fill}" stroke="{colour}"/>')
-        box = _free_box(place, len(row.form) * LETTER, taken)
+    y = Scale([end for mark in marks for end in mark.ends()], HEIGHT - BOTTOM, TOP, logarithmic=False)
+    pareto = sorted((mark for mark in marks if mark.row.pareto), key=lambda mark: mark.row.p50_ms)
+    corners = " ".join(f"{x(mark.row.p50_ms):.1f},{y(mark.auc):.1f}" for mark in pareto)
+    line = f'<polyline points="{corners}" fill="none" stroke="#c33" stroke-dasharray="4 3"/>'
+    parts = [_axes(x, y), _budget(x, budget), line]
+    places = [(x(mark.row.p50_ms), y(mark.auc)) for mark in marks]
+    taken = [Box(left - 4, top - 4, left + 4, top + 4) for left, top in places]
+    for mark, place in zip(marks, places, strict=True):
+        parts.append(_drawn(mark, place, y))
+        box = _free_box(place, len(mark.label) * LETTER, taken)
         taken.append(box)
-        parts.append(f'<text x="{box.left:.1f}" y="{box.bottom - 3:.1f}">{escape(row.form)}</text>')
+        parts.append(f'<text x="{box.left:.1f}" y="{box.bottom - 3:.1f}">{escape(mark.label)}</text>')
     style = 'font-family="sans-serif" font-size="11"'
     body = "\n".join(parts)
     return (
@@ -121,6 +152,20 @@ def _budget(x: Scale, budget: Budget) -> str:
         return ""
     text = f'<text x="{place - 4:.1f}" y="{TOP + 10}" text-anchor="end">budget</text>'
     return f'<path d="M{place:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#393" stroke-dasharray="2 3"/>\n{text}'
+
+
+def _drawn(mark: Mark, place: tuple[float, float], y: Scale) -> str:
+    """A circle with its spread, hollow where the form does not fit; a triangle that points to what is below."""
+    colour = "#c33" if mark.row.pareto else "#36c"
+    fill = colour if mark.row.fits else "white"
+    left, top = place
+    if mark.below:
+        return f'<path d="M{left - 5:.1f} {top - 4:.1f}h10l-5 9z" fill="{fill}" stroke="{colour}"/>'
+    low, high = (y(end) for end in mark.ends())
+    return (
+        f'<path d="M{left:.1f} {low:.1f}V{high:.1f}" stroke="{colour}" stroke-opacity="0.5"/>\n'
+        f'<circle cx="{left:.1f}" cy="{top:.1f}" r="4" fill="{fill}" stroke="{colour}"/>'
+    )
 
 
 def _free_box(place: tuple[float, float], width: float, taken: Sequence[Box]) -> Box:

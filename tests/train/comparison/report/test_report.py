@@ -137,6 +137,18 @@ def test_labels_do_not_cover_each_other():
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
+def test_a_form_that_fails_does_not_press_the_others_together():
+    forms = {"base": ([0.70], 10.0, 500.0), "good": ([0.72], 12.0, 500.0), "near": ([0.71], 14.0, 500.0)}
+    rows = make_rows(compared({**forms, "failed": ([0.50], 9.0, 500.0)}), Budget(), "base")
+    picture = ElementTree.fromstring(draw(rows, Budget()))
+    svg = "{http://www.w3.org/2000/svg}"
+    heights = [float(mark.get("cy")) for mark in picture.findall(f"{svg}circle")]
+    assert len(heights) == len(forms)
+    # Of the 370 pixels between the axes' ends.
+    assert max(heights) - min(heights) > 100
+    assert "failed (0.5000)" in [text.text for text in picture.iter(f"{svg}text")]
+
+
 def test_one_form_alone_is_drawn():
     alone = {"base": FORMS["base"]}
     assert "base" in draw(make_rows(compared(alone), Budget(), "base"), Budget())
