@@ -8,6 +8,7 @@ weights and vectors cost what trained ones cost. `benchmarks.interactions` tells
 """
 
 import argparse
+from collections.abc import Mapping
 from itertools import product
 from typing import Any, get_args
 
@@ -47,17 +48,16 @@ def main() -> None:
         load = Load(shape=SHAPES[shape], dtype=dtype, **LOADS[args.device][shape])
         found.setdefault(f"{shape}, {dtype}", []).append(measure(name, load, Meter(args.device)))
         keep_report(args, found)
-    put_out(args, f"interaction speed {args.device}", found, markdown=markdown(found))
+    put_out(args, f"interaction speed {args.device}", found, markdown=tables_of(found))
 
 
-def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
-    """The tables, each below a line that tells the vectors and the precision."""
-    return "\n\n".join(f"{heading(name)}\n\n{as_table(rows)}" for name, rows in found.items())
+def tables_of(report: Mapping[str, Any]) -> str:
+    """The tables of a report, each below a line that tells the vectors and the precision."""
+    tables = ((shape, dtype, report.get(f"{shape}, {dtype}")) for shape, dtype in product(SHAPES, DTYPES))
+    return "\n\n".join(f"{_heading(shape, dtype)}\n\n{as_table(rows)}" for shape, dtype, rows in tables if rows)
 
 
-def heading(name: str) -> str:
-    """What the key of a table says, in words."""
-    shape, dtype = name.split(", ")
+def _heading(shape: str, dtype: str) -> str:
     request, candidate, dim = SHAPES[shape]
     return f"`{shape}`: {request} vectors of the request and {candidate} of the candidate, of {dim} numbers; {dtype}:"
 

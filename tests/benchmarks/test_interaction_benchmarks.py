@@ -58,7 +58,7 @@ def test_every_form_asked_for_has_a_row(tmp_path, monkeypatch):
         assert [row["interaction"] for row in report[name]] == ["dot", "dcn_v2"]
         assert all(row["forward, ms"] > 0 and row["copied, ms"] > 0 for row in report[name])
     assert all(row["examples/s"] > 0 and row["of dot"] > 0 for row in report["tiny, fp32"])
-    tables = interaction_speed.markdown({name: report[name] for name in ("tiny, fp32",)})
+    tables = interaction_speed.tables_of(report)
     assert tables.startswith("`tiny`: 3 vectors of the request and 2 of the candidate, of 4 numbers; fp32:\n\n| inter")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cold_start, fusion, interactions, movielens, precisions, quickstart
+from benchmarks import cold_start, fusion, interaction_speed, interactions, movielens, precisions, quickstart
 from benchmarks.parts.pages import RESULTS, report_path
 from benchmarks.parts.quality.interaction_data import DATASETS
 from benchmarks.parts.quality.kept import results_of
@@ -38,8 +38,14 @@ TABLES = {
     (RESULTS, "cold start movietweetings"): of_rows(cold_start.as_tables),
     (RESULTS, "cold start arrivals movietweetings"): of_rows(cold_start.as_tables),
     (PERFORMANCE, "dcat"): of_keys("rows"),
+    (PERFORMANCE, "dcat cuda"): of_keys("rows"),
     (PERFORMANCE, "dcat sweep"): lambda report: sweep_tables(report["rows"]),
     (PERFORMANCE, "serving"): of_keys("latency", "stages", "operations", "context"),
+    (PERFORMANCE, "serving rankers"): of_keys("rankers"),
+    (PERFORMANCE, "interaction speed cpu"): interaction_speed.tables_of,
+    (PERFORMANCE, "interaction speed cuda"): interaction_speed.tables_of,
+    (PERFORMANCE, "interaction finetune cpu"): of_keys("steps"),
+    (PERFORMANCE, "interaction finetune cuda"): of_keys("steps"),
     (PERFORMANCE, "loader"): of_keys("speed", "memory"),
     (SCALE, "embedding_20b"): of_keys("processes", "lookups"),
     (SCALE, "embedding_scale"): of_keys("rows", "ranks"),
