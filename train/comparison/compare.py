@@ -15,6 +15,7 @@ from pinfm.embeddings.files.lock import being_written
 from pinfm.train.comparison.comparison import Comparison
 from pinfm.train.comparison.places import Places, best_rate
 from pinfm.train.comparison.serving import Serving, measured_latency
+from pinfm.train.data.info import DatasetInfo
 from pinfm.train.launch.statuses import MISTAKE
 
 WORKER = "pinfm.train.comparison.worker"
@@ -32,8 +33,10 @@ def compare(comparison: Comparison, serving: Serving, jobs: int) -> dict[str, An
         The figures: `forms`: name -> {"interaction", "learning_rate", "seeds": {seed: figures}, "latency"}.
 
     Raises:
-        UserError: OUT was made under other settings, is in use, or a worker ended by a mistake of the user's.
+        UserError: OUT was made under other settings, is in use, a form can't be built of this dataset's features, or a
+            worker ended by a mistake of the user's.
     """
+    require_buildable(comparison)
     comparison.out.mkdir(parents=True, exist_ok=True)
     with being_written(comparison.out.resolve()):
         comparison = comparison.joined()
@@ -42,6 +45,26 @@ def compare(comparison: Comparison, serving: Serving, jobs: int) -> dict[str, An
         latency = measured_latency(comparison, serving)
     forms = {name: _figures(comparison, name) | {"latency": latency[name]} for name in comparison.forms}
     return {"settings": comparison.settings(), "serving": asdict(serving), "forms": forms}
+
+
+def require_buildable(comparison: Comparison) -> None:
+    """Builds every form, without its numbers: one that can't be must not end a comparison of hours.
+
+    Raises:
+        UserError: which form, and why.
+    """
+    # Slow to import, and here alone: training is the workers'.
+    from pinfm.embeddings.specs import item_table
+    from pinfm.train.dense_part import require_dense_part
+    from pinfm.train.distributed import choose_device
+
+    schema, device = DatasetInfo.read(comparison.data).schema, choose_device(comparison.config.device)
+    for name in comparison.forms:
+        config = comparison.run_config(name, comparison.learning_rates[0], comparison.seeds[0])
+        try:
+            require_dense_part(config, schema, item_table(config.item_table), device)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
 
 
 def _train(comparison: Comparison, jobs: int) -> None:

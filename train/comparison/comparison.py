@@ -55,10 +55,13 @@ class Comparison:
         for name, values in (("learning_rates", self.learning_rates), ("seeds", self.seeds), ("forms", self.forms)):
             if not values:
                 raise UserError(f"{name} is empty; give at least one.")
-            if len(set(values)) < len(values):
+            # Folders are named by a rate's six digits, so that two which differ beyond them would share their figures.
+            names = {f"{value:g}" if isinstance(value, float) else value for value in values}
+            if len(names) < len(values):
                 raise UserError(f"{name} {list(values)} holds one of them twice; leave it out.")
         for rate in self.learning_rates:
             require_positive("", learning_rates=rate)
+        replace(self.config, seed=max(self.seeds))  # refuses one that is too large
         for form in self.forms.values():
             interaction_plan(form)  # refuses what is none
 

@@ -156,6 +156,19 @@ def test_what_a_worker_refuses_is_told_in_one_sentence(dataset, tmp_path, capsys
     assert "dot: the loss is nan at step" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        ("{form: autoint, heads: 3}", "bad: ranker.interaction.heads (3) must divide the width of a feature vector"),
+        ("{form: cin, maps: 65536}", "bad: the dense part has "),
+    ],
+)
+def test_a_form_that_cannot_be_trained_here_is_told_before_the_others_are(dataset, tmp_path, capsys, form, sentence):
+    assert main(["interactions", *map(str, words(tmp_path, dataset, ["dot", f"bad={form}"]))]) == 2
+    assert capsys.readouterr().err.startswith(f"pinfm: {sentence}")
+    assert not (tmp_path / "out").exists()
+
+
 def _mean_auc(run):
     return statistics.mean(of["auc"] for of in run["test"].values())
 

@@ -52,6 +52,8 @@ def test_what_is_no_form_is_refused(words, told):
         ({"forms": {}}, "forms is empty; give at least one"),
         ({"seeds": ()}, "seeds is empty"),
         ({"seeds": (1, 1)}, r"seeds \[1, 1\] holds one of them twice"),
+        ({"seeds": (0, 1 << 32)}, r"seed \(4294967296\) must be below"),
+        ({"learning_rates": (0.1, 0.10000001)}, r"learning_rates \[0.1, 0.10000001\] holds one of them twice"),
         ({"learning_rates": (0.1, 0.0)}, r"learning_rates \(0.0\) must be above 0"),
     ],
 )
