@@ -18,7 +18,7 @@ class LowRankCross(nn.Module):
         x_l = x_0 * (1 + b_1 + .. + b_l + [U_1 .. U_l] [h_1 .. h_l])
 
     So the request part of V_{l+1} x_l is affine in the h, by a matrix of the request alone, V_{l+1} diag(request)
-    [U_1 .. U_l], which has rank rows and l rank columns. With many candidates a request, that matrix is computed
+    [U_1 .. U_l], which has rank rows and l rank columns. With many candidates a request, a CPU computes that matrix
     instead, and the request's part of x_l only at the end. Parameters: layers (2 W rank + W).
 
     Args:
@@ -43,7 +43,8 @@ class LowRankCross(nn.Module):
     def forward(self, fields: Fields) -> Fields:
         """(U, R, D), (N, C, D) -> (N, R + C, D)."""
         requests, candidates = fields.request.size(0), fields.candidate.size(0)
-        if self.many and candidates > self.many * requests:
+        # On a GPU a thousand candidates hide nothing of the many small products: twice the time (docs/performance.md).
+        if self.many and candidates > self.many * requests and not fields.candidate.is_cuda:
             x_NW = self._by_request(fields)
         else:
             x_NW = self._by_candidate(fields)
