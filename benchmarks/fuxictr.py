@@ -11,7 +11,7 @@ of KuaiRand: a row is an impression, a column a categorical feature. Its columns
 integers by value and makes ids of missing ones; its own splits are off; there are no sequences, which it would cut.
 
 A row of the table is a model of its zoo, unchanged, against a copy in which our form stands for the interaction.
-Tables, MLP, loss, Adam, order of rows and epochs are the same, and all but the interaction starts from the same weights.
+Tables, MLP, loss, Adam, order of rows and epochs are the same, and all else starts from the same weights.
 Where both compute the same function, their weights become ours, and the outputs and the gradients at the tables are
 compared, on random weights and vectors of order 1. Each side also scores one row alone and trains on it.
 """
@@ -115,7 +115,7 @@ class Against:
 
 def described(pair: Pair) -> dict[str, Any]:
     """What a row's figures were made by."""
-    return {"model": pair.model, "settings": dict(pair.settings), "ours": pair.ours, "told": pair.told}
+    return {"model": pair.model, "settings": dict(pair.settings), "ours": pair.ours}
 
 
 def rows_so_far(report: Path, made_by: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def as_table(values: dict[str, Any]) -> str:
         equal = f"{checks['output']:.0e}, {checks['gradient']:.0e}" if "output" in checks else "another function"
         spreads = (mean_and_spread(theirs), mean_and_spread(ours), gain)
         failing = [f"{told}: {checks[side]}" for side, told in SIDES.items() if checks[side] != "nothing"]
-        lines.append([f"`{name}`", row["pair"]["model"], *spreads, equal, ", ".join(failing), row["pair"]["told"]])
+        lines.append([f"`{name}`", row["pair"]["model"], *spreads, equal, ", ".join(failing), PAIRS[name].told])
     return table(HEADING, lines)
 
 

@@ -1,56 +1,90 @@
-"""Each form of ours that FuxiCTR has too: where it stands in the model there, and how their weights become ours."""
+"""Each form of ours that FuxiCTR has too: the model there, where the form stands in it, and where the two differ."""
 
-from collections.abc import Callable, Mapping
-
-from torch import Tensor, nn
-
+from benchmarks.parts.peers import weights
 from benchmarks.parts.peers.swap import Pair
 
-State = dict[str, Tensor]
-
-
-def renamed(names: Mapping[str, str]) -> Callable[[nn.Module], State]:
-    """Weights that need no more than our names.
-
-    Args:
-        names: beginning of a name of theirs, below the model -> what stands for it in ours.
-    """
-
-    def weights(model: nn.Module) -> State:
-        state: State = {}
-        for name, value in model.state_dict().items():
-            for theirs, ours in names.items():
-                if name.startswith(theirs):
-                    state[ours + name.removeprefix(theirs)] = value
-        return state
-
-    return weights
-
+# Behind the interaction, or beside it where the model has it there.
+HIDDEN = [128, 64]
 
 PAIRS = {
     "dot": Pair(
         ours="dot",
         model="DLRM.DLRM",
-        settings={"top_mlp_units": [128, 64]},
+        settings={"top_mlp_units": HIDDEN},
         place="interact",
         tail="top_mlp",
         newest=78,
-        weights=renamed({}),
-        told="the products are the same; ours gives the vectors beside them, as the paper has it for the dense vector",
+        weights=weights.none,
+        told="ours gives the vectors beside their products, as DLRM does with the dense one; left out here",
     ),
     "dcn_v2_full_rank": Pair(
         ours={"form": "dcn_v2_full_rank", "layers": 3},
         model="DCNv2.DCNv2",
-        settings={"model_structure": "stacked", "stacked_dnn_hidden_units": [128, 64], "num_cross_layers": 3},
+        settings={"model_structure": "stacked", "stacked_dnn_hidden_units": HIDDEN, "num_cross_layers": 3},
         place="crossnet",
         tail="stacked_dnn",
-        weights=renamed(
-            {
-                "crossnet.cross_layers.0.": "first.linear.",
-                "crossnet.cross_layers.1.": "later.0.",
-                "crossnet.cross_layers.2.": "later.1.",
-            }
-        ),
-        told="the same",
+        weights=weights.full_rank_cross,
+        told="nowhere",
+    ),
+    "mask_net_serial": Pair(
+        ours={"form": "mask_net_serial", "blocks": 3, "width": 128, "projection_ratio": 1.0},
+        model="MaskNet.MaskNet",
+        settings={"model_type": "SerialMaskNet", "dnn_hidden_units": [128, 128, 128]},
+        place="mask_net",
+        tail="mask_net.fc",
+        idle=("emb_norm",),
+        weights=weights.mask_net,
+        told="nowhere",
+    ),
+    "mask_net_parallel": Pair(
+        ours={"form": "mask_net_parallel", "blocks": 3, "width": 128, "projection_ratio": 1.0},
+        model="MaskNet.MaskNet",
+        settings={
+            "model_type": "ParallelMaskNet",
+            "parallel_num_blocks": 3,
+            "parallel_block_dim": 128,
+            "dnn_hidden_units": HIDDEN,
+        },
+        place="mask_net",
+        tail="mask_net.dnn",
+        idle=("emb_norm",),
+        weights=weights.mask_net,
+        told="nowhere",
+    ),
+    "gdcn": Pair(
+        ours={"form": "gdcn", "layers": 3},
+        model="GDCN.GDCN",
+        settings={"dnn_hidden_units": HIDDEN, "num_cross_layers": 3},
+        place="cross_net",
+        tail="dnn",
+        weights=weights.gated_cross,
+        told="in the function nowhere; its b starts between 0 and 1, ours around 0",
+    ),
+    "autoint": Pair(
+        ours={"form": "autoint", "layers": 2, "heads": 2},
+        model="AutoInt.AutoInt",
+        settings={"dnn_hidden_units": HIDDEN, "attention_layers": 2, "num_heads": 2, "attention_dim": 16},
+        place="self_attention",
+        tail="fc",
+        weights=weights.autoint,
+        told="its residual is the vector itself, ours W_res of it, as in the paper",
+    ),
+    "wukong": Pair(
+        ours={"form": "wukong", "layers": 2, "rank": 8, "vectors": 8, "width": 64},
+        model="WuKong.WuKong",
+        settings={
+            "num_wukong_layers": 2,
+            "lcb_features": 8,
+            "fmb_features": 8,
+            "fmb_mlp_units": [64],
+            "fmp_rank_k": 8,
+            "mlp_hidden_units": HIDDEN,
+            "mlp_batch_norm": False,
+        },
+        place="wukong_stack",
+        tail="fc",
+        weights=weights.wukong,
+        alike=weights.as_our_wukong,
+        told="its MLP has ReLU, also after its last layer, ours GELU and none there; its residual map has a bias",
     ),
 }

@@ -32,6 +32,7 @@ class Pair:
         idle: modules that ours has no use for.
         newest: of our output, the last so many numbers go on; all where None.
         weights: the model -> the state of ours that computes the same; None where nothing does.
+        alike: takes out of the model, for the comparison of outputs alone, what `told` says that ours has otherwise.
     """
 
     ours: Any
@@ -43,6 +44,7 @@ class Pair:
     idle: tuple[str, ...] = ()
     newest: int | None = None
     weights: Callable[[nn.Module], dict[str, Tensor]] | None = None
+    alike: Callable[[nn.Module], None] | None = None
 
     def our_tail(self) -> str:
         """Where the tail stands once ours is in its place."""
@@ -105,6 +107,8 @@ def largest_differences(
         if parameter.requires_grad:
             of_order_1 = parameter.dim() == 1 or name.startswith(TABLES)
             nn.init.normal_(parameter.data, std=1.0 if of_order_1 else parameter.size(-1) ** -0.5)
+    if pair.alike is not None:
+        pair.alike(theirs)
     ours = swapped(theirs, pair, shape)
     ours.get_submodule(pair.place).form.load_state_dict(pair.weights(theirs))
     (their_out, their_grads), (our_out, our_grads) = (

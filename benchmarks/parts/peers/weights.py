@@ -1,0 +1,95 @@
+"""FuxiCTR's weights as the state of our forms, where both compute the same function: one function a form.
+
+Each takes a model of FuxiCTR's zoo and returns what our form's `load_state_dict` takes.
+"""
+
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+
+
+def none(model: nn.Module) -> State:
+    """Of a form without weights."""
+    return {}
+
+
+def full_rank_cross(model: nn.Module) -> State:
+    """DCNv2's layers, of which our first stands apart."""
+    layers = {_nth("first.linear", "later", i): layer for i, layer in enumerate(model.crossnet.cross_layers)}
+    return _linears(layers)
+
+
+def gated_cross(model: nn.Module) -> State:
+    """GDCN's layers: the bias stands beside the matrix there."""
+    net, state = model.cross_net, {}
+    for i, (cross, gate, bias) in enumerate(zip(net.w, net.wg, net.b, strict=True)):
+        state[f"{_nth('first_cross.linear', 'crosses', i)}.weight"] = cross.weight
+        state[f"{_nth('first_cross.linear', 'crosses', i)}.bias"] = bias
+        state[f"{_nth('first_gate.linear', 'gates', i)}.weight"] = gate.weight
+    return state
+
+
+def mask_net(model: nn.Module) -> State:
+    """MaskNet's blocks, parallel or serial: the first product of all masks is one in ours."""
+    blocks = model.mask_net.mask_blocks
+    state = {
+        "norm.gain_FD": torch.stack([norm.weight for norm in model.emb_norm]),
+        "norm.bias_FD": torch.stack([norm.bias for norm in model.emb_norm]),
+    }
+    state |= {
+        f"aggregate.linear.{name}": torch.cat([getattr(block.mask_layer[0], name) for block in blocks])
+        for name in _PAIR
+    }
+    for i, block in enumerate(blocks):
+        state |= _linears({f"blocks.{i}.mask": block.mask_layer[2], f"blocks.{i}.norm": block.hidden_layer[1]})
+        state[f"blocks.{i}.hidden.weight"] = block.hidden_layer[0].weight
+    return state
+
+
+def autoint(model: nn.Module) -> State:
+    """AutoInt's layers; its residual is the vector itself, so that our W_res is the identity."""
+    state = {}
+    for i, layer in enumerate(model.self_attention):
+        maps = [layer.W_q.weight, layer.W_k.weight, layer.W_v.weight]
+        state[f"layers.{i}.projection.weight"] = torch.cat([*maps, torch.eye(len(maps[0]))])
+    return state
+
+
+def wukong(model: nn.Module) -> State:
+    """WuKong's layers, but for the bias of a residual map."""
+    state = {}
+    for i, layer in enumerate(model.wukong_stack):
+        machine, block = f"layers.{i}.machine", layer.fmb
+        state[f"{machine}.sums.linear.weight"] = block.proj_Y.t()
+        linears = [module for module in block.mlp.mlp if isinstance(module, nn.Linear)]
+        mlp = {f"{machine}.mlp.{3 * j}": linear for j, linear in enumerate(linears)}  # GELU and dropout stand between
+        state |= _linears({f"{machine}.norm": block.layer_norm, f"layers.{i}.norm": layer.layer_norm, **mlp})
+        state[f"layers.{i}.linear.linear.weight"] = layer.lcb.linear.weight
+        if hasattr(layer, "residual_proj"):
+            state[f"layers.{i}.residual.linear.weight"] = layer.residual_proj.weight
+    return state
+
+
+def as_our_wukong(model: nn.Module) -> None:
+    """Its activations as ours, and no bias of a residual map."""
+    for layer in model.wukong_stack:
+        *hidden, last = [i for i, module in enumerate(layer.fmb.mlp.mlp) if isinstance(module, nn.ReLU)]
+        for i in hidden:
+            layer.fmb.mlp.mlp[i] = nn.GELU()
+        layer.fmb.mlp.mlp[last] = nn.Identity()
+        if hasattr(layer, "residual_proj"):
+            nn.init.zeros_(layer.residual_proj.bias)
+
+
+_PAIR = ("weight", "bias")
+
+
+def _nth(first: str, others: str, i: int) -> str:
+    """The name of a layer in a form whose first layer, which is split by request, stands apart."""
+    return f"{others}.{i - 1}" if i else first
+
+
+def _linears(layers: dict[str, nn.Module]) -> State:
+    """Weights and biases, by the name of the layer in ours."""
+    return {f"{ours}.{name}": getattr(layer, name) for ours, layer in layers.items() for name in _PAIR}
