@@ -77,7 +77,7 @@ class InPlace(nn.Module):
 
 
 def swapped(theirs: nn.Module, pair: Pair, shape: FieldShape) -> nn.Module:
-    """A copy of a model with our form in it; all that is no interaction starts from the same weights."""
+    """A copy of a model with our form in it, initialised as it ships; all else starts from the same weights."""
     ours = copy.deepcopy(theirs)
     form = build_interaction(pair.ours, shape)
     tail = ours.get_submodule(pair.tail) if pair.our_tail() != pair.tail else None
@@ -85,6 +85,14 @@ def swapped(theirs: nn.Module, pair: Pair, shape: FieldShape) -> nn.Module:
     for name in pair.idle:
         setattr(ours, name, None)
     ours.compile("adam", "binary_crossentropy", theirs.optimizer.param_groups[0]["lr"])
+    return ours
+
+
+def with_their_weights(theirs: nn.Module, pair: Pair, shape: FieldShape) -> nn.Module:
+    """The same copy, whose form has the weights of what it stands for."""
+    assert pair.weights is not None
+    ours = swapped(theirs, pair, shape)
+    ours.get_submodule(pair.place).form.load_state_dict(pair.weights(theirs))
     return ours
 
 
@@ -102,15 +110,13 @@ def largest_differences(
     Returns:
         The largest differences over the largest values.
     """
-    assert pair.weights is not None
     for name, parameter in theirs.named_parameters():
         if parameter.requires_grad:
             of_order_1 = parameter.dim() == 1 or name.startswith(TABLES)
             nn.init.normal_(parameter.data, std=1.0 if of_order_1 else parameter.size(-1) ** -0.5)
     if pair.alike is not None:
         pair.alike(theirs)
-    ours = swapped(theirs, pair, shape)
-    ours.get_submodule(pair.place).form.load_state_dict(pair.weights(theirs))
+    ours = with_their_weights(theirs, pair, shape)
     (their_out, their_grads), (our_out, our_grads) = (
         _read_by_tail(theirs, pair.tail, batch),
         _read_by_tail(ours, pair.our_tail(), batch),
