@@ -24,9 +24,9 @@ def gated_cross(model: nn.Module) -> State:
     """GDCN's layers: the bias stands beside the matrix there."""
     net, state = model.cross_net, {}
     for i, (cross, gate, bias) in enumerate(zip(net.w, net.wg, net.b, strict=True)):
-        state[f"{_nth('first_cross.linear', 'crosses', i)}.weight"] = cross.weight
-        state[f"{_nth('first_cross.linear', 'crosses', i)}.bias"] = bias
-        state[f"{_nth('first_gate.linear', 'gates', i)}.weight"] = gate.weight
+        state[f"{_nth('first_cross.linear', 'later', i, '.cross')}.weight"] = cross.weight
+        state[f"{_nth('first_cross.linear', 'later', i, '.cross')}.bias"] = bias
+        state[f"{_nth('first_gate.linear', 'later', i, '.gate')}.weight"] = gate.weight
     return state
 
 
@@ -64,10 +64,10 @@ def wukong(model: nn.Module) -> State:
         state[f"{machine}.sums.linear.weight"] = block.proj_Y.t()
         linears = [module for module in block.mlp.mlp if isinstance(module, nn.Linear)]
         mlp = {f"{machine}.mlp.{3 * j}": linear for j, linear in enumerate(linears)}  # GELU and dropout stand between
-        state |= _linears({f"{machine}.norm": block.layer_norm, f"layers.{i}.norm": layer.layer_norm, **mlp})
+        state |= _linears({f"{machine}.norm": block.layer_norm, f"layers.{i}.end.norm": layer.layer_norm, **mlp})
         state[f"layers.{i}.linear.linear.weight"] = layer.lcb.linear.weight
         if hasattr(layer, "residual_proj"):
-            state[f"layers.{i}.residual.linear.weight"] = layer.residual_proj.weight
+            state[f"layers.{i}.end.shortcut.linear.weight"] = layer.residual_proj.weight
     return state
 
 
@@ -85,9 +85,9 @@ def as_our_wukong(model: nn.Module) -> None:
 _PAIR = ("weight", "bias")
 
 
-def _nth(first: str, others: str, i: int) -> str:
+def _nth(first: str, others: str, i: int, part: str = "") -> str:
     """The name of a layer in a form whose first layer, which is split by request, stands apart."""
-    return f"{others}.{i - 1}" if i else first
+    return f"{others}.{i - 1}{part}" if i else first
 
 
 def _linears(layers: dict[str, nn.Module]) -> State:
