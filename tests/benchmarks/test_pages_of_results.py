@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cold_start, fusion, interaction_speed, interactions, movielens, precisions, quickstart
+from benchmarks import cold_start, fusion, fuxictr, interaction_speed, interactions, movielens, precisions, quickstart
 from benchmarks.parts.pages import RESULTS, report_path
 from benchmarks.parts.quality.interaction_data import DATASETS
 from benchmarks.parts.quality.kept import results_of
@@ -37,6 +37,7 @@ TABLES = {
     (RESULTS, "cold start arrivals simulate"): of_rows(cold_start.as_tables),
     (RESULTS, "cold start movietweetings"): of_rows(cold_start.as_tables),
     (RESULTS, "cold start arrivals movietweetings"): of_rows(cold_start.as_tables),
+    (fuxictr.PAGE, fuxictr.SECTION): fuxictr.as_table,
     (PERFORMANCE, "dcat"): of_keys("rows"),
     (PERFORMANCE, "dcat cuda"): of_keys("rows"),
     (PERFORMANCE, "dcat sweep"): lambda report: sweep_tables(report["rows"]),

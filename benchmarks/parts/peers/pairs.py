@@ -26,6 +26,22 @@ PAIRS = {
         weights=weights.full_rank_cross,
         told="nowhere",
     ),
+    "dcn_v2_mixture": Pair(
+        ours={"form": "dcn_v2_mixture", "layers": 2, "rank": 32, "experts": 4},
+        model="DCNv2.DCNv2",
+        settings={
+            "model_structure": "stacked",
+            "stacked_dnn_hidden_units": HIDDEN,
+            "num_cross_layers": 2,
+            "use_low_rank_mixture": True,
+            "low_rank": 32,
+            "num_experts": 4,
+        },
+        place="crossnet",
+        tail="stacked_dnn",
+        weights=weights.mixture_cross,
+        told="its layers share one gate, ours have one each; it loses the batch's dimension where that is 1",
+    ),
     "mask_net_serial": Pair(
         ours={"form": "mask_net_serial", "blocks": 3, "width": 128, "projection_ratio": 1.0},
         model="MaskNet.MaskNet",

@@ -20,6 +20,19 @@ def full_rank_cross(model: nn.Module) -> State:
     return _linears(layers)
 
 
+def mixture_cross(model: nn.Module) -> State:
+    """DCNv2's mixtures: all experts' V and the gates are one matrix in ours, and every layer has gates of its own."""
+    net, state = model.crossnet, {}
+    gates = torch.cat([gate.weight for gate in net.gating])
+    for i, (u, v, c, bias) in enumerate(zip(net.U_list, net.V_list, net.C_list, net.bias, strict=True)):
+        experts = _nth("first_experts", "later", i, ".1")
+        state[f"{_nth('first_down.linear', 'later', i, '.0')}.weight"] = torch.cat([*v.transpose(1, 2), gates])
+        state[f"{experts}.within_EKK"] = c
+        state[f"{experts}.up.weight"] = torch.cat([*u], dim=1)
+        state[f"{experts}.up.bias"] = bias.flatten()
+    return state
+
+
 def gated_cross(model: nn.Module) -> State:
     """GDCN's layers: the bias stands beside the matrix there."""
     net, state = model.cross_net, {}
