@@ -27,13 +27,14 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from benchmarks.parts.pages import mean_and_spread, table, write_report, write_results
+from benchmarks.parts.pages import write_report, write_results
 from benchmarks.parts.peers.flat import write_flat
 from benchmarks.parts.peers.fuxi import Budget, FuxiCTR
 from benchmarks.parts.peers.pairs import PAIRS
 from benchmarks.parts.peers.swap import Pair, largest_differences, one_row, swapped, with_their_weights
 from benchmarks.parts.quality.runs import prepared
 from pinfm.model.ranking.interactions.parts.fields import FieldShape
+from pinfm.train.comparison.report.markdown import mean_and_spread, table
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.sources.kuairand import KuaiRand
 

@@ -78,9 +78,9 @@ def test_a_form_in_anothers_place_reads_flat_and_stacked_vectors_and_keeps_the_t
     form, tail = build_interaction("dot", FieldShape(0, 3, 4)), nn.Linear(3, 1)
     vectors_NFD = torch.randn(5, 3, 4)
     products = torch.stack([(vectors_NFD[:, i] * vectors_NFD[:, j]).sum(1) for i, j in ((0, 1), (0, 2), (1, 2))], dim=1)
-    in_place = InPlace(form, 3, newest=3, tail=None)
+    in_place = InPlace(form, 3, skipped=12, tail=None)
     assert torch.allclose(in_place(vectors_NFD.flatten(1)), products, atol=1e-6)
-    assert torch.equal(InPlace(form, 3, newest=3, tail=tail)(vectors_NFD, None), tail(in_place(vectors_NFD)))
+    assert torch.equal(InPlace(form, 3, skipped=12, tail=tail)(vectors_NFD, None), tail(in_place(vectors_NFD)))
     assert in_place(vectors_NFD[:1]).shape == (1, 3)
 
 

@@ -13,7 +13,7 @@ PAIRS = {
         settings={"top_mlp_units": HIDDEN},
         place="interact",
         tail="top_mlp",
-        newest=78,
+        beside_input=True,
         weights=weights.none,
         told="ours gives the vectors beside their products, as DLRM does with the dense one; left out here",
     ),

@@ -30,7 +30,7 @@ class Pair:
         tail: its module that reads the interaction's output; below `place`, or after it.
         told: where the two differ, for the table.
         idle: modules that ours has no use for.
-        newest: of our output, the last so many numbers go on; all where None.
+        beside_input: our output begins with the vectors themselves, which do not go on.
         weights: the model -> the state of ours that computes the same; None where nothing does.
         alike: takes out of the model, for the comparison of outputs alone, what `told` says that ours has otherwise.
     """
@@ -42,7 +42,7 @@ class Pair:
     tail: str
     told: str
     idle: tuple[str, ...] = ()
-    newest: int | None = None
+    beside_input: bool = False
     weights: Callable[[nn.Module], dict[str, Tensor]] | None = None
     alike: Callable[[nn.Module], None] | None = None
 
@@ -57,22 +57,21 @@ class InPlace(nn.Module):
     Args:
         form: built for F vectors of a candidate.
         num_fields: F.
-        newest: see `Pair`.
+        skipped: so many numbers that its output begins with do not go on.
         tail: reads the form's output; None where the model does that itself.
     """
 
-    def __init__(self, form: nn.Module, num_fields: int, newest: int | None, tail: nn.Module | None) -> None:
+    def __init__(self, form: nn.Module, num_fields: int, skipped: int, tail: nn.Module | None) -> None:
         super().__init__()
-        self.form, self.num_fields, self.newest, self.tail = form, num_fields, newest, tail
+        self.form, self.num_fields, self.skipped, self.tail = form, num_fields, skipped, tail
 
     def forward(self, vectors: Tensor, *_: Tensor) -> Tensor:
         """(N, F, D) or (N, F D) -> (N, W), or the tail's output."""
         x_NFD = vectors.view(len(vectors), self.num_fields, -1)
         # FuxiCTR knows of no requests: every column belongs to the candidate.
         owner_N = torch.zeros(len(vectors), dtype=torch.long)
-        out_NW = whole(self.form(Fields(x_NFD.new_zeros(1, 0, x_NFD.size(2)), x_NFD, owner_N))).flatten(1)
-        if self.newest is not None:
-            out_NW = out_NW[:, -self.newest :]
+        fields = Fields(x_NFD.new_zeros(1, 0, x_NFD.size(2)), x_NFD, owner_N)
+        out_NW = whole(self.form(fields)).flatten(1)[:, self.skipped :]
         return out_NW if self.tail is None else self.tail(out_NW)
 
 
@@ -81,7 +80,8 @@ def swapped(theirs: nn.Module, pair: Pair, shape: FieldShape) -> nn.Module:
     ours = copy.deepcopy(theirs)
     form = build_interaction(pair.ours, shape)
     tail = ours.get_submodule(pair.tail) if pair.our_tail() != pair.tail else None
-    setattr(ours, pair.place, InPlace(form, shape.vectors(), pair.newest, tail))
+    skipped = shape.width() if pair.beside_input else 0
+    setattr(ours, pair.place, InPlace(form, shape.vectors(), skipped, tail))
     for name in pair.idle:
         setattr(ours, name, None)
     ours.compile("adam", "binary_crossentropy", theirs.optimizer.param_groups[0]["lr"])
