@@ -1,5 +1,7 @@
 """Each form of ours that FuxiCTR has too: the model there, where the form stands in it, and where the two differ."""
 
+from torch import nn
+
 from benchmarks.parts.peers import weights
 from benchmarks.parts.peers.swap import Pair
 
@@ -48,7 +50,7 @@ PAIRS = {
         settings={"model_type": "SerialMaskNet", "dnn_hidden_units": [128, 128, 128]},
         place="mask_net",
         tail="mask_net.fc",
-        idle=("emb_norm",),
+        instead={"emb_norm": None},
         weights=weights.mask_net,
         told="nowhere",
     ),
@@ -63,7 +65,7 @@ PAIRS = {
         },
         place="mask_net",
         tail="mask_net.dnn",
-        idle=("emb_norm",),
+        instead={"emb_norm": None},
         weights=weights.mask_net,
         told="nowhere",
     ),
@@ -84,6 +86,35 @@ PAIRS = {
         tail="fc",
         weights=weights.autoint,
         told="its residual is the vector itself, ours W_res of it, as in the paper",
+    ),
+    "cin": Pair(
+        ours={"form": "cin", "layers": 2, "maps": 32},
+        model="xDeepFM.xDeepFM",
+        settings={"dnn_hidden_units": HIDDEN, "cin_hidden_units": [32, 32]},
+        place="cin",
+        tail="cin.fc",
+        weights=weights.compressed_interaction,
+        alike=weights.as_our_cin,
+        told="its maps have a bias",
+    ),
+    "final_mlp": Pair(
+        ours={"form": "final_mlp", "width": 128, "heads": 2},
+        model="FinalMLP.FinalMLP",
+        settings={
+            "mlp1_hidden_units": [128, 128],
+            "mlp2_hidden_units": [128, 128],
+            "fs_hidden_units": [64],
+            "fs1_context": ["user_id"],
+            "fs2_context": ["tag_2"],
+            "num_heads": 2,
+        },
+        place="fusion_module",
+        tail="output_activation",
+        instead={"use_fs": False, "fs_module": None, "mlp1": nn.Identity(), "mlp2": nn.Identity()},
+        to_logit=True,
+        weights=weights.final_mlp,
+        alike=weights.as_our_final_mlp,
+        told="its gates have tables of their own for the column that they read, ours read that column's vector",
     ),
     "wukong": Pair(
         ours={"form": "wukong", "layers": 2, "rank": 8, "vectors": 8, "width": 64},

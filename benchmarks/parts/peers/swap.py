@@ -5,13 +5,13 @@ N  rows     F  columns     D  width of a column's vector     W  width of the int
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pinfm.model.ranking.interactions.build import build_interaction
+from pinfm.model.ranking.interactions.build import build_interaction, out_shape_of
 from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape, whole
 
 # What the names of the columns' tables begin with in a model of FuxiCTR.
@@ -29,8 +29,9 @@ class Pair:
         place: its module that ours replaces; called with the columns' vectors first.
         tail: its module that reads the interaction's output; below `place`, or after it.
         told: where the two differ, for the table.
-        idle: modules that ours has no use for.
+        instead: attribute of the model -> what it becomes, where ours does that attribute's work too.
         beside_input: our output begins with the vectors themselves, which do not go on.
+        to_logit: what ours replaces ends in the logit, so that a linear layer follows ours.
         weights: the model -> the state of ours that computes the same; None where nothing does.
         alike: takes out of the model, for the comparison of outputs alone, what `told` says that ours has otherwise.
     """
@@ -41,8 +42,9 @@ class Pair:
     place: str
     tail: str
     told: str
-    idle: tuple[str, ...] = ()
+    instead: Mapping[str, Any] = field(default_factory=dict)
     beside_input: bool = False
+    to_logit: bool = False
     weights: Callable[[nn.Module], dict[str, Tensor]] | None = None
     alike: Callable[[nn.Module], None] | None = None
 
@@ -80,10 +82,12 @@ def swapped(theirs: nn.Module, pair: Pair, shape: FieldShape) -> nn.Module:
     ours = copy.deepcopy(theirs)
     form = build_interaction(pair.ours, shape)
     tail = ours.get_submodule(pair.tail) if pair.our_tail() != pair.tail else None
+    if pair.to_logit:
+        tail = nn.Linear(out_shape_of(form).width(), 1)
     skipped = shape.width() if pair.beside_input else 0
     setattr(ours, pair.place, InPlace(form, shape.vectors(), skipped, tail))
-    for name in pair.idle:
-        setattr(ours, name, None)
+    for name, value in pair.instead.items():
+        setattr(ours, name, value)
     ours.compile("adam", "binary_crossentropy", theirs.optimizer.param_groups[0]["lr"])
     return ours
 
@@ -92,7 +96,10 @@ def with_their_weights(theirs: nn.Module, pair: Pair, shape: FieldShape) -> nn.M
     """The same copy, whose form has the weights of what it stands for."""
     assert pair.weights is not None
     ours = swapped(theirs, pair, shape)
-    ours.get_submodule(pair.place).form.load_state_dict(pair.weights(theirs))
+    in_place, state = ours.get_submodule(pair.place), pair.weights(theirs)
+    of_tail = {name: state.pop(name) for name in list(state) if name.startswith("tail.")}
+    in_place.form.load_state_dict(state)
+    in_place.load_state_dict(of_tail, strict=False)
     return ours
 
 

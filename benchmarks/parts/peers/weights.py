@@ -84,6 +84,46 @@ def wukong(model: nn.Module) -> State:
     return state
 
 
+def compressed_interaction(model: nn.Module) -> State:
+    """xDeepFM's CIN, whose pairs begin with the vectors, ours with the maps; but for the biases of its maps."""
+    state, columns = {}, model.feature_map.num_fields
+    for i, layer in enumerate(model.cin.cin_layer.values()):
+        weight_HFI = layer.weight.view(len(layer.weight), columns, -1)
+        state[f"layers.{i}.weight"] = weight_HFI.transpose(1, 2).flatten(1)
+    return state
+
+
+def as_our_cin(model: nn.Module) -> None:
+    """No bias of its maps."""
+    for layer in model.cin.cin_layer.values():
+        nn.init.zeros_(layer.bias)
+
+
+def final_mlp(model: nn.Module) -> State:
+    """FinalMLP's gates and streams, and the linear map of what ours gives that is its logit."""
+    fusion, state = model.fusion_module, {}
+    for name, gate, stream in (
+        ("first", model.fs_module.fs1_gate.mlp, model.mlp1.mlp),
+        ("second", model.fs_module.fs2_gate.mlp, model.mlp2.mlp),
+    ):
+        state |= _linears({f"{name}_gate.layers.0": gate[0], f"{name}_gate.layers.2": gate[2]})
+        state |= _linears({f"{name}.linear": stream[0], f"{name}_rest.1": stream[2]})
+    products = fusion.w_xy.view(fusion.num_heads, fusion.head_x_dim, fusion.head_y_dim)
+    state |= {f"heads.{i}.weight": product.t() for i, product in enumerate(products)}
+    ones = torch.ones(1, fusion.num_heads * fusion.head_y_dim)
+    state["tail.weight"] = torch.cat([fusion.w_x.weight, fusion.w_y.weight, ones], dim=1)
+    state["tail.bias"] = fusion.w_x.bias + fusion.w_y.bias
+    return state
+
+
+def as_our_final_mlp(model: nn.Module) -> None:
+    """Its gates read the columns' own tables."""
+    tables = model.embedding_layer.embedding_layer.embedding_layers
+    for context in (model.fs_module.fs1_ctx_emb, model.fs_module.fs2_ctx_emb):
+        for name in context.embedding_layer.embedding_layers:
+            context.embedding_layer.embedding_layers[name] = tables[name]
+
+
 def as_our_wukong(model: nn.Module) -> None:
     """Its activations as ours, and no bias of a residual map."""
     for layer in model.wukong_stack:
