@@ -43,6 +43,8 @@ SECTION = "fuxictr"
 TASK = "click"
 # Columns of fewer values say little beside the ids and make the widest interactions slow.
 MIN_VALUES = 15
+# One function from one start gives one figure, but for the order of sums.
+SAME_START_SEEDS = 2
 ONE_ROW = {"theirs": "FuxiCTR's", "ours": "ours"}
 HEADING = (
     *("form", "FuxiCTR's model", "its AUC", "ours, from its start", "ours, from our start"),
@@ -69,10 +71,10 @@ def main() -> None:
     for name in tqdm(args.rows, disable=None):
         row = values["rows"].setdefault(name, {"pair": described(PAIRS[name]), "seeds": {}})
         row["checks"] = against.checks(PAIRS[name])
-        for seed in args.seeds:
+        for i, seed in enumerate(args.seeds):
             figures = row["seeds"].setdefault(str(seed), {})
             for side, model in against.models(PAIRS[name], seed).items():
-                if side not in figures:
+                if side not in figures and (side != "same_start" or i < SAME_START_SEEDS):
                     figures[side] = against.trained(model, seed)
                     write_report(report, values)
     print(as_table(values))
