@@ -18,6 +18,7 @@ compared, on random weights and vectors of order 1. Each side also scores one ro
 
 import argparse
 import json
+import statistics
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -141,7 +142,7 @@ def as_table(values: dict[str, Any]) -> str:
         row = values["rows"][name]
         checks, model = row["checks"], row["pair"]["model"].split(".")[1]
         cells = [mean_and_spread([seed["theirs"]["AUC"] for seed in row["seeds"].values()])]
-        cells += [mean_and_spread(gains(row, side)) for side in ("same_start", "ours")]
+        cells += [signed(gains(row, side)) for side in ("same_start", "ours")]
         cells.append(f"{checks['output']:.0e}, {checks['gradient']:.0e}" if "output" in checks else "")
         failing = [f"{told}: {checks[side]}" for side, told in ONE_ROW.items() if checks[side] != "nothing"]
         lines.append([f"`{name}`", model, *cells, ", ".join(failing), PAIRS[name].told])
@@ -151,6 +152,11 @@ def as_table(values: dict[str, Any]) -> str:
 def gains(row: dict[str, Any], side: str) -> list[float]:
     """Test AUC above that of FuxiCTR's own, seed by seed."""
     return [seed[side]["AUC"] - seed["theirs"]["AUC"] for seed in row["seeds"].values() if side in seed]
+
+
+def signed(values: list[float]) -> str:
+    """Mean with its sign, and standard deviation."""
+    return f"{statistics.mean(values):+.4f} ± {statistics.stdev(values):.4f}".replace("-0.0000", "+0.0000")
 
 
 if __name__ == "__main__":
