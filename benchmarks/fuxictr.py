@@ -18,7 +18,6 @@ compared, on random weights and vectors of order 1. Each side also scores one ro
 
 import argparse
 import json
-import statistics
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -69,15 +68,16 @@ def main() -> None:
     report = args.out / "report.json"
     values = {"fuxictr": against.peer.revision(), "columns": against.peer.names, "budget": asdict(against.peer.budget)}
     values["rows"] = rows_so_far(report, values)
-    for name in tqdm(args.rows, disable=None):
+    for name in args.rows:
         row = values["rows"].setdefault(name, {"pair": described(PAIRS[name]), "seeds": {}})
         row["checks"] = against.checks(PAIRS[name])
-        for i, seed in enumerate(args.seeds):
-            figures = row["seeds"].setdefault(str(seed), {})
-            for side, model in against.models(PAIRS[name], seed).items():
-                if side not in figures and (side != "same_start" or i < SAME_START_SEEDS):
-                    figures[side] = against.trained(model, seed)
-                    write_report(report, values)
+    todo = [(seed, name) for seed in args.seeds for name in args.rows]
+    for seed, name in tqdm(todo, disable=None):
+        figures = values["rows"][name]["seeds"].setdefault(str(seed), {})
+        for side, model in against.models(PAIRS[name], seed).items():
+            if side not in figures and (side != "same_start" or seed in args.seeds[:SAME_START_SEEDS]):
+                figures[side] = against.trained(model, seed)
+                write_report(report, values)
     print(as_table(values))
     if args.write:
         write_results(PAGE, SECTION, as_table(values), values)
@@ -141,7 +141,7 @@ def as_table(values: dict[str, Any]) -> str:
     for name in filter(values["rows"].__contains__, PAIRS):
         row = values["rows"][name]
         checks, model = row["checks"], row["pair"]["model"].split(".")[1]
-        cells = [mean_and_spread([seed["theirs"]["AUC"] for seed in row["seeds"].values()])]
+        cells = [mean_and_spread([seed["theirs"]["AUC"] for seed in row["seeds"].values() if "theirs" in seed])]
         cells += [signed(gains(row, side)) for side in ("same_start", "ours")]
         cells.append(f"{checks['output']:.0e}, {checks['gradient']:.0e}" if "output" in checks else "")
         failing = [f"{told}: {checks[side]}" for side, told in ONE_ROW.items() if checks[side] != "nothing"]
@@ -151,12 +151,15 @@ def as_table(values: dict[str, Any]) -> str:
 
 def gains(row: dict[str, Any], side: str) -> list[float]:
     """Test AUC above that of FuxiCTR's own, seed by seed."""
-    return [seed[side]["AUC"] - seed["theirs"]["AUC"] for seed in row["seeds"].values() if side in seed]
+    return [
+        seed[side]["AUC"] - seed["theirs"]["AUC"] for seed in row["seeds"].values() if side in seed and "theirs" in seed
+    ]
 
 
 def signed(values: list[float]) -> str:
-    """Mean with its sign, and standard deviation."""
-    return f"{statistics.mean(values):+.4f} ± {statistics.stdev(values):.4f}".replace("-0.0000", "+0.0000")
+    """Mean with its sign, and standard deviation; nothing of no values."""
+    told = mean_and_spread(values).replace("-0.0000", "0.0000")
+    return told if not told or told.startswith("-") else f"+{told}"
 
 
 if __name__ == "__main__":
