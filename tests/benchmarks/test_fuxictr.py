@@ -24,6 +24,8 @@ from pinfm.train.data.dataset import PreparedDataset
 ROOT = Path(__file__).parents[2]
 AS_GOOD = 0.0005
 AS_EQUAL = 1e-5
+# Under several seeds; the other pairs are held to FuxiCTR by what they compute, and by AUC as far as the page goes.
+TRAINED = ("dot", "dcn_v2_full_rank", "dcn_v2_mixture", "mask_net_serial", "mask_net_parallel", "wukong")
 
 
 @pytest.fixture(scope="session")
@@ -136,10 +138,14 @@ def test_ours_computes_what_fuxictrs_does(name):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_ours_is_as_good_as_fuxictrs(name):
-    """AUC within 0.0005 or better: from one start as it is, from a start of its own as far as the seeds can tell."""
-    row = measured(name)
-    assert statistics.mean(gains(row, "same_start")) >= -AS_GOOD
-    found = gains(row, "ours")
+def test_from_fuxictrs_start_ours_is_as_good(name):
+    """AUC within 0.0005 or better."""
+    assert all(gain >= -AS_GOOD for gain in gains(measured(name), "same_start"))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_from_a_start_of_its_own_ours_is_as_good(name):
+    """AUC within 0.0005 or better, as far as the seeds can tell."""
+    found = gains(measured(name), "ours")
     assert len(found) >= 3
     assert statistics.mean(found) + 2 * statistics.stdev(found) / len(found) ** 0.5 >= -AS_GOOD
