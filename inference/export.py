@@ -73,7 +73,8 @@ def clock_start(run: RunFolder) -> int:
 
 
 def save_module(module: ScoringModule, path: Path) -> None:
-    """Writes a module as TorchScript."""
+    """Writes a module as TorchScript; from here on it wants no gradient, or hosts without no_grad would keep one."""
+    module.requires_grad_(False)
     for tensor in (*module.parameters(), *module.buffers()):
         # A table that is still to be placed: of no memory torch.jit.save writes nothing and moves on in the file, which
         # no pipe can, and what it throws ends the process. One element's memory is written like any other.

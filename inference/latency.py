@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from pinfm.embeddings.errors import UserError, require_at_least
+from pinfm.embeddings.errors import UserError, require_at_least, require_types
 from pinfm.inference.artifact import Scorer, load
 from pinfm.inference.requests.random import random_inputs
 
@@ -36,6 +36,7 @@ class LatencyOptions:
     rounds: int = 5
 
     def __post_init__(self) -> None:
+        require_types("", self)
         require_at_least("", 1, candidates=self.candidates, requests=self.requests, rounds=self.rounds)
         if self.history is not None:
             require_at_least("", 0, history=self.history)

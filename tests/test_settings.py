@@ -17,6 +17,7 @@ from pinfm.embeddings.sharded.hardware import Hardware
 from pinfm.model.config import RankerConfig
 from pinfm.model.layers.mlp import feed_forward
 from pinfm.model.layers.tokens import TokenInput
+from pinfm.train.comparison.comparison import Comparison
 from pinfm.train.config import OptimizerConfig, RunConfig
 from pinfm.train.data.info import SPLITS, DatasetInfo
 from pinfm.train.data.options import PrepareOptions
@@ -27,7 +28,11 @@ from pinfm.train.planning.plan import plan
 # Of a field that has no default.
 SAMPLES = {str: "name", int: 1, float: 1.0, bool: False, Path: Path("path"), list[str]: ["a"], tuple[str, ...]: ("a",)}
 # What a field must be given though it has a default, or because of its checks.
-NEEDED = {Events: {"actions": ["click"]}, DatasetInfo: {"time_span": (0, 1), "splits": dict.fromkeys(SPLITS, (0, 1))}}
+NEEDED = {
+    Comparison: {"forms": {"dot": "dot"}, "learning_rates": (0.1,), "seeds": (0,), "config": RunConfig()},
+    Events: {"actions": ["click"]},
+    DatasetInfo: {"time_span": (0, 1), "splits": dict.fromkeys(SPLITS, (0, 1))},
+}
 # Each of these is wrong for every field of the type.
 WRONG = {
     bool: [None, "true", 1],

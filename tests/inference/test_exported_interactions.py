@@ -26,6 +26,8 @@ def test_a_form_is_exported(tmp_path, name, use_tower, precision):
     for lengths in [*BATCHES.values(), MANY]:
         inputs = inputs_of(schema, lengths)
         torch.testing.assert_close(loaded(inputs), module(inputs), rtol=1e-5, atol=1e-6)
+        with torch.enable_grad():
+            assert not any(scores.requires_grad for scores in loaded(inputs).values())
 
 
 @torch.no_grad()

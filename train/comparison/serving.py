@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pinfm.embeddings.errors import UserError, require_at_least
+from pinfm.embeddings.errors import UserError, require_at_least, require_types
 from pinfm.embeddings.files.whole import write_whole
 from pinfm.train.comparison.comparison import Comparison
 from pinfm.train.comparison.places import Places
@@ -34,6 +34,7 @@ class Serving:
     threads: int = 2
 
     def __post_init__(self) -> None:
+        require_types("", self)
         require_at_least("", 1, **asdict(self))
 
 

@@ -15,11 +15,10 @@ from pinfm.train.comparison.serving import Serving, measured_latency
 
 
 @pytest.fixture
-def comparison(tmp_path):
-    (tmp_path / "dataset.json").write_text("{}")
+def comparison(dataset, tmp_path):
     return Comparison(
         config=runs.CONFIG,
-        data=tmp_path,
+        data=dataset,
         out=tmp_path / "out",
         forms={"dot": "dot"},
         learning_rates=(0.001,),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pinfm.embeddings.errors import UserError, require_positive
+from pinfm.embeddings.errors import UserError, require_positive, require_types
 from pinfm.train.comparison.report.statistics import Difference, paired_difference, rank_stability
 
 # Averaged over the tasks in the table; every task's own are in the JSON file.
@@ -27,6 +27,7 @@ class Budget:
     latency_ms: float = 20.0
 
     def __post_init__(self) -> None:
+        require_types("", self)
         require_positive("", memory_gib=self.memory_gib, latency_ms=self.latency_ms)
 
 
