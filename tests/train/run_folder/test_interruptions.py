@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def test_a_finished_run_that_is_killed_in_its_next_epoch_keeps_the_lines(pretrai
 def test_tensorboard_has_every_step_once_after_a_kill(flags, tmp_path):
     run = tmp_path / "run"
     assert struck("SIGKILL", 6, "pretrain", *flags, "--out", run).returncode == KILLED
+    time.sleep(1)  # TensorBoard reads files by name, which is the second and then the number of the process
     assert main(["pretrain", *flags, "--out", str(run), "--resume"]) == 0
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
