@@ -1,0 +1,32 @@
+"""Parts of histories: some of the events, or all of them with some items hidden."""
+
+import torch
+from torch import Tensor
+
+from pinfm.model.inputs import History
+
+
+def keep_events(history: History, keep_T: Tensor) -> History:
+    """A history of some of its events.
+
+    Args:
+        history: T events of U requests.
+        keep_T: bool, which of them stay.
+
+    Returns:
+        The events that stay, in their order, of the same U requests.
+    """
+    owner_T = torch.repeat_interleave(history.lengths)
+    lengths_U = torch.zeros_like(history.lengths).index_add(0, owner_T, keep_T.to(history.lengths.dtype))
+    return History(
+        lengths_U,
+        history.item_id[keep_T],
+        history.action[keep_T],
+        history.surface[keep_T],
+        history.timestamp[keep_T],
+    )
+
+
+def hide_items(item_TE: Tensor, hidden_T: Tensor) -> Tensor:
+    """Event vectors (T, E) with zeros where the item is hidden; action, surface and time of such an event are told."""
+    return item_TE.masked_fill(hidden_T[:, None], 0.0)
