@@ -4,6 +4,7 @@ In training other users of the batch serve as negatives. A served history must n
 batch, and none of its own events is a witness, so the artefact carries a sample of both.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,17 +23,24 @@ class Reference(NamedTuple):
         z: (K, O), psi of the items.
         log_weight: (K,) float32, log of how often each stands in the histories that the sample was taken from.
         states: (R, O), states after events of those histories.
+        positive: (P,) int64, codes of the actions whose events are targets.
     """
 
     item_id: Tensor
     z: Tensor
     log_weight: Tensor
     states: Tensor
+    positive: Tensor
 
 
 @torch.no_grad()
 def make_reference(
-    encoder: SequenceEncoder, history: History, item_TE: Tensor, num_items: int = 512, num_states: int = 256
+    encoder: SequenceEncoder,
+    history: History,
+    item_TE: Tensor,
+    positive_codes: Sequence[int],
+    num_items: int = 512,
+    num_states: int = 256,
 ) -> Reference:
     """A reference from histories of the training log.
 
@@ -40,16 +48,19 @@ def make_reference(
         encoder: the tower, in evaluation mode.
         history: T events of many users.
         item_TE: their item vectors.
-        num_items: K, at most: the most frequent ones.
+        positive_codes: actions that count as targets, as `InputSchema.positive_codes` has them.
+        num_items: K, at most: the most frequent ones among positive events.
         num_states: R, at most: evenly spaced among all events.
     """
-    item_V, first_V, count_V = _unique(history.item_id)
+    positive = torch.tensor(positive_codes, dtype=torch.int64, device=history.action.device)
+    rows_P = torch.isin(history.action, positive).nonzero()[:, 0]
+    item_V, first_V, count_V = _unique(history.item_id[rows_P])
     kept = torch.argsort(count_V, descending=True, stable=True)[:num_items].sort().values
     states_TO = encoder.states(encoder.encode_context(history, item_TE), gaps_to_next(history))
     num_events = states_TO.size(0)
     spaced = torch.linspace(0, max(num_events - 1, 0), min(num_states, num_events)).round().long()
-    z_KO = encoder.psi(item_TE[first_V[kept]])
-    return Reference(item_V[kept], z_KO, count_V[kept].float().log(), states_TO[spaced])
+    z_KO = encoder.psi(item_TE[rows_P[first_V[kept]]])
+    return Reference(item_V[kept], z_KO, count_V[kept].float().log(), states_TO[spaced], positive)
 
 
 def _unique(ids_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
