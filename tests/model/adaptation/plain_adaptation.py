@@ -18,7 +18,7 @@ CONTRASTIVE_TEMPERATURE = 0.2
 DEAD_ZONE = 1e-3
 
 
-def losses(encoder, history, item_TE, reference, config, positive_codes):
+def losses(encoder, history, item_TE, reference, config):
     """Each self-supervised loss of every history.
 
     Args:
@@ -27,7 +27,6 @@ def losses(encoder, history, item_TE, reference, config, positive_codes):
         item_TE: their item vectors.
         reference: what they are held against.
         config: a `VectorAdaptationConfig`.
-        positive_codes: of the actions that make an event a target.
 
     Returns:
         Name of the loss -> (U,), the mean over a history's own pairs; 0 where it has none.
@@ -39,9 +38,9 @@ def losses(encoder, history, item_TE, reference, config, positive_codes):
     ahead = range(1, config.window + 1)
 
     def mean_over_pairs(states_TO, anchors, offsets):
-        pairs = [pairs_at(history, anchors & asked_T, offset, positive_codes) for offset in offsets]
+        pairs = [pairs_at(history, anchors & asked_T, offset, reference) for offset in offsets]
         anchors_P, targets_P = (torch.cat(column) for column in zip(*pairs, strict=True))
-        losses_P = infonce(encoder, history, states_TO[anchors_P], item_TE, targets_P, reference, positive_codes)
+        losses_P = infonce(encoder, history, states_TO[anchors_P], item_TE, targets_P, reference)
         return mean_of_each(losses_P, owner_T[anchors_P], len(history.lengths))
 
     masked_TO = states_of(encoder, history, hide_items(item_TE, hidden_T))
@@ -54,20 +53,20 @@ def losses(encoder, history, item_TE, reference, config, positive_codes):
     }
 
 
-def total(encoder, history, item_TE, reference, config, positive_codes):
+def total(encoder, history, item_TE, reference, config):
     """The weighted losses of all histories, added up: what the adaptation lowers."""
-    found = losses(encoder, history, item_TE, reference, config, positive_codes)
+    found = losses(encoder, history, item_TE, reference, config)
     return sum(config.weight(name) * loss_U.sum() for name, loss_U in found.items())
 
 
-def adapt(encoder, history, item_TE, reference, config, positive_codes):
+def adapt(encoder, history, item_TE, reference, config):
     """(T, E) after K steps of projected sign-gradient descent."""
     scale_T1 = root_mean_squares(history, item_TE)[owners(history)][:, None]
     change_TE = torch.zeros_like(item_TE)
     for _ in range(config.steps):
         moved_TE = (item_TE + change_TE).detach().requires_grad_()
         (grad_TE,) = torch.autograd.grad(
-            total(encoder, history, moved_TE, reference, config, positive_codes), moved_TE, materialize_grads=True
+            total(encoder, history, moved_TE, reference, config), moved_TE, materialize_grads=True
         )
         dead_T1 = DEAD_ZONE * root_mean_squares(history, grad_TE)[owners(history)][:, None]
         sign_TE = grad_TE.sign() * (grad_TE.abs() > dead_T1)
@@ -94,22 +93,22 @@ def distances(history):
     return torch.cat([torch.arange(length - 1, -1, -1) for length in history.lengths.tolist()])
 
 
-def pairs_at(history, anchors_T, offset, positive_codes):
+def pairs_at(history, anchors_T, offset, reference):
     """Event indices of the anchors and of their targets so many events later, where those are positive."""
     distance_T = distances(history)
     anchors_P = (anchors_T & (distance_T >= offset)).nonzero()[:, 0]
-    kept_P = positives(history, positive_codes)[anchors_P + offset]
+    kept_P = positives(history, reference)[anchors_P + offset]
     return anchors_P[kept_P], anchors_P[kept_P] + offset
 
 
-def positives(history, positive_codes):
+def positives(history, reference):
     """(T,) bool."""
-    return torch.isin(history.action, torch.tensor(positive_codes))
+    return torch.isin(history.action, reference.positive)
 
 
-def infonce(encoder, history, states_PO, item_TE, targets_P, reference, positive_codes):
+def infonce(encoder, history, states_PO, item_TE, targets_P, reference):
     """(P,) -log of the target's share among itself and the reference items that its user did not engage with."""
-    owner_T, positive_T = owners(history), positives(history, positive_codes)
+    owner_T, positive_T = owners(history), positives(history, reference)
     engaged_UK = torch.zeros(len(history.lengths), len(reference.item_id), dtype=torch.bool)
     for u in range(len(history.lengths)):
         engaged_UK[u] = torch.isin(reference.item_id, history.item_id[(owner_T == u) & positive_T])

@@ -24,7 +24,7 @@ def tower():
         encoder.log_temperature.fill_(math.log(0.3))
     requests = fakes.collate(fakes.random_requests(LENGTHS, [1] * len(LENGTHS), item_VE))
     others = fakes.collate(fakes.random_requests([8, 5], [1, 1], item_VE))
-    reference = make_reference(encoder, others.history, others.item_TE, num_items=8, num_states=5)
+    reference = make_reference(encoder, others.history, others.item_TE, POSITIVE, num_items=8, num_states=5)
     return encoder, requests.history, requests.item_TE, reference
 
 
@@ -88,7 +88,7 @@ def contrastive_by_loops(encoder, history, item_TE, reference):
 @torch.no_grad()
 def test_losses_equal_loops_over_pairs(tower):
     encoder, history, item_TE, reference = tower
-    found = plain.losses(encoder, history, item_TE, reference, CONFIG, POSITIVE)
+    found = plain.losses(encoder, history, item_TE, reference, CONFIG)
     assert set(found) == set(LOSSES)
     for u in range(len(LENGTHS)):
         expected = losses_by_loops(encoder, *one_history(history, item_TE, u), reference)
@@ -104,10 +104,8 @@ def test_adapting_lowers_each_loss_within_the_radius(tower):
     for name in LOSSES:
         weights = {f"{other}_weight": float(other == name) for other in LOSSES}
         config = VectorAdaptationConfig(window=3, anchors=7, steps=4, step_size=0.02, radius=0.05, **weights)
-        adapted_TE = plain.adapt(encoder, history, item_TE, reference, config, POSITIVE)
-        before, after = (
-            plain.total(encoder, history, x_TE, reference, config, POSITIVE) for x_TE in (item_TE, adapted_TE)
-        )
+        adapted_TE = plain.adapt(encoder, history, item_TE, reference, config)
+        before, after = (plain.total(encoder, history, x_TE, reference, config) for x_TE in (item_TE, adapted_TE))
         assert after < before, name
         change_TE = (adapted_TE - item_TE).abs()
         assert bool((change_TE <= 0.05 * limit_T1 * (1 + 1e-9)).all())
@@ -116,9 +114,9 @@ def test_adapting_lowers_each_loss_within_the_radius(tower):
 
 def test_a_history_alone_is_adapted_as_in_a_batch(tower):
     encoder, history, item_TE, reference = tower
-    whole_TE = plain.adapt(encoder, history, item_TE, reference, CONFIG, POSITIVE)
+    whole_TE = plain.adapt(encoder, history, item_TE, reference, CONFIG)
     alone = [
-        plain.adapt(encoder, *one_history(history, item_TE, u), reference, CONFIG, POSITIVE)
+        plain.adapt(encoder, *one_history(history, item_TE, u), reference, CONFIG)
         for u in range(len(LENGTHS))
         if LENGTHS[u]
     ]
