@@ -1,0 +1,71 @@
+"""A fine-tuned run as what is attacked: the exported module's own code, in Python, so that it has gradients.
+
+U  requests     T  events     N  candidates     E  width of an item's vector
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.parts.robustness.requests import Requests
+from pinfm.inference.export import scoring_module
+from pinfm.inference.folders import exportable_run
+from pinfm.inference.module import ScoringModule
+from pinfm.inference.options import ExportOptions
+from pinfm.inference.tables import place_tables
+from pinfm.inference.write_tables import write_tables
+
+# (T, E) event vectors -> what stands in their place.
+Moved = Callable[[Tensor], Tensor]
+
+
+def scored_run(path: Path) -> ScoringModule:
+    """The newest checkpoint of a fine-tuned run, its tables in place, its weights without gradients."""
+    run = exportable_run(path)
+    module = scoring_module(run, ExportOptions())
+    with tempfile.TemporaryDirectory() as folder:
+        # Mapped files are read after their names are gone.
+        place_tables(module, Path(folder), write_tables(run, Path(folder), "fp32"))
+    return module.requires_grad_(False)
+
+
+def probabilities(module: ScoringModule, requests: Requests, moved: Moved | None = None) -> Tensor:
+    """Scores every candidate.
+
+    Args:
+        module: of a run, with a defence or without.
+        requests: to score.
+        moved: what an attacker makes of the event vectors between the lookup and the model.
+
+    Returns:
+        (N, tasks) probabilities; they have a gradient with respect to what `moved` reads.
+    """
+    num_events = requests.inputs["history_item_id"].size(0)
+
+    def move(_module: torch.nn.Module, _args: tuple[Tensor, ...], vectors: Tensor) -> Tensor:
+        assert moved is not None
+        return torch.cat([moved(vectors[:num_events]), vectors[num_events:]])
+
+    # The module looks up events and candidates at once, events first.
+    handle = None if moved is None else module.item_tables.register_forward_hook(move)
+    try:
+        scores = module(dict(requests.inputs))
+    finally:
+        if handle is not None:
+            handle.remove()
+    return torch.stack([scores[task] for task in module.tasks], dim=1)
+
+
+def ranking_losses(probabilities_NK: Tensor, requests: Requests, task: int) -> Tensor:
+    """(U,) binary cross-entropy of one task, the sum over each request's candidates."""
+    losses_N = F.binary_cross_entropy(probabilities_NK[:, task], requests.labels[:, task], reduction="none")
+    return losses_N.new_zeros(len(requests.request_id)).index_add(0, requests.owner_N, losses_N)
+
+
+def event_vectors(module: ScoringModule, requests: Requests) -> Tensor:
+    """(T, E) of the events."""
+    return module.item_vectors(requests.inputs["history_item_id"])
