@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from pinfm.embeddings.module_list import module_list
 from pinfm.model.attention.visibility import Crossing, Histories, crossing, histories
 from pinfm.model.inputs import Reads, own_histories
-from pinfm.model.layers.jagged import positions
+from pinfm.model.layers.jagged import positions, starts
 from pinfm.model.layers.transformer import Block
+from pinfm.model.views import kept_lengths
 
 
 class Context(NamedTuple):
@@ -32,6 +33,21 @@ class Context(NamedTuple):
     rows: Tensor
     keys: list[Tensor]
     values: list[Tensor]
+
+
+def keep_context(context: Context, keep_T: Tensor) -> Context:
+    """The context without some of its events; what later events have read of them stays in those.
+
+    Args:
+        context: of T events.
+        keep_T: bool, which of them stay, where they stood: no position is counted anew.
+    """
+    keys: list[Tensor] = []
+    values: list[Tensor] = []
+    for i, key in enumerate(context.keys):
+        keys.append(key[keep_T])
+        values.append(context.values[i][keep_T])
+    return Context(kept_lengths(context.lengths, keep_T), context.rows[keep_T], keys, values)
 
 
 class DCAT(nn.Module):
@@ -93,6 +109,28 @@ class DCAT(nn.Module):
         attended_TD = block.context(x_TD, normed_TD, angles_T, context.keys[-1], context.values[-1], among)
         output_TD: Tensor = self.final_norm(block.feed_forward(attended_TD))
         return output_TD
+
+    def outputs_at(self, context: Context, rows_M: Tensor) -> Tensor:
+        """`outputs` of some events alone, for little more than their share of the last layer.
+
+        Args:
+            context: from `encode_context`.
+            rows_M: int64, ascending rows among all T events.
+
+        Returns:
+            (M, D).
+        """
+        lengths_S = context.lengths
+        owner_M = torch.repeat_interleave(lengths_S)[rows_M]
+        before_M = rows_M - starts(lengths_S)[owner_M]
+        # An event attends to those before it and to itself, as a candidate does that stands in its place.
+        reads = Reads(owner_M, before_M)
+        sees = crossing(torch.ones_like(rows_M), reads, lengths_S, context.rows.size(1))
+        angles_M = self.positions(before_M - lengths_S[owner_M])
+        block = self.blocks[-1]
+        attended_MD = block.cross(context.rows[rows_M], angles_M, context.keys[-1], context.values[-1], sees)
+        output_MD: Tensor = self.final_norm(block.feed_forward(attended_MD))
+        return output_MD
 
     def cross(
         self,

@@ -133,6 +133,20 @@ class SequenceEncoder(nn.Module):
         states_TO: Tensor = self.phi_out(self.request_time(self.fusion.outputs(context), gap_T))
         return states_TO
 
+    def states_at(self, context: Context, gap_M: Tensor, rows_M: Tensor) -> Tensor:
+        """`states` after some events alone.
+
+        Args:
+            context: from `encode_context`.
+            gap_M: as in `states`, of these events.
+            rows_M: int64, ascending rows among all events.
+
+        Returns:
+            (M, O).
+        """
+        states_MO: Tensor = self.phi_out(self.request_time(self.fusion.outputs_at(context, rows_M), gap_M))
+        return states_MO
+
     def temperature(self) -> Tensor:
         """The learnt temperature."""
         return self.log_temperature.exp().clamp(min=MIN_TEMPERATURE)

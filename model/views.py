@@ -16,15 +16,19 @@ def keep_events(history: History, keep_T: Tensor) -> History:
     Returns:
         The events that stay, in their order, of the same U requests.
     """
-    owner_T = torch.repeat_interleave(history.lengths)
-    lengths_U = torch.zeros_like(history.lengths).index_add(0, owner_T, keep_T.to(history.lengths.dtype))
     return History(
-        lengths_U,
+        kept_lengths(history.lengths, keep_T),
         history.item_id[keep_T],
         history.action[keep_T],
         history.surface[keep_T],
         history.timestamp[keep_T],
     )
+
+
+def kept_lengths(lengths_U: Tensor, keep_T: Tensor) -> Tensor:
+    """(U,) int64: how many rows of each sequence stay, where `keep_T` (T,) says which."""
+    owner_T = torch.repeat_interleave(lengths_U)
+    return torch.zeros_like(lengths_U).index_add(0, owner_T, keep_T.to(lengths_U.dtype))
 
 
 def hide_items(item_TE: Tensor, hidden_T: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ Each form has the same two steps: `encode` the histories, then one row per candi
 import torch
 from torch import Tensor, nn
 
-from pinfm.model.dcat import DCAT, Context
+from pinfm.model.dcat import DCAT, Context, keep_context
 from pinfm.model.inputs import Reads
 from pinfm.model.layers.jagged import layout, pad, starts
 
@@ -33,6 +33,14 @@ class Fusion(nn.Module):
     def outputs(self, context: Context) -> Tensor:
         """(T, D): the transformer's output for every event."""
         return self.dcat.outputs(context)
+
+    def outputs_at(self, context: Context, rows_M: Tensor) -> Tensor:
+        """(M, D): the transformer's output for some events, int64 rows in ascending order."""
+        return self.dcat.outputs_at(context, rows_M)
+
+    def keep(self, context: Context, keep_T: Tensor) -> Context:
+        """The context of the events that stay; see `keep_context`."""
+        return keep_context(context, keep_T)
 
 
 class EarlyFusion(Fusion):
@@ -71,6 +79,16 @@ class EarlyFusionWithToken(Fusion):
         """(T, D): the transformer's output for every event, without the tokens' rows."""
         return self.dcat.outputs(context)[event_rows(context.lengths - 1)]
 
+    def outputs_at(self, context: Context, rows_M: Tensor) -> Tensor:
+        """(M, D): the transformer's output for some events; their rows are counted without the tokens'."""
+        return self.dcat.outputs_at(context, event_rows(context.lengths - 1)[rows_M])
+
+    def keep(self, context: Context, keep_T: Tensor) -> Context:
+        """The context of the events that stay, and of the token after each history, which has read them all."""
+        rows_T = event_rows(context.lengths - 1)
+        keep = torch.ones(context.rows.size(0), dtype=torch.bool, device=keep_T.device)
+        return keep_context(context, keep.index_copy(0, rows_T, keep_T))
+
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D): each candidate's token after it has seen its whole history and the learnable token.
 
@@ -102,6 +120,10 @@ class LateFusion(Fusion):
     def outputs(self, context: Context) -> Tensor:
         """(T, D): the transformer's output for every event."""
         return context.rows
+
+    def outputs_at(self, context: Context, rows_M: Tensor) -> Tensor:
+        """(M, D): the transformer's output for some events."""
+        return context.rows[rows_M]
 
     def forward(self, context: Context, reads: Reads, tokens_ND: Tensor, lengths_U: Tensor) -> Tensor:
         """(N, D): the same row for all candidates of a request; their tokens are not read."""

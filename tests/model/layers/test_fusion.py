@@ -117,3 +117,53 @@ def test_the_learnable_token_leaves_the_events_outputs_alone():
     assert context.lengths.tolist() == [5, 1, 3]
     expected = plain.outputs(plain.encode(rows, lengths))
     torch.testing.assert_close(with_token.outputs(context), expected, rtol=1e-6, atol=1e-6)
+
+
+def forms_of_fusion():
+    dcat = make_dcat()
+    return [
+        EarlyFusion(dcat),
+        EarlyFusionWithToken(dcat, DIM),
+        LateFusion(dcat, LiteMean()),
+        LateFusion(dcat, LiteLast()),
+    ]
+
+
+@given(EVENTS, st.data(), st.integers(0, 2**32))
+@settings(max_examples=25)
+def test_outputs_of_some_events_are_those_of_all(events, data, seed):
+    torch.manual_seed(seed)
+    chosen = data.draw(st.sets(st.integers(0, sum(events) - 1)) if sum(events) else st.just(set()))
+    rows = torch.tensor(sorted(chosen), dtype=torch.int64)
+    for fusion in forms_of_fusion():
+        context = fusion.encode(torch.randn(sum(events), DIM), torch.tensor(events))
+        some = fusion.outputs_at(context, rows)
+        torch.testing.assert_close(some, fusion.outputs(context)[rows], rtol=1e-5, atol=1e-5)
+
+
+def test_of_a_context_the_events_that_stay_are_left_as_they_are():
+    """Events that are dropped from the end were read by no other: then it is as if they had never been."""
+    rows, lengths, keep = torch.randn(5, DIM), torch.tensor([3, 2]), torch.tensor([True, True, False, True, False])
+    for fusion in forms_of_fusion():
+        kept = fusion.keep(fusion.encode(rows, lengths), keep)
+        alone = fusion.encode(rows[keep], torch.tensor([2, 1]))
+        assert kept.lengths.tolist() == alone.lengths.tolist()
+        own = torch.tensor([True] * len(alone.rows))
+        if isinstance(fusion, EarlyFusionWithToken):
+            own[kept.lengths.cumsum(0) - 1] = False  # a token has read what was dropped
+            assert torch.equal(kept.rows[~own], fusion.encode(rows, lengths).rows[[3, 6]])
+        torch.testing.assert_close(kept.rows[own], alone.rows[own], rtol=1e-5, atol=1e-6)
+        for kept_value, value in zip(kept.values, alone.values, strict=True):
+            torch.testing.assert_close(kept_value[own], value[own], rtol=1e-5, atol=1e-6)
+        assert len(kept.keys) == len(alone.keys)
+        assert fusion.keep(fusion.encode(rows, lengths), torch.zeros(5, dtype=torch.bool)).lengths.sum() in (0, 2)
+
+
+def test_all_layers_lose_the_keys_of_a_dropped_event():
+    early = EarlyFusion(make_dcat())
+    context = early.encode(torch.randn(4, DIM), torch.tensor([4]))
+    keep = torch.tensor([True, False, True, True])
+    kept = early.keep(context, keep)
+    for part, whole in [(kept.keys, context.keys), (kept.values, context.values)]:
+        assert len(part) == 2
+        assert all(torch.equal(some, all_[keep]) for some, all_ in zip(part, whole, strict=True))
