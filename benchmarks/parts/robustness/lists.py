@@ -12,6 +12,11 @@ def places(scores_UC: Tensor) -> Tensor:
     return torch.argsort(scores_UC, dim=1, descending=True, stable=True)
 
 
+def place_of_first(scores_UC: Tensor) -> Tensor:
+    """(U,) int64, from 1, where the first item of each list stands; of equal scores it stands first."""
+    return 1 + (scores_UC > scores_UC[:, :1]).sum(1)
+
+
 def overlap(ours_UC: Tensor, theirs_UC: Tensor, depth: int) -> Tensor:
     """(U,) the share of items that the tops of two rankings have in common.
 

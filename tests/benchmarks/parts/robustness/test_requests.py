@@ -29,8 +29,7 @@ def test_requests_are_those_of_the_dataset(dataset):
     assert first == len(requests.labels) > 0
 
 
-def test_short_histories_are_left_out_and_draws_repeat(dataset):
-    requests = tiny_requests(dataset)
+def test_short_histories_are_left_out_and_draws_repeat(dataset, requests):
     assert int(requests.history.lengths.min()) >= 3
     again = read_requests(PreparedDataset.open(dataset), "test", MAX_HISTORY, 20, 3)
     other = read_requests(PreparedDataset.open(dataset), "test", MAX_HISTORY, 20, 3, seed=1)
@@ -38,8 +37,7 @@ def test_short_histories_are_left_out_and_draws_repeat(dataset):
     assert not torch.equal(requests.request_id, other.request_id)
 
 
-def test_requests_can_be_taken_out_of_a_batch(dataset):
-    requests = tiny_requests(dataset)
+def test_requests_can_be_taken_out_of_a_batch(requests):
     parts = requests.batches(7)
     assert [len(part.request_id) for part in parts] == [7, 7, 6]
     for name, values in requests.inputs.items():
@@ -51,8 +49,7 @@ def test_requests_can_be_taken_out_of_a_batch(dataset):
     assert torch.equal(two.inputs["candidate_item_id"], expected)
 
 
-def test_drawn_candidates_bring_their_features_and_do_not_depend_on_the_batch(dataset):
-    requests = tiny_requests(dataset)
+def test_drawn_candidates_bring_their_features_and_do_not_depend_on_the_batch(requests):
     drawn = with_drawn_candidates(requests, requests, 12, seed=3)
     assert drawn.inputs["candidate_lengths"].tolist() == [12] * 20
     items = drawn.inputs["candidate_item_id"].view(20, 12)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from robustness_fakes import MAX_HISTORY, rows_of_request, tiny_requests
+from robustness_fakes import MAX_HISTORY, rows_of_request
 
-from benchmarks.parts.robustness.events import (
+from benchmarks.parts.robustness.attacks.events import (
     Deletion,
     Injection,
     Shuffling,
@@ -14,18 +14,13 @@ from benchmarks.parts.robustness.events import (
     split,
     tamper,
 )
-from benchmarks.parts.robustness.victim import probabilities, scored_run
+from benchmarks.parts.robustness.victim import probabilities
 from pinfm.inference.requests.columns import HISTORY
 from pinfm.model.inputs import History
 
 POSITIVE = (1, 2)
 PROMOTED = [7, 11]
 NAMES = ["substitution", "injection", "promotion", "deletion", "shuffling"]
-
-
-@pytest.fixture
-def requests(dataset):
-    return tiny_requests(dataset)
 
 
 @pytest.fixture
@@ -58,7 +53,7 @@ def test_the_pool_holds_positive_events_alone(requests, pool):
 
 
 @pytest.mark.parametrize("attack", NAMES, indirect=True)
-def test_histories_stay_such_as_the_module_takes(finetuned, requests, attack):
+def test_histories_stay_such_as_the_module_takes(victim, requests, attack):
     attacked, planted = tamper(requests, attack)
     history, now = attacked.history, requests.inputs["request_timestamp"]
     assert len(planted) == len(history.item_id) == int(history.lengths.sum())
@@ -67,7 +62,7 @@ def test_histories_stay_such_as_the_module_takes(finetuned, requests, attack):
         assert bool((times.diff() >= 0).all())
         assert bool((times < now[u]).all())
     # Which looks for the same and more.
-    assert bool(probabilities(scored_run(finetuned), attacked).isfinite().all())
+    assert bool(probabilities(victim, attacked).isfinite().all())
 
 
 @pytest.mark.parametrize("attack", NAMES, indirect=True)

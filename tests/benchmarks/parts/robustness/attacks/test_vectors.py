@@ -2,22 +2,12 @@
 
 import pytest
 import torch
-from robustness_fakes import rows_of_request, tiny_requests
+from robustness_fakes import rows_of_request
 
-from benchmarks.parts.robustness.vectors import VectorAttack, root_mean_squares
-from benchmarks.parts.robustness.victim import event_vectors, probabilities, ranking_losses, scored_run
+from benchmarks.parts.robustness.attacks.vectors import VectorAttack, root_mean_squares
+from benchmarks.parts.robustness.victim import event_vectors, probabilities, ranking_losses
 from pinfm.inference.artifact import load
 from pinfm.train.metrics import auc
-
-
-@pytest.fixture(scope="module")
-def victim(finetuned):
-    return scored_run(finetuned)
-
-
-@pytest.fixture
-def requests(dataset):
-    return tiny_requests(dataset)
 
 
 def test_what_is_attacked_is_what_is_exported(victim, exported, requests):

@@ -1,0 +1,20 @@
+"""A tiny run and the requests that are attacked."""
+
+from pathlib import Path
+
+import pytest
+from robustness_fakes import tiny_requests
+
+from benchmarks.parts.robustness.requests import Requests
+from benchmarks.parts.robustness.victim import scored_run
+from pinfm.inference.module import ScoringModule
+
+
+@pytest.fixture(scope="session")
+def victim(finetuned: Path) -> ScoringModule:
+    return scored_run(finetuned)
+
+
+@pytest.fixture(scope="session")
+def requests(dataset: Path) -> Requests:
+    return tiny_requests(dataset)
