@@ -65,13 +65,17 @@ class TokenInput(nn.Module):
         Returns:
             (T, D).
         """
+        tokens_TD: Tensor = self.dropout(self._project(item_TE + self.beside_items(history)))
+        return tokens_TD
+
+    def beside_items(self, history: History) -> Tensor:
+        """(T, E): what the tokens of T events hold beside their items: action, surface and time."""
         gap_T = gap_buckets(history.timestamp - torch.roll(history.timestamp, 1))
         owner_T = torch.repeat_interleave(history.lengths)
         first_T = positions(history.lengths, owner_T) == 0
         gap_T = gap_T.masked_fill(first_T, self.no_gap)
-        parts = item_TE + self.action(history.action) + self.surface(history.surface) + self.gap(gap_T)
-        tokens_TD: Tensor = self.dropout(self._project(parts))
-        return tokens_TD
+        beside_TE: Tensor = self.action(history.action) + self.surface(history.surface) + self.gap(gap_T)
+        return beside_TE
 
     def candidates(self, history: History, reads: Reads, candidates: Candidates, item_NE: Tensor) -> Tensor:
         """Tokens of the candidates.

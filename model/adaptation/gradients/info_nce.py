@@ -1,0 +1,84 @@
+"""The InfoNCE losses of a plan and their gradient, in one go.
+
+    l_p = w_p softplus(log sum_k n_k e^{<h, z_k> / t} - <h, z> / t)
+
+A  anchors     V  targets     K  items that targets are compared with     R  states that views are     P  pairs
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pinfm.model.adaptation.plan import Pairs, Plan
+from pinfm.model.adaptation.reference import Reference
+from pinfm.model.layers.logsumexp import NEVER
+
+# Of the contrastive loss (arXiv 2204.03714).
+VIEW_TEMPERATURE = 0.2
+
+
+class InfoNCEGradient(nn.Module):
+    """Losses and gradients of pairs.
+
+    Args:
+        reference: the negatives.
+        log_temperature: the tower's own, learnt.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__()
+        self.register_buffer("z", reference.z)
+        self.register_buffer("log_weight", reference.log_weight)
+        self.register_buffer("states", reference.states)
+        self.never, self.view_temperature = NEVER, VIEW_TEMPERATURE
+
+    def forward(
+        self, states_AO: Tensor, z_VO: Tensor, temperature: Tensor, plan: Plan
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The losses and their gradients.
+
+        Args:
+            states_AO: of the anchors.
+            z_VO: of the targets.
+            temperature: t of the losses on items.
+            plan: the pairs.
+
+        Returns:
+            The loss of each pair (P,) float32, items first, and the gradients (A, O) and (V, O) of their sum.
+        """
+        logits_AK = (states_AO @ self.z.T).float() / temperature + self.log_weight
+        logits_AK = logits_AK.masked_fill(plan.engaged, self.never)
+        losses_P, of_states, of_z = gradient_of_pairs(states_AO, z_VO, self.z, logits_AK, temperature, plan.pairs)
+        if plan.views.anchor.size(0) == 0:
+            return losses_P, of_states, of_z
+        at_view = torch.full_like(temperature, self.view_temperature)
+        logits_AR = (states_AO @ self.states.T).float() / at_view
+        losses_B, of_first, of_second = gradient_of_pairs(
+            states_AO, states_AO, self.states, logits_AR, at_view, plan.views
+        )
+        return torch.cat([losses_P, losses_B]), of_states + of_first + of_second, of_z
+
+
+def gradient_of_pairs(
+    states_AO: Tensor, z_VO: Tensor, others_KO: Tensor, logits_AK: Tensor, temperature: Tensor, pairs: Pairs
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses (P,), and the gradients of their sum with respect to states (A, O) and targets (V, O).
+
+    Args:
+        states_AO: of the anchors.
+        z_VO: of the targets.
+        others_KO: the negatives.
+        logits_AK: <h, z_k> / t + log n_k.
+        temperature: t.
+        pairs: anchors and targets.
+    """
+    lse_A = torch.logsumexp(logits_AK, 1)
+    h_PO, z_PO = states_AO[pairs.anchor], z_VO[pairs.target]
+    margin_P = lse_A[pairs.anchor] - (h_PO * z_PO).sum(1).float() / temperature
+    share_P = torch.sigmoid(margin_P) * pairs.weight
+    scaled_P1 = (share_P / temperature).to(h_PO.dtype)[:, None]
+    of_z_VO = torch.zeros_like(z_VO).index_add(0, pairs.target, -scaled_P1 * h_PO)
+    share_A1 = torch.zeros_like(lse_A).index_add(0, pairs.anchor, share_P)[:, None]
+    of_logits_AK = (torch.exp(logits_AK - lse_A[:, None]) * share_A1 / temperature).to(states_AO.dtype)
+    of_states_AO = (of_logits_AK @ others_KO).index_add(0, pairs.anchor, -scaled_P1 * z_PO)
+    return F.softplus(margin_P) * pairs.weight, of_states_AO, of_z_VO

@@ -1,0 +1,228 @@
+"""What the self-supervised losses ask of a history: the same at every step, so it is worked out once.
+
+    U  histories     T  their events     E  width of an item's vector     P  pairs
+    S  sequences that are encoded: the histories, and where a loss wants them, the same with some items hidden, and
+       two views of each
+    R  rows of the sequences     A  anchors: rows whose state is asked     V  events whose item is compared with states
+
+    distance from the newest event    5 4 3 2 1 0
+    history                           a b c d e f       L_ntl, L_mtl, L_ftl: the state after an event, items after it
+    with hidden items                 a b _ d e f       masked event: the state at a hidden event, its item
+    views                             a   c   e         contrastive: the states at the ends of the two views
+                                        b   d   f
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pinfm.model.adaptation.config import VectorAdaptationConfig
+from pinfm.model.adaptation.gradients.block import Asked
+from pinfm.model.adaptation.reference import Reference
+from pinfm.model.attention.visibility import padded_crossing
+from pinfm.model.encoder import SequenceEncoder
+from pinfm.model.inputs import History, Reads
+from pinfm.model.layers.jagged import positions
+from pinfm.model.layers.tokens import gaps_to_next
+from pinfm.model.losses import Sequences, engaged_items
+from pinfm.model.views import keep_events
+
+# Every so many events, one is hidden from the reconstruction's encoding.
+HIDDEN_EVERY = 4
+
+
+class Pairs(NamedTuple):
+    """States that have to name an item.
+
+    Args:
+        anchor: (P,) int64, among the anchors.
+        target: (P,) int64, among the targets; among the anchors where two views are paired.
+        weight: (P,) float32, of the pair's loss.
+        history: (P,) int64, whose loss it is.
+    """
+
+    anchor: Tensor
+    target: Tensor
+    weight: Tensor
+    history: Tensor
+
+
+class Plan(NamedTuple):
+    """What is asked.
+
+    Args:
+        event: (R,) int64, the event of each row.
+        hidden: (R,) bool, whether its item is hidden.
+        beside: (R, E), what its token holds beside the item.
+        angles: (R, 2, d / 2) of its position.
+        everyone: all rows, for all blocks but the last.
+        anchors: the rows whose states are asked, for the last block.
+        gap: (A,) int64, bucket of the time from each anchor to the event after it.
+        targets: (V,) int64, events.
+        pairs: states and items.
+        views: states and states.
+        engaged: (A, K) bool, items of the reference that the anchor's user engaged with.
+    """
+
+    event: Tensor
+    hidden: Tensor
+    beside: Tensor
+    angles: Tensor
+    everyone: Asked
+    anchors: Asked
+    gap: Tensor
+    targets: Tensor
+    pairs: Pairs
+    views: Pairs
+    engaged: Tensor
+
+
+class Planner(nn.Module):
+    """Makes plans.
+
+    Args:
+        encoder: the tower.
+        reference: what histories are held against.
+        config: losses and their weights.
+    """
+
+    def __init__(self, encoder: SequenceEncoder, reference: Reference, config: VectorAdaptationConfig) -> None:
+        super().__init__()
+        self.tokens, self.positions = encoder.tokens, encoder.fusion.dcat.positions
+        self.many_layers = len(encoder.fusion.dcat.blocks) > 1
+        self.width = encoder.fusion.dcat.final_norm.normalized_shape[0]
+        self.next_token, self.multi_token = config.next_token_weight, config.multi_token_weight
+        self.future_token = config.future_token_weight
+        self.masked_event, self.contrastive = config.masked_event_weight, config.contrastive_weight
+        self.window, self.anchors = config.window, config.anchors
+        self.hidden_every = HIDDEN_EVERY
+        self.register_buffer("item_id", reference.item_id)
+        self.register_buffer("positive", reference.positive)
+
+    def forward(self, history: History) -> Plan:
+        """The plan for T events of U histories."""
+        owner_T = torch.repeat_interleave(history.lengths)
+        newer_T = history.lengths[owner_T] - 1 - positions(history.lengths, owner_T)
+        positive_T = torch.isin(history.action, self.positive)
+        stack, event_R, hidden_R = self._stack(history, newer_T)
+        anchor_P, pairs = self._pairs(owner_T, newer_T, positive_T)
+        anchor_B, other_B, views = self._views(history, stack)
+
+        asked_R = torch.zeros_like(hidden_R)
+        asked_R[anchor_P], asked_R[anchor_B] = True, True
+        place_R = torch.cumsum(asked_R, 0) - 1
+        wanted_T = torch.zeros_like(positive_T)
+        wanted_T[pairs.target] = True
+        place_T = torch.cumsum(wanted_T, 0) - 1
+
+        seq_R = torch.repeat_interleave(stack.lengths)
+        angles_R = self.positions(positions(stack.lengths, seq_R) - stack.lengths[seq_R])
+        rows_A = asked_R.nonzero()[:, 0]
+        anchors = self._asked(rows_A, stack, seq_R, angles_R)
+        everyone = anchors
+        if self.many_layers:
+            everyone = self._asked(torch.arange(event_R.size(0), device=event_R.device), stack, seq_R, angles_R)
+        own = torch.arange(history.lengths.size(0), device=owner_T.device)
+        events = Sequences(history.lengths, own, torch.arange(owner_T.size(0), device=owner_T.device), positive_T)
+        engaged_UK = engaged_items(events, history.item_id, self.item_id)
+        return Plan(
+            event_R,
+            hidden_R,
+            self.tokens.beside_items(stack),
+            angles_R,
+            everyone,
+            anchors,
+            gaps_to_next(stack)[rows_A],
+            wanted_T.nonzero()[:, 0],
+            Pairs(place_R[anchor_P], place_T[pairs.target], pairs.weight, pairs.history),
+            Pairs(place_R[anchor_B], place_R[other_B], views.weight, views.history),
+            engaged_UK[owner_T[event_R[rows_A]]],
+        )
+
+    def _stack(self, history: History, newer_T: Tensor) -> tuple[History, Tensor, Tensor]:
+        """The sequences as histories, the event of each row, and whether its item is hidden."""
+        every_T = torch.arange(newer_T.size(0), device=newer_T.device)
+        parts, events, hidden = [history], [every_T], [torch.zeros_like(newer_T, dtype=torch.bool)]
+        if self.masked_event > 0:
+            parts.append(history)
+            events.append(every_T)
+            hidden.append(self._is_hidden(newer_T))
+        if self.contrastive > 0:
+            for odd in range(2):
+                keep_T = newer_T % 2 == odd
+                parts.append(keep_events(history, keep_T))
+                events.append(every_T[keep_T])
+                hidden.append(torch.zeros_like(events[-1], dtype=torch.bool))
+        return joined(parts), torch.cat(events), torch.cat(hidden)
+
+    def _is_hidden(self, newer_T: Tensor) -> Tensor:
+        return newer_T % self.hidden_every == self.hidden_every - 1
+
+    def _pairs(self, owner_T: Tensor, newer_T: Tensor, positive_T: Tensor) -> tuple[Tensor, Pairs]:
+        """Anchors as rows of the stack, and the pairs with targets as events."""
+        num_events = owner_T.size(0)
+        anchors: list[Tensor] = []
+        targets: list[Tensor] = []
+        weights: list[Tensor] = []
+        for loss, weight in enumerate([self.next_token, self.multi_token, self.future_token, self.masked_event]):
+            if weight > 0:
+                anchor_P, target_P = self._of_loss(loss, newer_T)
+                kept_P = positive_T[target_P]
+                anchor_P, target_P = anchor_P[kept_P], target_P[kept_P]
+                count_T = torch.bincount(owner_T[target_P], minlength=num_events + 1)
+                # The hidden copies' rows follow those of the histories.
+                anchors.append(anchor_P + num_events if loss == 3 else anchor_P)
+                targets.append(target_P)
+                weights.append(weight / count_T[owner_T[target_P]].float())
+        if len(anchors) == 0:
+            none, no_weight = owner_T[:0], torch.zeros([0], device=owner_T.device)
+            return none, Pairs(none, none, no_weight, none)
+        target_P = torch.cat(targets)
+        return torch.cat(anchors), Pairs(torch.cat(anchors), target_P, torch.cat(weights), owner_T[target_P])
+
+    def _of_loss(self, loss: int, newer_T: Tensor) -> tuple[Tensor, Tensor]:
+        """(anchor, target) events of one loss, whether or not the target is positive."""
+        if loss == 3:
+            hidden = (self._is_hidden(newer_T) & (newer_T < self.anchors)).nonzero()[:, 0]
+            return hidden, hidden
+        anchors: list[Tensor] = []
+        targets: list[Tensor] = []
+        for ahead in range(1, 2 if loss == 0 else self.window + 1):
+            may_T = (newer_T == self.window) if loss == 2 else (newer_T >= ahead)
+            rows = (may_T & (newer_T < self.anchors)).nonzero()[:, 0]
+            anchors.append(rows)
+            targets.append(rows + ahead)
+        return torch.cat(anchors), torch.cat(targets)
+
+    def _views(self, history: History, stack: History) -> tuple[Tensor, Tensor, Pairs]:
+        """Newest rows of one view and of the other, each way, and whose they are."""
+        num_histories = history.lengths.size(0)
+        if self.contrastive == 0.0:
+            none, no_weight = history.lengths[:0], torch.zeros([0], device=history.lengths.device)
+            return none, none, Pairs(none, none, no_weight, none)
+        newest_S = torch.cumsum(stack.lengths, 0) - 1
+        first_U, second_U = newest_S[-2 * num_histories : -num_histories], newest_S[-num_histories:]
+        # Both views hold two events where the shorter one, of the odd distances, does.
+        both = (history.lengths >= 4).nonzero()[:, 0]
+        anchor_B = torch.cat([first_U[both], second_U[both]])
+        other_B = torch.cat([second_U[both], first_U[both]])
+        weight_B = torch.full([anchor_B.size(0)], self.contrastive / 2, device=anchor_B.device)
+        return anchor_B, other_B, Pairs(anchor_B, other_B, weight_B, torch.cat([both, both]))
+
+    def _asked(self, rows_A: Tensor, stack: History, seq_R: Tensor, angles_R: Tensor) -> Asked:
+        seq_A = seq_R[rows_A]
+        visible_A = positions(stack.lengths, seq_R)[rows_A] + 1
+        block = padded_crossing(torch.ones_like(rows_A), Reads(seq_A, visible_A), stack.lengths)
+        return Asked(rows_A, angles_R[rows_A], block)
+
+
+def joined(parts: list[History]) -> History:
+    """Histories behind each other."""
+    return History(
+        torch.cat([part.lengths for part in parts]),
+        torch.cat([part.item_id for part in parts]),
+        torch.cat([part.action for part in parts]),
+        torch.cat([part.surface for part in parts]),
+        torch.cat([part.timestamp for part in parts]),
+    )

@@ -1,0 +1,82 @@
+"""Adapting a history's event vectors, so that its self-supervised losses fall together (arXiv 2204.03714).
+
+    r = argmin over |r|_inf <= radius of sum_k alpha_k L_k(x + r)      by projected sign-gradient descent, weights frozen
+
+T  events     U  histories     E  width of an item's vector
+"""
+
+import torch
+from torch import Tensor, nn
+
+from pinfm.model.adaptation.config import VectorAdaptationConfig
+from pinfm.model.adaptation.gradients.history import HistoryGradient
+from pinfm.model.adaptation.plan import Planner
+from pinfm.model.adaptation.reference import Reference
+from pinfm.model.encoder import SequenceEncoder
+from pinfm.model.inputs import History
+
+# Components of the gradient below this share of a history's largest count as 0, and from twice of it on as 1: where the
+# sign would jump, rounding, which differs with threads and with what else is in a batch, would decide.
+DEAD_ZONE = 1e-3
+
+
+class VectorAdaptation(nn.Module):
+    """Moves event vectors; written for TorchScript, and where autograd is off.
+
+    Args:
+        encoder: the tower, in evaluation mode.
+        reference: what histories are held against.
+        config: losses, steps and radius.
+    """
+
+    def __init__(self, encoder: SequenceEncoder, reference: Reference, config: VectorAdaptationConfig) -> None:
+        super().__init__()
+        self.planner = Planner(encoder, reference, config)
+        self.history_gradient = HistoryGradient(encoder, reference)
+        self.steps, self.step_size, self.radius = config.steps, config.step_size, config.radius
+
+    def forward(self, history: History, item_TE: Tensor) -> Tensor:
+        """Adapted event vectors.
+
+        Args:
+            history: T events of U histories; each is adapted by itself.
+            item_TE: vectors of their items.
+
+        Returns:
+            (T, E), of `item_TE`'s type; each component within `radius` times the root mean square of its history's.
+        """
+        if item_TE.size(0) == 0:
+            return item_TE
+        owner_T = torch.repeat_interleave(history.lengths)
+        unit_T1 = root_mean_square(item_TE, owner_T, history.lengths)[owner_T, None]
+        plan = self.planner(history)
+        moved_TE = torch.zeros_like(item_TE)
+        for _ in range(self.steps):
+            gradient_TE = self.history_gradient(item_TE + moved_TE, plan)[1]
+            step_TE = self.step_size * unit_T1 * signs(gradient_TE, owner_T, history.lengths.size(0))
+            moved_TE = torch.minimum(torch.maximum(moved_TE - step_TE, -self.radius * unit_T1), self.radius * unit_T1)
+        return item_TE + moved_TE
+
+    @torch.jit.export
+    def losses(self, history: History, item_TE: Tensor) -> Tensor:
+        """(U,) float32: each history's weighted sum of the losses."""
+        plan = self.planner(history)
+        losses_P = self.history_gradient(item_TE, plan)[0]
+        history_P = torch.cat([plan.pairs.history, plan.views.history])
+        return torch.zeros_like(history.lengths, dtype=torch.float32).index_add(0, history_P, losses_P)
+
+
+def root_mean_square(item_TE: Tensor, owner_T: Tensor, lengths_U: Tensor) -> Tensor:
+    """(U,): of all components of a history's vectors; 0 of an empty history."""
+    squares_T = item_TE.float().square().mean(1)
+    sums_U = torch.zeros_like(lengths_U, dtype=torch.float32).index_add(0, owner_T, squares_T)
+    return (sums_U / lengths_U.clamp(min=1)).sqrt().to(item_TE.dtype)
+
+
+def signs(gradient_TE: Tensor, owner_T: Tensor, num_histories: int, dead_zone: float = DEAD_ZONE) -> Tensor:
+    """(T, E) in [-1, 1]: the signs, with a dead zone around 0 and a ramp at its end."""
+    size_TE = gradient_TE.abs()
+    largest_U = torch.zeros([num_histories], dtype=size_TE.dtype, device=size_TE.device)
+    largest_U = largest_U.scatter_reduce(0, owner_T, size_TE.amax(1), "amax")
+    ramp_TE = size_TE / (dead_zone * largest_U.clamp(min=1e-30))[owner_T, None] - 1
+    return ramp_TE.clamp(min=0.0, max=1.0) * torch.sign(gradient_TE)
