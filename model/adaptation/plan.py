@@ -1,15 +1,15 @@
 """What the self-supervised losses ask of a history: the same at every step, so it is worked out once.
 
-    U  histories     T  their events     E  width of an item's vector     P  pairs
-    S  sequences that are encoded: the histories, and where a loss wants them, the same with some items hidden, and
-       two views of each
-    R  rows of the sequences     A  anchors: rows whose state is asked     V  events whose item is compared with states
+U  histories     T  their events     E  width of an item's vector     P  pairs
+S  sequences that are encoded: the histories, and where a loss wants them, the same with some items hidden, and
+   two views of each
+R  rows of the sequences     A  anchors: rows whose state is asked     V  events whose item is compared with states
 
-    distance from the newest event    5 4 3 2 1 0
-    history                           a b c d e f       L_ntl, L_mtl, L_ftl: the state after an event, items after it
-    with hidden items                 a b _ d e f       masked event: the state at a hidden event, its item
-    views                             a   c   e         contrastive: the states at the ends of the two views
-                                        b   d   f
+distance from the newest event    5 4 3 2 1 0
+history                           a b c d e f       L_ntl, L_mtl, L_ftl: the state after an event, items after it
+with hidden items                 a b _ d e f       masked event: the state at a hidden event, its item
+views                             a   c   e         contrastive: the states at the ends of the two views
+                                    b   d   f
 """
 
 from typing import NamedTuple

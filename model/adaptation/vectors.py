@@ -15,9 +15,9 @@ from pinfm.model.adaptation.reference import Reference
 from pinfm.model.encoder import SequenceEncoder
 from pinfm.model.inputs import History
 
-# Components of the gradient below this share of a history's largest count as 0, and from twice of it on as 1: where the
-# sign would jump, rounding, which differs with threads and with what else is in a batch, would decide.
-DEAD_ZONE = 1e-3
+# Components of the gradient below this share of a history's root mean square count as 0, and from twice of it on as 1:
+# where the sign would jump, rounding, which differs with threads and with what else is in a batch, would decide.
+DEAD_ZONE = 1e-2
 
 
 class VectorAdaptation(nn.Module):
@@ -45,25 +45,33 @@ class VectorAdaptation(nn.Module):
         Returns:
             (T, E), of `item_TE`'s type; each component within `radius` times the root mean square of its history's.
         """
-        if item_TE.size(0) == 0:
-            return item_TE
-        owner_T = torch.repeat_interleave(history.lengths)
-        unit_T1 = root_mean_square(item_TE, owner_T, history.lengths)[owner_T, None]
-        plan = self.planner(history)
-        moved_TE = torch.zeros_like(item_TE)
-        for _ in range(self.steps):
-            gradient_TE = self.history_gradient(item_TE + moved_TE, plan)[1]
-            step_TE = self.step_size * unit_T1 * signs(gradient_TE, owner_T, history.lengths.size(0))
-            moved_TE = torch.minimum(torch.maximum(moved_TE - step_TE, -self.radius * unit_T1), self.radius * unit_T1)
-        return item_TE + moved_TE
+        adapted_TE = item_TE
+        with torch.no_grad():  # TorchScript wants the return outside
+            if item_TE.size(0) > 0:
+                adapted_TE = self._descend(history, item_TE)
+        return adapted_TE
 
     @torch.jit.export
     def losses(self, history: History, item_TE: Tensor) -> Tensor:
         """(U,) float32: each history's weighted sum of the losses."""
+        losses_U = torch.zeros_like(history.lengths, dtype=torch.float32)
+        with torch.no_grad():
+            plan = self.planner(history)
+            history_P = torch.cat([plan.pairs.history, plan.views.history])
+            losses_U = losses_U.index_add(0, history_P, self.history_gradient(item_TE, plan)[0])
+        return losses_U
+
+    def _descend(self, history: History, item_TE: Tensor) -> Tensor:
+        owner_T = torch.repeat_interleave(history.lengths)
+        unit_T1 = root_mean_square(item_TE, owner_T, history.lengths)[owner_T, None]
+        step_T1, limit_T1 = self.step_size * unit_T1, self.radius * unit_T1
         plan = self.planner(history)
-        losses_P = self.history_gradient(item_TE, plan)[0]
-        history_P = torch.cat([plan.pairs.history, plan.views.history])
-        return torch.zeros_like(history.lengths, dtype=torch.float32).index_add(0, history_P, losses_P)
+        moved_TE = torch.zeros_like(item_TE)
+        for _ in range(self.steps):
+            gradient_TE = self.history_gradient(item_TE + moved_TE, plan)[1]
+            moved_TE = moved_TE - step_T1 * signs(gradient_TE, owner_T, history.lengths)
+            moved_TE = torch.minimum(torch.maximum(moved_TE, -limit_T1), limit_T1)
+        return item_TE + moved_TE
 
 
 def root_mean_square(item_TE: Tensor, owner_T: Tensor, lengths_U: Tensor) -> Tensor:
@@ -73,10 +81,8 @@ def root_mean_square(item_TE: Tensor, owner_T: Tensor, lengths_U: Tensor) -> Ten
     return (sums_U / lengths_U.clamp(min=1)).sqrt().to(item_TE.dtype)
 
 
-def signs(gradient_TE: Tensor, owner_T: Tensor, num_histories: int, dead_zone: float = DEAD_ZONE) -> Tensor:
+def signs(gradient_TE: Tensor, owner_T: Tensor, lengths_U: Tensor, dead_zone: float = DEAD_ZONE) -> Tensor:
     """(T, E) in [-1, 1]: the signs, with a dead zone around 0 and a ramp at its end."""
-    size_TE = gradient_TE.abs()
-    largest_U = torch.zeros([num_histories], dtype=size_TE.dtype, device=size_TE.device)
-    largest_U = largest_U.scatter_reduce(0, owner_T, size_TE.amax(1), "amax")
-    ramp_TE = size_TE / (dead_zone * largest_U.clamp(min=1e-30))[owner_T, None] - 1
+    small_U = dead_zone * root_mean_square(gradient_TE, owner_T, lengths_U).clamp(min=1e-30)
+    ramp_TE = gradient_TE.abs() / small_U[owner_T, None] - 1
     return ramp_TE.clamp(min=0.0, max=1.0) * torch.sign(gradient_TE)

@@ -111,7 +111,9 @@ class BlockGradient(nn.Module):
             of_normed_AD, saved.middle_AD, saved.middle_mean_A1, saved.middle_rstd_A1
         )
         of_gated_AD = of_middle_AD @ self.block.attention_out.weight
-        of_attended_AD, gate_of_normed_AD = self.gate.gradient(of_gated_AD, saved.attended_AHd.flatten(1), saved.gate_AD)
+        of_attended_AD, gate_of_normed_AD = self.gate.gradient(
+            of_gated_AD, saved.attended_AHd.flatten(1), saved.gate_AD
+        )
         of_query, of_keys, of_values = padded.attend_history_backward(
             of_attended_AD.view_as(saved.attended_AHd),
             saved.query_AHd,
