@@ -87,6 +87,9 @@ class Planner(nn.Module):
         config: losses and their weights.
     """
 
+    item_id: Tensor
+    positive: Tensor
+
     def __init__(self, encoder: SequenceEncoder, reference: Reference, config: VectorAdaptationConfig) -> None:
         super().__init__()
         self.tokens, self.positions = encoder.tokens, encoder.fusion.dcat.positions

@@ -1,6 +1,8 @@
 """Adapting a history's event vectors, so that its self-supervised losses fall together (arXiv 2204.03714).
 
-    r = argmin over |r|_inf <= radius of sum_k alpha_k L_k(x + r)      by projected sign-gradient descent, weights frozen
+    r = argmin over |r|_inf <= radius of sum_k alpha_k L_k(x + r)
+
+by projected sign-gradient descent, with frozen weights.
 
 T  events     U  histories     E  width of an item's vector
 """

@@ -22,8 +22,11 @@ class InfoNCEGradient(nn.Module):
 
     Args:
         reference: the negatives.
-        log_temperature: the tower's own, learnt.
     """
+
+    z: Tensor
+    log_weight: Tensor
+    states: Tensor
 
     def __init__(self, reference: Reference) -> None:
         super().__init__()

@@ -35,9 +35,10 @@ class NormGradient(nn.Module):
     def gradient(self, grad_TD: Tensor, x_TD: Tensor, mean_T1: Tensor, rstd_T1: Tensor) -> Tensor:
         """(T, D) of the output -> (T, D) of the input."""
         weight, bias = self.norm.weight, self.norm.bias
-        return torch.ops.aten.native_layer_norm_backward(
+        of_x_TD: Tensor = torch.ops.aten.native_layer_norm_backward(
             grad_TD, x_TD, [self.width], mean_T1, rstd_T1, weight, bias, [True, False, False]
         )[0]
+        return of_x_TD
 
 
 class TwoLayers(nn.Module):
@@ -60,7 +61,8 @@ class TwoLayers(nn.Module):
     @torch.jit.export
     def gradient(self, grad_TD: Tensor, hidden_TH: Tensor) -> Tensor:
         """(T, D) of the output -> (T, D) of the input."""
-        return torch.ops.aten.gelu_backward(grad_TD @ self.last.weight, hidden_TH) @ self.first.weight
+        of_hidden_TH: Tensor = torch.ops.aten.gelu_backward(grad_TD @ self.last.weight, hidden_TH)
+        return of_hidden_TH @ self.first.weight
 
 
 class GatedLayers(nn.Module):
@@ -89,13 +91,14 @@ class GatedLayers(nn.Module):
         return torch.cat([of_gate_TH, grad_TH * F.silu(gate_TH)], dim=1) @ self.gate_and_value.weight
 
 
-def feed_forward_gradient(layer: nn.Module) -> nn.Module:
+def feed_forward_gradient(layer: nn.Module) -> TwoLayers | GatedLayers:
     """The form of a block's pointwise half that has a gradient."""
     if isinstance(layer, SwiGLU):
         return GatedLayers(layer)
     assert isinstance(layer, nn.Sequential)
     first, last = layer[0], layer[-1]
-    assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+    assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
     return TwoLayers(first, last)
 
 
@@ -160,6 +163,6 @@ class NoGateGradient(nn.Module):
         return grad_TD, grad_TD.new_zeros([1, 1])
 
 
-def gate_gradient(gate: SiluGate | NoGate) -> nn.Module:
+def gate_gradient(gate: SiluGate | NoGate) -> SiluGateGradient | NoGateGradient:
     """The form of a block's gate that has a gradient."""
     return SiluGateGradient(gate) if isinstance(gate, SiluGate) else NoGateGradient()

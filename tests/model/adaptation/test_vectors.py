@@ -140,7 +140,8 @@ def test_one_step_goes_against_the_sign_of_the_gradient():
     assert clear_TE.float().mean() > 0.5
     torch.testing.assert_close(steps_TE[clear_TE], moved_TE.grad.sign()[clear_TE], rtol=0, atol=1e-4)
     dead_TE = moved_TE.grad.abs() < 0.99 * DEAD_ZONE * small_T1
-    assert dead_TE.any() and (change_TE[dead_TE] == 0).all()
+    assert dead_TE.any()
+    assert (change_TE[dead_TE] == 0).all()
 
 
 def test_weights_are_frozen_and_untouched():
