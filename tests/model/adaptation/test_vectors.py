@@ -2,11 +2,11 @@
 
 import dataclasses
 
-import plain_adaptation as plain
 import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.parts.robustness.attacks import plain_adaptation as plain
 from pinfm.embeddings.errors import UserError
 from pinfm.model.adaptation.config import LOSSES, VectorAdaptationConfig
 from pinfm.model.adaptation.reference import Reference

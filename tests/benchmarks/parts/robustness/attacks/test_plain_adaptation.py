@@ -3,12 +3,13 @@
 import math
 
 import model_fakes as fakes
-import plain_adaptation as plain
 import pytest
 import torch
 
+from benchmarks.parts.robustness.attacks import plain_adaptation as plain
 from pinfm.model.adaptation.config import LOSSES, VectorAdaptationConfig
 from pinfm.model.adaptation.reference import make_reference
+from pinfm.model.adaptation.vectors import VectorAdaptation
 
 LENGTHS = (9, 0, 1, 4, 3, 12)
 POSITIVE = (1, 2)
@@ -121,3 +122,32 @@ def test_a_history_alone_is_adapted_as_in_a_batch(tower):
         if LENGTHS[u]
     ]
     torch.testing.assert_close(torch.cat(alone), whole_TE, rtol=1e-9, atol=1e-9)
+
+
+def test_what_an_attacker_differentiates_is_what_is_served(tower):
+    encoder, history, item_TE, reference = tower
+    served_TE = VectorAdaptation(encoder, reference, CONFIG)(history, item_TE)
+    unrolled_TE = plain.adapt(encoder, history, item_TE.clone().requires_grad_(), reference, CONFIG)
+    # Near the dead zone of the sign a rounding may decide.
+    assert float(((served_TE - unrolled_TE).abs() < 1e-5).double().mean()) > 0.99
+    assert torch.equal(unrolled_TE, plain.adapt(encoder, history, item_TE, reference, CONFIG))
+
+
+def test_the_gradient_goes_through_the_steps(monkeypatch, tower):
+    """With the soft sign in both directions it is that of finite differences."""
+    encoder, history, item_TE, reference = tower
+    config = VectorAdaptationConfig(window=3, anchors=7, steps=2, step_size=0.02, radius=10.0)
+    monkeypatch.setattr(plain, "soft_signs", lambda history, grad_TE: torch.tanh(grad_TE / 2))
+    monkeypatch.setattr(plain, "root_mean_squares", lambda history, x_TE: torch.ones(len(history.lengths)).double())
+    direction_TE, weights_TE = torch.randn_like(item_TE), torch.randn_like(item_TE)
+
+    def value(x_TE):
+        return (weights_TE * plain.adapt(encoder, history, x_TE, reference, config)).sum()
+
+    x_TE = item_TE.clone().requires_grad_()
+    (grad_TE,) = torch.autograd.grad(value(x_TE), x_TE)
+    step = 1e-6
+    difference = (value(item_TE + step * direction_TE) - value(item_TE - step * direction_TE)) / (2 * step)
+    torch.testing.assert_close((grad_TE * direction_TE).sum(), difference, rtol=1e-5, atol=1e-7)
+    # And not that of an adaptation that is taken for a constant.
+    assert float((grad_TE - weights_TE).abs().max()) > 1e-3
