@@ -21,7 +21,8 @@ class VectorAdaptationConfig:
         masked_event_weight: weight of the reconstruction of events whose item is hidden.
         contrastive_weight: weight of the loss between two views of the history.
         window: L', how many events ahead L_mtl and L_ftl look.
-        anchors: newest events of a history whose states are asked; fewer are faster.
+        anchors: newest events of a history whose states are asked and whose vectors move; older ones stay, and what is
+            made of them is made once.
         steps: K, each a forward and a backward pass of the context.
         step_size: of a step, in units of the root mean square of the history's own vectors.
         radius: largest change of a component, in the same units.

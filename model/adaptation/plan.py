@@ -3,7 +3,8 @@
 U  histories     T  their events     E  width of an item's vector     P  pairs
 S  sequences that are encoded: the histories, and where a loss wants them, the same with some items hidden, and
    two views of each
-R  rows of the sequences     A  anchors: rows whose state is asked     V  events whose item is compared with states
+R  rows of the sequences     N  the newest of them: of events that move, and whose states are asked
+V  events whose item is compared with states
 
 distance from the newest event    5 4 3 2 1 0
 history                           a b c d e f       L_ntl, L_mtl, L_ftl: the state after an event, items after it
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pinfm.model.adaptation.config import VectorAdaptationConfig
-from pinfm.model.adaptation.gradients.block import Asked
+from pinfm.model.adaptation.gradients.block import Newest
 from pinfm.model.adaptation.reference import Reference
 from pinfm.model.attention.visibility import padded_crossing
 from pinfm.model.encoder import SequenceEncoder
@@ -36,8 +37,8 @@ class Pairs(NamedTuple):
     """States that have to name an item.
 
     Args:
-        anchor: (P,) int64, among the anchors.
-        target: (P,) int64, among the targets; among the anchors where two views are paired.
+        anchor: (P,) int64, whose state, among the newest rows.
+        target: (P,) int64, among the targets; among the newest rows where two views are paired.
         weight: (P,) float32, of the pair's loss.
         history: (P,) int64, whose loss it is.
     """
@@ -52,25 +53,23 @@ class Plan(NamedTuple):
     """What is asked.
 
     Args:
+        lengths: (S,) int64, rows of each sequence.
         event: (R,) int64, the event of each row.
         hidden: (R,) bool, whether its item is hidden.
         beside: (R, E), what its token holds beside the item.
-        angles: (R, 2, d / 2) of its position.
-        everyone: all rows, for all blocks but the last.
-        anchors: the rows whose states are asked, for the last block.
-        gap: (A,) int64, bucket of the time from each anchor to the event after it.
+        newest: the rows that move.
+        gap: (N,) int64, bucket of the time from each of these to the next event of its sequence.
         targets: (V,) int64, events.
         pairs: states and items.
         views: states and states.
-        engaged: (A, K) bool, items of the reference that the anchor's user engaged with.
+        engaged: (N, K) bool, items of the reference that the row's user engaged with.
     """
 
+    lengths: Tensor
     event: Tensor
     hidden: Tensor
     beside: Tensor
-    angles: Tensor
-    everyone: Asked
-    anchors: Asked
+    newest: Newest
     gap: Tensor
     targets: Tensor
     pairs: Pairs
@@ -93,8 +92,6 @@ class Planner(nn.Module):
     def __init__(self, encoder: SequenceEncoder, reference: Reference, config: VectorAdaptationConfig) -> None:
         super().__init__()
         self.tokens, self.positions = encoder.tokens, encoder.fusion.dcat.positions
-        self.many_layers = len(encoder.fusion.dcat.blocks) > 1
-        self.width = encoder.fusion.dcat.final_norm.normalized_shape[0]
         self.next_token, self.multi_token = config.next_token_weight, config.multi_token_weight
         self.future_token = config.future_token_weight
         self.masked_event, self.contrastive = config.masked_event_weight, config.contrastive_weight
@@ -112,36 +109,35 @@ class Planner(nn.Module):
         anchor_P, pairs = self._pairs(owner_T, newer_T, positive_T)
         anchor_B, other_B, views = self._views(history, stack)
 
-        asked_R = torch.zeros_like(hidden_R)
-        asked_R[anchor_P], asked_R[anchor_B] = True, True
-        place_R = torch.cumsum(asked_R, 0) - 1
+        moves_R = newer_T[event_R] < self.anchors
+        place_R = torch.cumsum(moves_R, 0) - 1
         wanted_T = torch.zeros_like(positive_T)
         wanted_T[pairs.target] = True
         place_T = torch.cumsum(wanted_T, 0) - 1
 
-        seq_R = torch.repeat_interleave(stack.lengths)
-        angles_R = self.positions(positions(stack.lengths, seq_R) - stack.lengths[seq_R])
-        rows_A = asked_R.nonzero()[:, 0]
-        anchors = self._asked(rows_A, stack, seq_R, angles_R)
-        everyone = anchors
-        if self.many_layers:
-            everyone = self._asked(torch.arange(event_R.size(0), device=event_R.device), stack, seq_R, angles_R)
         own = torch.arange(history.lengths.size(0), device=owner_T.device)
         events = Sequences(history.lengths, own, torch.arange(owner_T.size(0), device=owner_T.device), positive_T)
         engaged_UK = engaged_items(events, history.item_id, self.item_id)
+        rows_N = moves_R.nonzero()[:, 0]
         return Plan(
+            stack.lengths,
             event_R,
             hidden_R,
             self.tokens.beside_items(stack),
-            angles_R,
-            everyone,
-            anchors,
-            gaps_to_next(stack)[rows_A],
+            self._newest(rows_N, stack.lengths),
+            gaps_to_next(stack)[rows_N],
             wanted_T.nonzero()[:, 0],
             Pairs(place_R[anchor_P], place_T[pairs.target], pairs.weight, pairs.history),
             Pairs(place_R[anchor_B], place_R[other_B], views.weight, views.history),
-            engaged_UK[owner_T[event_R[rows_A]]],
+            engaged_UK[owner_T[event_R[rows_N]]],
         )
+
+    def _newest(self, rows_N: Tensor, lengths_S: Tensor) -> Newest:
+        seq_R = torch.repeat_interleave(lengths_S)
+        seq_N, position_N = seq_R[rows_N], positions(lengths_S, seq_R)[rows_N]
+        angles_N = self.positions(position_N - lengths_S[seq_N])
+        sees = padded_crossing(torch.ones_like(rows_N), Reads(seq_N, position_N + 1), lengths_S)
+        return Newest(rows_N, angles_N, sees)
 
     def _stack(self, history: History, newer_T: Tensor) -> tuple[History, Tensor, Tensor]:
         """The sequences as histories, the event of each row, and whether its item is hidden."""
@@ -212,12 +208,6 @@ class Planner(nn.Module):
         other_B = torch.cat([second_U[both], first_U[both]])
         weight_B = torch.full([anchor_B.size(0)], self.contrastive / 2, device=anchor_B.device)
         return anchor_B, other_B, Pairs(anchor_B, other_B, weight_B, torch.cat([both, both]))
-
-    def _asked(self, rows_A: Tensor, stack: History, seq_R: Tensor, angles_R: Tensor) -> Asked:
-        seq_A = seq_R[rows_A]
-        visible_A = positions(stack.lengths, seq_R)[rows_A] + 1
-        block = padded_crossing(torch.ones_like(rows_A), Reads(seq_A, visible_A), stack.lengths)
-        return Asked(rows_A, angles_R[rows_A], block)
 
 
 def joined(parts: list[History]) -> History:

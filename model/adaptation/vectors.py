@@ -60,7 +60,8 @@ class VectorAdaptation(nn.Module):
         with torch.no_grad():
             plan = self.planner(history)
             history_P = torch.cat([plan.pairs.history, plan.views.history])
-            losses_U = losses_U.index_add(0, history_P, self.history_gradient(item_TE, plan)[0])
+            older = self.history_gradient.older(item_TE, plan)
+            losses_U = losses_U.index_add(0, history_P, self.history_gradient(item_TE, plan, older)[0])
         return losses_U
 
     def _descend(self, history: History, item_TE: Tensor) -> Tensor:
@@ -68,9 +69,10 @@ class VectorAdaptation(nn.Module):
         unit_T1 = root_mean_square(item_TE, owner_T, history.lengths)[owner_T, None]
         step_T1, limit_T1 = self.step_size * unit_T1, self.radius * unit_T1
         plan = self.planner(history)
+        older = self.history_gradient.older(item_TE, plan)
         moved_TE = torch.zeros_like(item_TE)
         for _ in range(self.steps):
-            gradient_TE = self.history_gradient(item_TE + moved_TE, plan)[1]
+            gradient_TE = self.history_gradient(item_TE + moved_TE, plan, older)[1]
             moved_TE = moved_TE - step_T1 * signs(gradient_TE, owner_T, history.lengths)
             moved_TE = torch.minimum(torch.maximum(moved_TE, -limit_T1), limit_T1)
         return item_TE + moved_TE

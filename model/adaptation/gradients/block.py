@@ -1,9 +1,9 @@
-"""A transformer block over chosen rows of histories, with the gradient with respect to all rows.
+"""A transformer block over the newest rows of histories, with the gradient with respect to these rows.
 
-    R  rows of all sequences     A  rows that are asked, in order     D  width     H  heads     d  width of a head
+    R  rows of all sequences     S  the newest of them, which move     D  width     H  heads     d  width of a head
 
-Keys and values are made of all rows; queries and what follows only of the rows whose output is asked. In a lower layer
-those are all of them, in the last one the anchors.
+Attention is causal: what is made of older rows does not change when newer ones move. Their keys and values come in as
+they are, from one pass over everything.
 """
 
 from typing import NamedTuple
@@ -18,12 +18,12 @@ from pinfm.model.attention.visibility import PaddedCrossing
 from pinfm.model.layers.transformer import Block, rotate
 
 
-class Asked(NamedTuple):
-    """Whose output is asked, and what it sees.
+class Newest(NamedTuple):
+    """The rows that move, and what they see.
 
     Args:
-        rows: (A,) int64, rows of the sequences; each sees the rows of its sequence up to itself.
-        angles: (A, 2, d / 2) of their positions.
+        rows: (S,) int64, among those of the sequences; each sees the rows of its sequence up to itself.
+        angles: (S, 2, d / 2) of their positions.
         block: who sees what.
     """
 
@@ -35,18 +35,18 @@ class Asked(NamedTuple):
 class Saved(NamedTuple):
     """What a block's gradient needs of its forward pass."""
 
-    x_RD: Tensor
-    mean_R1: Tensor
-    rstd_R1: Tensor
-    query_AHd: Tensor
+    x_SD: Tensor
+    mean_S1: Tensor
+    rstd_S1: Tensor
+    query_SHd: Tensor
     keys_RHd: Tensor
     values_RHd: Tensor
-    attended_AHd: Tensor
-    lse_AH: Tensor
-    gate_AD: Tensor
-    middle_AD: Tensor
-    middle_mean_A1: Tensor
-    middle_rstd_A1: Tensor
+    attended_SHd: Tensor
+    lse_SH: Tensor
+    gate_SD: Tensor
+    middle_SD: Tensor
+    middle_mean_S1: Tensor
+    middle_rstd_S1: Tensor
     hidden: Tensor
 
 
@@ -63,74 +63,70 @@ class BlockGradient(nn.Module):
         self.attention_norm, self.mlp_norm = NormGradient(block.attention_norm), NormGradient(block.mlp_norm)
         self.gate, self.mlp = gate_gradient(block.attention_gate), feed_forward_gradient(block.mlp)
 
-    def forward(self, x_RD: Tensor, angles_R: Tensor, asked: Asked) -> tuple[Tensor, Saved]:
-        """The block's output for the rows that are asked.
+    def forward(self, x_SD: Tensor, newest: Newest, keys_RHd: Tensor, values_RHd: Tensor) -> tuple[Tensor, Saved]:
+        """The block's output for the rows that move.
 
         Args:
-            x_RD: its input, of all rows.
-            angles_R: (R, 2, d / 2) of their positions.
-            asked: whose output.
+            x_SD: its input.
+            newest: which rows they are.
+            keys_RHd: of all rows, as they were before any moved; (0, H, d) where all move.
+            values_RHd: the same.
 
         Returns:
-            (A, D), and what `gradient` needs.
+            (S, D), and what `gradient` needs.
         """
-        dim, heads = x_RD.size(1), self.block.num_heads
-        normed_RD, mean_R1, rstd_R1 = self.attention_norm(x_RD)
-        keys, values = self.block.keys_and_values(normed_RD, angles_R)
-        normed_AD = normed_RD[asked.rows]
+        dim, heads = x_SD.size(1), self.block.num_heads
+        normed_SD, mean_S1, rstd_S1 = self.attention_norm(x_SD)
         projection = self.block.query_key_value
-        query_AD = F.linear(normed_AD, projection.weight[:dim], projection.bias[:dim])
-        query = rotate(query_AD.view(-1, heads, dim // heads), asked.angles)
-        attended, lse = padded.attend_history(query, keys, values, asked.block)
-        gated_AD, gate_AD = self.gate(attended.flatten(1), normed_AD)
-        middle_AD = x_RD[asked.rows] + self.block.attention_out(gated_AD)
-        middle_normed_AD, middle_mean_A1, middle_rstd_A1 = self.mlp_norm(middle_AD)
-        pointwise_AD, hidden = self.mlp(middle_normed_AD)
+        projected = F.linear(normed_SD, projection.weight, projection.bias).view(-1, 3, heads, dim // heads)
+        query = rotate(projected[:, 0], newest.angles)
+        keys, values = rotate(projected[:, 1], newest.angles), projected[:, 2].contiguous()
+        if keys_RHd.size(0) > 0:
+            keys, values = keys_RHd.index_copy(0, newest.rows, keys), values_RHd.index_copy(0, newest.rows, values)
+        attended, lse = padded.attend_history(query, keys, values, newest.block)
+        gated_SD, gate_SD = self.gate(attended.flatten(1), normed_SD)
+        middle_SD = x_SD + self.block.attention_out(gated_SD)
+        middle_normed_SD, middle_mean_S1, middle_rstd_S1 = self.mlp_norm(middle_SD)
+        pointwise_SD, hidden = self.mlp(middle_normed_SD)
         saved = Saved(
-            x_RD, mean_R1, rstd_R1, query, keys, values, attended, lse, gate_AD, middle_AD, middle_mean_A1,
-            middle_rstd_A1, hidden,
+            x_SD, mean_S1, rstd_S1, query, keys, values, attended, lse, gate_SD, middle_SD, middle_mean_S1,
+            middle_rstd_S1, hidden,
         )  # fmt: skip
-        return middle_AD + pointwise_AD, saved
+        return middle_SD + pointwise_SD, saved
 
     @torch.jit.export
-    def gradient(self, grad_AD: Tensor, saved: Saved, angles_R: Tensor, asked: Asked) -> Tensor:
+    def gradient(self, grad_SD: Tensor, saved: Saved, newest: Newest) -> Tensor:
         """The gradient with respect to the block's input.
 
         Args:
-            grad_AD: with respect to its output.
+            grad_SD: with respect to its output.
             saved: of the forward pass.
-            angles_R: as there.
-            asked: as there.
+            newest: as there.
 
         Returns:
-            (R, D).
+            (S, D).
         """
-        dim = grad_AD.size(1)
-        of_normed_AD = self.mlp.gradient(grad_AD, saved.hidden)
-        of_middle_AD = grad_AD + self.mlp_norm.gradient(
-            of_normed_AD, saved.middle_AD, saved.middle_mean_A1, saved.middle_rstd_A1
+        of_normed_SD = self.mlp.gradient(grad_SD, saved.hidden)
+        of_middle_SD = grad_SD + self.mlp_norm.gradient(
+            of_normed_SD, saved.middle_SD, saved.middle_mean_S1, saved.middle_rstd_S1
         )
-        of_gated_AD = of_middle_AD @ self.block.attention_out.weight
-        of_attended_AD, gate_of_normed_AD = self.gate.gradient(
-            of_gated_AD, saved.attended_AHd.flatten(1), saved.gate_AD
-        )
+        of_gated_SD = of_middle_SD @ self.block.attention_out.weight
+        of_attended_SD, of_gate_SD = self.gate.gradient(of_gated_SD, saved.attended_SHd.flatten(1), saved.gate_SD)
         of_query, of_keys, of_values = padded.attend_history_backward(
-            of_attended_AD.view_as(saved.attended_AHd),
-            saved.query_AHd,
+            of_attended_SD.view_as(saved.attended_SHd),
+            saved.query_SHd,
             saved.keys_RHd,
             saved.values_RHd,
-            saved.attended_AHd,
-            saved.lse_AH,
-            asked.block,
+            saved.attended_SHd,
+            saved.lse_SH,
+            newest.block,
         )
-        weight = self.block.query_key_value.weight
-        of_keys_and_values = torch.cat([rotate_back(of_keys, angles_R).flatten(1), of_values.flatten(1)], dim=1)
-        of_normed_RD = of_keys_and_values @ weight[dim:]
-        of_query_AD = rotate_back(of_query, asked.angles).flatten(1) @ weight[:dim]
-        of_normed_RD = of_normed_RD.index_add(0, asked.rows, of_query_AD + gate_of_normed_AD)
-        of_x_RD = self.attention_norm.gradient(of_normed_RD, saved.x_RD, saved.mean_R1, saved.rstd_R1)
-        output_RD: Tensor = of_x_RD.index_add(0, asked.rows, of_middle_AD)
-        return output_RD
+        if of_keys.size(0) != newest.rows.size(0):
+            of_keys, of_values = of_keys[newest.rows], of_values[newest.rows]
+        of_projected = [rotate_back(of_query, newest.angles), rotate_back(of_keys, newest.angles), of_values]
+        of_normed_SD = torch.cat(of_projected, dim=1).flatten(1) @ self.block.query_key_value.weight + of_gate_SD
+        of_x_SD: Tensor = self.attention_norm.gradient(of_normed_SD, saved.x_SD, saved.mean_S1, saved.rstd_S1)
+        return of_middle_SD + of_x_SD
 
 
 def rotate_back(x_THd: Tensor, angles_T: Tensor) -> Tensor:

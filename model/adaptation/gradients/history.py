@@ -1,6 +1,7 @@
 """The gradient of the self-supervised losses with respect to the event vectors: a forward and a backward pass.
 
-T  events     R  rows of the sequences     A  anchors     V  targets     E  width of an item's vector     O  out_dim
+T  events     R  rows of the sequences     S  those that move     V  targets     E  width of an item's vector
+O  out_dim
 """
 
 import torch
@@ -26,8 +27,9 @@ class HistoryGradient(nn.Module):
 
     def __init__(self, encoder: SequenceEncoder, reference: Reference) -> None:
         super().__init__()
-        dcat = encoder.fusion.dcat
+        self.dcat = dcat = encoder.fusion.dcat
         self.phi_in, self.scale = UnitLayers(encoder.tokens.phi_in), encoder.tokens.scale
+        self.none = [torch.zeros(0, 1, 1) for _ in dcat.blocks]
         blocks = [BlockGradient(block) for block in dcat.blocks]
         self.blocks = module_list(blocks)
         self.from_last = module_list(reversed(blocks))  # TorchScript walks a list in its own order alone
@@ -36,37 +38,54 @@ class HistoryGradient(nn.Module):
         self.losses = InfoNCEGradient(reference)
         self.log_temperature, self.min_temperature = encoder.log_temperature, MIN_TEMPERATURE
 
-    def forward(self, item_TE: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-        """One pass there and back.
+    @torch.jit.export
+    def older(self, item_TE: Tensor, plan: Plan) -> tuple[list[Tensor], list[Tensor]]:
+        """Keys and values (R, H, d) of all rows in each layer, of which the older ones stay as they are.
 
         Args:
             item_TE: vectors of the events' items.
             plan: what is asked of them.
 
         Returns:
-            The weighted loss of each pair (P,) float32, and the gradient (T, E) of their sum.
+            (0, H, d) each where no row is older.
+        """
+        if plan.newest.rows.size(0) == plan.event.size(0):
+            return self.none, self.none
+        parts_RE = item_TE[plan.event].masked_fill(plan.hidden[:, None], 0.0) + plan.beside
+        context = self.dcat.encode_context(self.scale * self.phi_in(parts_RE)[0], plan.lengths)
+        return context.keys, context.values
+
+    def forward(self, item_TE: Tensor, plan: Plan, older: tuple[list[Tensor], list[Tensor]]) -> tuple[Tensor, Tensor]:
+        """One pass there and back.
+
+        Args:
+            item_TE: vectors of the events' items.
+            plan: what is asked of them.
+            older: what stays, from the function of this name.
+
+        Returns:
+            The weighted loss of each pair (P,) float32, and the gradient (T, E) of their sum; 0 for events that stay.
         """
         temperature = self.log_temperature.float().exp().clamp(min=self.min_temperature)
-        parts_RE = item_TE[plan.event].masked_fill(plan.hidden[:, None], 0.0) + plan.beside
-        unit_RD, hidden_RD, length_R1 = self.phi_in(parts_RE)
-        x_RD = self.scale * unit_RD
+        rows_S, keys, values = plan.newest.rows, older[0], older[1]
+        event_S, hidden_S1 = plan.event[rows_S], plan.hidden[rows_S, None]
+        parts_SE = item_TE[event_S].masked_fill(hidden_S1, 0.0) + plan.beside[rows_S]
+        unit_SD, hidden_SD, length_S1 = self.phi_in(parts_SE)
+        x_SD = self.scale * unit_SD
         saved: list[Saved] = []
-        last = len(self.blocks) - 1
         for i, block in enumerate(self.blocks):
-            x_RD, of_block = block(x_RD, plan.angles, plan.anchors if i == last else plan.everyone)
+            x_SD, of_block = block(x_SD, plan.newest, keys[i], values[i])
             saved.append(of_block)
-        output_AD, mean_A1, rstd_A1 = self.final_norm(x_RD)
-        states_AO, states_hidden, states_length = self.phi_out(self.request_time(output_AD, plan.gap))
+        output_SD, mean_S1, rstd_S1 = self.final_norm(x_SD)
+        states_SO, states_hidden, states_length = self.phi_out(self.request_time(output_SD, plan.gap))
         z_VO, z_hidden, z_length = self.psi(item_TE[plan.targets])
-        losses_P, of_states_AO, of_z_VO = self.losses(states_AO, z_VO, temperature, plan)
+        losses_P, of_states_SO, of_z_VO = self.losses(states_SO, z_VO, temperature, plan)
 
-        grad = self.phi_out.gradient(of_states_AO, states_AO, states_hidden, states_length)
-        grad = self.final_norm.gradient(grad, x_RD, mean_A1, rstd_A1)
+        grad = self.phi_out.gradient(of_states_SO, states_SO, states_hidden, states_length)
+        grad = self.final_norm.gradient(grad, x_SD, mean_S1, rstd_S1)
         for i, block in enumerate(self.from_last):
-            grad = block.gradient(grad, saved[last - i], plan.angles, plan.anchors if i == 0 else plan.everyone)
-        of_parts_RE = self.phi_in.gradient(self.scale * grad, unit_RD, hidden_RD, length_R1)
-        of_items_TE = torch.zeros_like(item_TE).index_add(
-            0, plan.event, of_parts_RE.masked_fill(plan.hidden[:, None], 0.0)
-        )
+            grad = block.gradient(grad, saved[-1 - i], plan.newest)
+        of_parts_SE = self.phi_in.gradient(self.scale * grad, unit_SD, hidden_SD, length_S1)
         of_targets_VE = self.psi.gradient(of_z_VO, z_VO, z_hidden, z_length)
+        of_items_TE = torch.zeros_like(item_TE).index_add(0, event_S, of_parts_SE.masked_fill(hidden_S1, 0.0))
         return losses_P, of_items_TE.index_add(0, plan.targets, of_targets_VE)
