@@ -1,6 +1,6 @@
-"""The three self-supervised losses of PinFM (arXiv 2507.12704) and the supervised ones of joint fine-tuning.
+"""The self-supervised losses: the three of PinFM (arXiv 2507.12704), of masked events, and between views of a segment.
 
-All three are InfoNCE over pairs (anchor event i, target event j). With s_ij = <H_i, z_j> / t the loss of a pair is
+All are InfoNCE over pairs (anchor event i, target event j). With s_ij = <H_i, z_j> / t the loss of a pair is
 
     l_ij = -log( e^{s_ij} / (e^{s_ij} + sum_k e^{s_ik}) ) = softplus( logsumexp_k(s_ik) - s_ij )
 
@@ -185,6 +185,38 @@ def future_token_pairs(sequences: Sequences, anchor_length: int, window: int) ->
     anchors = _all_events(sequences)[at_length].repeat_interleave(window)
     ahead = torch.arange(1, window + 1, device=anchors.device).repeat(int(at_length.sum()))
     return _pairs_at(sequences, anchors, ahead)
+
+
+def masked_event_pairs(sequences: Sequences, hidden_T: Tensor) -> tuple[Tensor, Tensor]:
+    """The masked-event loss: every event whose item is hidden with itself.
+
+    Args:
+        sequences: the batch.
+        hidden_T: bool, the events that hide their items.
+
+    Returns:
+        (anchor, target) event indices: hidden events whose action is positive.
+    """
+    events = torch.nonzero(hidden_T & sequences.positive)[:, 0]
+    return events, events
+
+
+def view_losses(first_PO: Tensor, second_PO: Tensor, user_P: Tensor, temperature: Tensor, others: Negatives) -> Tensor:
+    """The contrastive loss: InfoNCE between two views of P segments, each of them once the anchor and once the target.
+
+    Args:
+        first_PO: state of the first view.
+        second_PO: of the second.
+        user_P: index of each segment's user.
+        temperature: t.
+        others: the views to tell them from; `engaged` hides from each user the user's own.
+
+    Returns:
+        (2P,) float32, the first views as anchors, then the second.
+    """
+    anchors_AO, targets_AO = torch.cat([first_PO, second_PO]), torch.cat([second_PO, first_PO])
+    negative_A = negative_logsumexp(anchors_AO, user_P.repeat(2), temperature, others)
+    return pair_losses(anchors_AO, targets_AO, temperature, negative_A)
 
 
 def _all_events(sequences: Sequences) -> Tensor:

@@ -140,7 +140,7 @@ def build_finetune(config: RunConfig, schema: InputSchema, tables: Tables, devic
         feature_tables=tables.features,
         freeze_items=config.use_tower and config.finetune.freeze_tower,
     )
-    objective = RankingObjective(model, assemble, losses)
+    objective = RankingObjective(model, assemble, losses, config.finetune.adversarial_radius)
     return FinetuneModule(
         embedding_collection([tables.item], META),
         embedding_collection(tables.features, META),

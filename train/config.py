@@ -8,7 +8,7 @@ from typing import Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive, require_types
 from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig, ManagedIdsConfig
-from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
+from pinfm.model.config import MIN_TEMPERATURE, ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -60,10 +60,18 @@ class PretrainConfig:
         epochs: passes over the training events; about 3 in the paper.
         batch_size: segments a step, over all ranks.
         segment_length: L; a user's history is cut into segments of so many events, without overlap.
-        next_token_weight: weight of L_ntl. Each of the three losses is the mean over its pairs; the paper adds them up.
+        next_token_weight: weight of L_ntl. Each of the losses is the mean over its pairs; the paper adds them up.
         multi_token_weight: weight of L_mtl.
         future_token_weight: weight of L_ftl, which has at most `window` pairs a segment: at 1 each of them counts many
             times as much as one of L_ntl, and at window / segment_length about as much.
+        masked_event_weight: weight of the masked-event loss: some events hide their items, and the state at such an
+            event, which knows its action, surface and time and the events before, has to name the item. It takes one
+            more encoding of the segments.
+        masked_events: share of the events that hide their items, drawn anew in every step.
+        contrastive_weight: weight of the contrastive loss between two views of a segment, a random half of its events
+            and the other half: the states after their newest events agree, and differ from those of other users. It
+            takes one more encoding too.
+        contrastive_temperature: of that loss; it is not learnt.
         window: L', how many events ahead L_mtl and L_ftl look.
         pairs_per_anchor: targets that L_mtl draws for each event.
         future_anchor_length: L_d, the history length at which L_ftl looks ahead; below segment_length.
@@ -80,6 +88,10 @@ class PretrainConfig:
     next_token_weight: float = 1.0
     multi_token_weight: float = 1.0
     future_token_weight: float = 1.0
+    masked_event_weight: float = 0.0
+    masked_events: float = 0.2
+    contrastive_weight: float = 0.0
+    contrastive_temperature: float = 0.2
     window: int = 8
     pairs_per_anchor: int = 2
     future_anchor_length: int = 32
@@ -98,9 +110,26 @@ class PretrainConfig:
             next_token_weight=self.next_token_weight,
             multi_token_weight=self.multi_token_weight,
             future_token_weight=self.future_token_weight,
+            masked_event_weight=self.masked_event_weight,
+            contrastive_weight=self.contrastive_weight,
         )
-        if not self.next_token_weight + self.multi_token_weight + self.future_token_weight:
-            raise UserError("pretrain's three losses all have weight 0; give one of them a weight, such as 1.")
+        naming = (self.next_token_weight, self.multi_token_weight, self.future_token_weight, self.masked_event_weight)
+        if not any(naming):
+            # The contrastive loss alone would leave psi, which items are compared by, as it was initialised.
+            raise UserError(
+                "pretrain's four losses that name items all have weight 0; give next_token_weight, multi_token_weight, "
+                "future_token_weight or masked_event_weight a weight, such as 1."
+            )
+        if not 0.0 < self.masked_events < 1.0:
+            raise UserError(f"pretrain.masked_events ({self.masked_events}) must lie between 0 and 1, both excluded.")
+        require_at_least("pretrain", MIN_TEMPERATURE, contrastive_temperature=self.contrastive_temperature)
+        for loss, setting in (("masked_event", "masked_events"), ("contrastive", "contrastive_temperature")):
+            value = getattr(self, setting)
+            if not getattr(self, f"{loss}_weight") and value != getattr(PretrainConfig, setting):
+                raise UserError(
+                    f"pretrain.{setting} ({value}) is not read while pretrain.{loss}_weight is 0; give that a weight, "
+                    "or leave the setting out."
+                )
         if self.log_q and self.negatives != "in_batch":
             raise UserError(
                 f"pretrain.log_q corrects in-batch negatives, but pretrain.negatives is {self.negatives!r}; "
@@ -131,6 +160,9 @@ class FinetuneConfig:
         agreement_weight: weight of the MSE between those predictions and the ranker's.
         next_token_weight: weight of L_ntl on the requests' histories.
         next_token_newest: L_ntl looks at so many newest events of each history.
+        adversarial_radius: above 0, half of the step's loss is of histories that an adversary has moved: each component
+            of an event's item vector by so many root mean squares of its history's components, in the direction that
+            raises the ranking loss (the fast gradient sign method). A step takes about twice the time.
         optimizer: learning rates.
     """
 
@@ -144,6 +176,7 @@ class FinetuneConfig:
     agreement_weight: float = 0.1
     next_token_weight: float = 0.1
     next_token_newest: int = 8
+    adversarial_radius: float = 0.0
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(pretrained_lr_scale=0.1))
 
     def __post_init__(self) -> None:
@@ -164,6 +197,7 @@ class FinetuneConfig:
             tower_prediction_weight=self.tower_prediction_weight,
             agreement_weight=self.agreement_weight,
             next_token_weight=self.next_token_weight,
+            adversarial_radius=self.adversarial_radius,
         )
 
 
@@ -239,6 +273,11 @@ class RunConfig:
         for name, width in widths.items():
             if width % 4:
                 raise UserError(f"{name} ({width}) must be a multiple of 4, which fbgemm's kernels ask of a row.")
+        if self.finetune.adversarial_radius and not self.use_tower:
+            raise UserError(
+                f"finetune.adversarial_radius ({self.finetune.adversarial_radius}) moves the events that the tower "
+                "reads, but use_tower is false; set it to 0."
+            )
         self.model()  # its parts are checked against each other there
 
     def model(self) -> ModelConfig:

@@ -85,10 +85,12 @@ def train(
         examples_per_step=config.examples_per_step,
         log_steps=config.log_steps,
     )
-    with log, HeldSigterm() as sigterm, _autocast(device, config.precision):
+    with log, HeldSigterm() as sigterm:
         while state.step < config.total_steps:
             seed_step(config.seed, state.step)
-            parts = pipeline.progress(batches)
+            # Of one step alone: autocast keeps weights as it cast them until it is left, and the next step has others.
+            with _autocast(device, config.precision):
+                parts = pipeline.progress(batches)
             schedule.step()
             state.step += 1
             stopped = stops.has(sigterm.came)

@@ -15,10 +15,12 @@ from pinfm.model.losses import (
     future_token_pairs,
     in_batch_counts,
     log_weights,
+    masked_event_pairs,
     multi_token_pairs,
     negative_logsumexp,
     next_token_pairs,
     pair_losses,
+    view_losses,
 )
 
 WIDTH, NUM_ITEMS = 4, 6
@@ -142,6 +144,41 @@ def test_future_token_pairs_start_at_the_downstream_length_alone(batch, anchor_l
     assert sorted(pairs) == positive_pairs(
         batch, lambda p, q, _: p == anchor_length - 1 and anchor_length <= q < anchor_length + window
     )
+
+
+@given(BATCHES, st.data())
+def test_masked_event_pairs(batch, data):
+    sequences = sequences_of(batch)
+    num_events = len(sequences.item)
+    hidden = data.draw(st.lists(st.booleans(), min_size=num_events, max_size=num_events))
+    pairs = as_list(masked_event_pairs(sequences, torch.tensor(hidden, dtype=torch.bool)))
+    assert pairs == [(i, i) for _, _, i, _, positive in numbered(batch) if positive and hidden[i]]
+
+
+def contrastive_by_loops(first_PO, second_PO, users, temperature):
+    """Each view once the anchor, its other half the target, and the views of other users one negative each."""
+    losses = []
+    for anchors, targets in ((first_PO, second_PO), (second_PO, first_PO)):
+        for p, user in enumerate(users):
+            target = (anchors[p] @ targets[p] / temperature).exp()
+            others = [view[q] for q, other in enumerate(users) if other != user for view in (first_PO, second_PO)]
+            losses.append(-(target / (target + sum((anchors[p] @ z / temperature).exp() for z in others))).log())
+    return torch.stack(losses) if losses else first_PO.new_zeros(0)
+
+
+@given(st.lists(st.integers(0, 3), max_size=6), st.integers(0, 2**32))
+@settings(max_examples=60)
+def test_the_contrastive_loss_equals_loops_over_the_views_of_others(users, seed):
+    torch.manual_seed(seed)
+    views = [F.normalize(torch.randn(len(users), WIDTH, dtype=torch.float64), dim=1).requires_grad_() for _ in range(2)]
+    temperature, user_P = torch.tensor(0.3), torch.tensor(users, dtype=torch.int64)
+    engaged = torch.arange(4)[:, None] == user_P.repeat(2)
+    others = Negatives(torch.cat(views), torch.zeros(2 * len(users)), engaged)
+    fast, slow = view_losses(*views, user_P, temperature, others), contrastive_by_loops(*views, users, 0.3)
+    torch.testing.assert_close(fast.double(), slow, rtol=1e-5, atol=1e-5)
+    if users:
+        fast_grads, slow_grads = (torch.autograd.grad(losses.sum(), views) for losses in (fast, slow))
+        torch.testing.assert_close(fast_grads, slow_grads, rtol=1e-5, atol=1e-5)
 
 
 def test_targets_are_positive_events_and_anchors_are_any():

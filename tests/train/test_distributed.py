@@ -31,7 +31,7 @@ def two(root, dataset, pretrained, finetuned):
     script = Path(__file__).with_name("two_processes.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     struck = f"PYTHONPATH={script.parent / 'run_folder'}"
-    runs.command("env", struck, *launch, script, config, dataset, pretrained, folder, *runs.free_ports(7), cwd=folder)
+    runs.command("env", struck, *launch, script, config, dataset, pretrained, folder, *runs.free_ports(9), cwd=folder)
     return folder
 
 
@@ -96,6 +96,19 @@ def test_sampled_negatives_are_the_same_at_two_processes(two, dataset, tmp_path)
     sampled = replace(runs.CONFIG.pretrain, negatives="sampled", num_sampled=64, log_q=False)
     pretrain(replace(runs.CONFIG, pretrain=sampled), Place(data=dataset, out=tmp_path / "one"))
     assert_same_training(two / "two_sampled", tmp_path / "one")
+
+
+def test_masked_events_and_views_are_the_same_at_two_processes(two, dataset, tmp_path):
+    both = replace(runs.CONFIG.pretrain, masked_event_weight=1.0, contrastive_weight=0.5)
+    pretrain(replace(runs.CONFIG, pretrain=both), Place(data=dataset, out=tmp_path / "one"))
+    steps = assert_same_training(two / "two_masked_and_viewed", tmp_path / "one")
+    assert (steps[["masked_event_loss", "contrastive_loss"]] > 0.1).all(axis=None)
+
+
+def test_adversarial_finetuning_is_the_same_at_two_processes(two, dataset, tmp_path):
+    adversarial = replace(FEW_STEPS.finetune, adversarial_radius=0.2)
+    finetune(replace(FEW_STEPS, finetune=adversarial), Place(data=dataset, out=tmp_path / "one"))
+    assert (assert_same_training(two / "two_adversarial", tmp_path / "one")["adversarial_loss"] > 0.1).all()
 
 
 def test_a_run_of_two_processes_goes_on_after_sigterm_as_if_nothing_had_happened(two):

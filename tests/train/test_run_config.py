@@ -96,7 +96,41 @@ def test_every_recipe_says_what_it_means(name):
         (lambda: PretrainConfig(next_token_weight=-1.0), r"^pretrain\.next_token_weight \(-1\.0\) must be at least 0"),
         (
             lambda: PretrainConfig(next_token_weight=0.0, multi_token_weight=0.0, future_token_weight=0.0),
-            "pretrain's three losses all have weight 0; give one of them a weight",
+            r"pretrain's four losses that name items all have weight 0; give next_token_weight, .* a weight, such as 1",
+        ),
+        (
+            lambda: PretrainConfig(
+                next_token_weight=0.0, multi_token_weight=0.0, future_token_weight=0.0, contrastive_weight=1.0
+            ),
+            "pretrain's four losses that name items all have weight 0",
+        ),
+        (
+            lambda: PretrainConfig(masked_event_weight=-1.0),
+            r"^pretrain\.masked_event_weight \(-1\.0\) must be at least 0",
+        ),
+        (
+            lambda: PretrainConfig(masked_event_weight=1.0, masked_events=1.0),
+            r"^pretrain\.masked_events \(1\.0\) must lie between 0 and 1, both excluded\.$",
+        ),
+        (
+            lambda: PretrainConfig(masked_events=0.5),
+            r"^pretrain\.masked_events \(0\.5\) is not read while pretrain\.masked_event_weight is 0; give that",
+        ),
+        (
+            lambda: PretrainConfig(contrastive_temperature=0.5),
+            r"^pretrain\.contrastive_temperature \(0\.5\) is not read while pretrain\.contrastive_weight is 0; ",
+        ),
+        (
+            lambda: PretrainConfig(contrastive_weight=1.0, contrastive_temperature=0.0),
+            r"^pretrain\.contrastive_temperature \(0\.0\) must be at least 0\.01\.$",
+        ),
+        (
+            lambda: FinetuneConfig(adversarial_radius=-0.1),
+            r"^finetune\.adversarial_radius \(-0\.1\) must be at least 0\.$",
+        ),
+        (
+            lambda: RunConfig(use_tower=False, finetune=FinetuneConfig(adversarial_radius=0.1)),
+            r"^finetune\.adversarial_radius \(0\.1\) moves the events that the tower reads, but use_tower is false; ",
         ),
         (lambda: PretrainConfig(log_q=True, negatives="catalogue"), "negatives is 'catalogue'; switch log_q off"),
         (lambda: FinetuneConfig(epochs=-1), r"^finetune\.epochs \(-1\) must be at least 1\.$"),

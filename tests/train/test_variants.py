@@ -48,6 +48,9 @@ VARIANTS = {
     "bf16": changed(precision="bf16"),
     "no next-token loss": changed(finetune={"next_token_weight": 0.0}),
     "fp16 items": changed(item_table={"precision": "fp16"}),
+    "adversarial": changed(
+        finetune={"adversarial_radius": 0.1}, tower={"dropout": 0.2}, cold_start={"content_fusion": True}
+    ),
     "own histories": changed(finetune={"requests_per_user": 1}),
 }
 
@@ -73,6 +76,8 @@ PRETRAINING = [
     {"pretrain": {"negatives": "sampled", "num_sampled": 64, "log_q": False}},
     {"pretrain": {"negatives": "catalogue", "log_q": False}},
     {"pretrain": {"multi_token_weight": 0.0, "future_token_weight": 0.0}},
+    {"pretrain": {"masked_event_weight": 1.0, "contrastive_weight": 0.5}, "tower": {"request_time": True}},
+    {"pretrain": {"masked_event_weight": 1.0, "contrastive_weight": 0.5}, "precision": "bf16"},
 ]
 
 
@@ -89,6 +94,15 @@ def test_bf16_rounds_and_fp32_does_not(dataset, pretrained, tmp_path):
     low, full = (runs.losses(run)["loss"].iloc[0] for run in (tmp_path / "run", pretrained))
     assert low != full
     assert low == pytest.approx(full, rel=0.02)
+
+
+def test_in_bf16_each_step_computes_with_the_weights_of_the_step_before(dataset, tmp_path):
+    """Of tables that hardly move: what is learnt is in the dense weights."""
+    for precision in ("fp32", "bf16"):
+        dense = {"epochs": 3, "optimizer": replace(runs.OPTIMIZER, table_lr=1e-9)}
+        pretrain(changed(precision=precision, pretrain=dense), Place(data=dataset, out=tmp_path / precision))
+    full, low = (runs.losses(tmp_path / precision)["loss"] for precision in ("fp32", "bf16"))
+    assert low.to_numpy() == pytest.approx(full.to_numpy(), rel=0.01)
 
 
 def tower_of(run):

@@ -13,6 +13,9 @@ from pinfm.train.cli.main import main
 from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.launch.statuses import TERMINATED
 
+ADVERSARIAL = ["--finetune.adversarial_radius", "0.2"]
+MASKED_AND_VIEWED = ["--pretrain.masked_event_weight", "1.0", "--pretrain.contrastive_weight", "0.5"]
+
 
 def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: list[str]) -> None:
     few_steps = ["--finetune.batch_size", "128"]
@@ -26,6 +29,8 @@ def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: l
     # A launcher's store serves one group in a process's life; each run here meets at a port of its own.
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
     commands = [["finetune", *flags] for flags in runs]
+    commands.append(["finetune", "--out", str(folder / "two_adversarial"), *few_steps, *ADVERSARIAL])
+    commands.append(["pretrain", "--out", str(folder / "two_masked_and_viewed"), *MASKED_AND_VIEWED])
     commands.append(["pretrain", "--out", str(folder / "two_sampled"), *sampled])
     stopped = ["pretrain", "--out", str(folder / "two_stopped"), *sampled]
     *ports, stopped_at, resumed_at = ports

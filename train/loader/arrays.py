@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from pinfm.train.data.ragged import IntArray
 
+BoolArray = npt.NDArray[np.bool_]
+
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryArrays:
@@ -30,12 +32,16 @@ class SegmentArrays:
         user_id: (S,) of each segment.
         ahead: (T, R) how far ahead the targets of L_mtl stand.
         drawn: (K,) item ids drawn from the catalogue to compare with; an id may stand there twice.
+        hidden: (T,) bool, events whose items the masked-event loss hides.
+        half: (T,) bool, events of one of the two views that the contrastive loss compares; the rest are the other's.
     """
 
     history: HistoryArrays
     user_id: IntArray
     ahead: IntArray
     drawn: IntArray
+    hidden: BoolArray
+    half: BoolArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +67,7 @@ class RequestArrays:
     """
 
     history: HistoryArrays
-    opens_history: npt.NDArray[np.bool_]
+    opens_history: BoolArray
     visible: IntArray
     request_id: IntArray
     user_id: IntArray

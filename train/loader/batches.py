@@ -46,6 +46,8 @@ class SegmentBatch(Batch):
         user: (S,) index of each segment's user in the batch.
         positive: (T,) bool, whether the event's action is a positive one.
         ahead: (T, R) how far ahead the targets of L_mtl stand.
+        hidden: (T,) bool, events whose items the masked-event loss hides.
+        half: (T,) bool, events of one of the two views that the contrastive loss compares; the rest are the other's.
         item_ids: (V,) raw ids, ascending.
         item_index: (T,) each event's item among them.
         drawn: (V,) how often each item was drawn from the catalogue to compare with.
@@ -58,6 +60,8 @@ class SegmentBatch(Batch):
     user: Tensor
     positive: Tensor
     ahead: Tensor
+    hidden: Tensor
+    half: Tensor
     item_ids: Tensor
     item_index: Tensor
     drawn: Tensor
@@ -144,6 +148,8 @@ class SegmentCollator:
             user=_user_index(arrays.user_id),
             positive=torch.from_numpy(np.isin(arrays.history.action, self._positive_codes)),
             ahead=torch.from_numpy(arrays.ahead),
+            hidden=torch.from_numpy(arrays.hidden),
+            half=torch.from_numpy(arrays.half),
             item_ids=torch.from_numpy(item_ids),
             item_index=torch.from_numpy(index[:num_events]),
             drawn=torch.from_numpy(np.bincount(index[num_events:], minlength=len(item_ids))),

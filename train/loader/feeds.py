@@ -36,6 +36,8 @@ def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[
             catalogue,
             # Every stream draws its part, so that a step's draws do not depend on the number of ranks.
             config.pretrain.num_sampled // config.data_streams if config.pretrain.negatives == "sampled" else 0,
+            masked_events=config.pretrain.masked_events if config.pretrain.masked_event_weight else 0.0,
+            halves=config.pretrain.contrastive_weight > 0.0,
         ),
         SegmentCollator(items, catalogue, ids, dataset.info.schema, config.pretrain.negatives),
     )

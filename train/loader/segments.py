@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.data.ragged import IntArray, scalar_column
-from pinfm.train.loader.arrays import SegmentArrays
+from pinfm.train.data.ragged import IntArray, ragged_index, scalar_column
+from pinfm.train.loader.arrays import BoolArray, SegmentArrays
 from pinfm.train.loader.requests import EVENT_COLUMNS, gather_history
 from pinfm.train.loader.streams import Draw
 
@@ -78,23 +78,52 @@ class SegmentReader:
         pairs_per_anchor: targets that L_mtl draws for each event.
         catalogue: item ids to draw negatives from.
         num_drawn: negatives that each stream draws.
+        masked_events: share of the events that hide their items; at 0 nothing is drawn.
+        halves: cut each segment's events into two random halves; else nothing is drawn.
     """
 
-    def __init__(self, window: int, pairs_per_anchor: int, catalogue: IntArray, num_drawn: int) -> None:
+    def __init__(
+        self,
+        window: int,
+        pairs_per_anchor: int,
+        catalogue: IntArray,
+        num_drawn: int,
+        masked_events: float = 0.0,
+        halves: bool = False,
+    ) -> None:
         self._window, self._pairs_per_anchor = window, pairs_per_anchor
         self._catalogue, self._num_drawn = catalogue, num_drawn
+        self._masked_events, self._halves = masked_events, halves
 
     def __call__(self, draw: Draw[SegmentBucket]) -> SegmentArrays:
         """The drawn segments as arrays."""
         bucket, rows = draw.bucket, draw.rows
         history = gather_history(bucket.events, bucket.start[rows], bucket.length[rows])
-        shape = (len(history.item_id), self._pairs_per_anchor)
+        num_events = len(history.item_id)
+        none = np.zeros(num_events, dtype=np.bool_)
         return SegmentArrays(
             history=history,
             user_id=bucket.user_id[rows],
-            ahead=draw.rng.integers(1, self._window, size=shape, endpoint=True),
+            ahead=draw.rng.integers(1, self._window, size=(num_events, self._pairs_per_anchor), endpoint=True),
             drawn=self._catalogue[draw.rng.integers(len(self._catalogue), size=self._num_drawn)],
+            hidden=draw.rng.random(num_events) < self._masked_events if self._masked_events else none,
+            half=random_halves(history.lengths, draw.rng) if self._halves else none,
         )
+
+
+def random_halves(lengths_S: IntArray, rng: np.random.Generator) -> BoolArray:
+    """(T,) bool: which events of each segment are a random half of it, rounded up.
+
+    Args:
+        lengths_S: events of each segment.
+        rng: draws.
+    """
+    owner_T = np.repeat(np.arange(len(lengths_S)), lengths_S)
+    shuffled_T = np.lexsort((rng.random(len(owner_T)), owner_T))
+    place_T = ragged_index(np.zeros_like(lengths_S), lengths_S)
+    half_T = np.empty(len(owner_T), dtype=np.bool_)
+    half_T[shuffled_T] = place_T < (lengths_S[owner_T] + 1) // 2
+    return half_T
 
 
 def cut_segments(user_id_T: IntArray, segment_length: int) -> tuple[IntArray, IntArray]:

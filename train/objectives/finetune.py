@@ -19,6 +19,7 @@ from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs, R
 from pinfm.train.config import FinetuneConfig
 from pinfm.train.distributed import mean_over_ranks
 from pinfm.train.loader.batches import RequestBatch
+from pinfm.train.objectives.adversarial import moved_events, with_gradient
 from pinfm.train.objectives.contrastive import contrastive_losses, negatives_of_all_ranks
 from pinfm.train.objectives.inputs import InputAssembler
 from pinfm.train.objectives.pretrain import Losses, Vectors
@@ -31,13 +32,19 @@ class RankingObjective(nn.Module):
         model: the ranker, or tower and ranker.
         assemble: makes the model's inputs of a batch.
         losses: what is minimised; a weighted loss and its parts.
+        adversarial_radius: see `FinetuneConfig`; 0 trains on histories as they are.
     """
 
     def __init__(
-        self, model: FusedRanker | PlainRanker, assemble: InputAssembler, losses: "PlainLosses | JointLosses"
+        self,
+        model: FusedRanker | PlainRanker,
+        assemble: InputAssembler,
+        losses: "PlainLosses | JointLosses",
+        adversarial_radius: float = 0.0,
     ) -> None:
         super().__init__()
         self.model, self.assemble, self.losses = model, assemble, losses
+        self.adversarial_radius = adversarial_radius
 
     def forward(self, batch: RequestBatch, items: Vectors, features: Vectors) -> tuple[Tensor, Losses]:
         """The weighted loss and its parts, with the logits (N, K) beside them; in evaluation the logits alone."""
@@ -46,8 +53,14 @@ class RankingObjective(nn.Module):
             # Without what only losses read.
             logits_NK = self.model.score(inputs)
             return logits_NK.new_zeros(()), {"logits": logits_NK}
+        if self.adversarial_radius:
+            inputs = with_gradient(inputs)
         output: RankingOutput = self.model(inputs)
         total, parts = self.losses(batch, item_VE, inputs, output)
+        if self.adversarial_radius:
+            moved = moved_events(inputs, parts["ranking_loss"], self.adversarial_radius)
+            parts["adversarial_loss"], _ = self.losses(batch, item_VE, moved, self.model(moved))
+            total = (total + parts["adversarial_loss"]) / 2
         return total, {"loss": total, **parts, "logits": output.logits}
 
 

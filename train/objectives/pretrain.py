@@ -6,7 +6,7 @@ does not depend on how the batch is spread.
     T  events     V  unique items     E  width of an item's vector     O  width of H
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,19 +22,21 @@ from pinfm.model.losses import (
     future_token_pairs,
     in_batch_counts,
     log_weights,
+    masked_event_pairs,
     multi_token_pairs,
     next_token_pairs,
 )
 from pinfm.train.config import PretrainConfig
 from pinfm.train.loader.batches import SegmentBatch
 from pinfm.train.objectives.contrastive import contrastive_losses, log_expected, negatives_of_all_ranks
+from pinfm.train.objectives.views import masked_event_states, view_loss
 
 Vectors = Mapping[str, JaggedTensor]
 Losses = dict[str, Tensor]
 
 
 class PretrainObjective(nn.Module):
-    """L_ntl + L_mtl + L_ftl over a batch of segments; a loss of weight 0 is not computed.
+    """The weighted sum of the self-supervised losses of a batch of segments; a loss of weight 0 is not computed.
 
     Args:
         encoder: the tower's dense part.
@@ -52,35 +54,39 @@ class PretrainObjective(nn.Module):
         config, encoder = self.config, self.model["encoder"]
         assert isinstance(encoder, SequenceEncoder)
         item_VE = concatenate_sub_tables(items, self.item_table)
+        item_TE, z_VO = item_VE[batch.item_index], encoder.psi(item_VE)
         sequences = Sequences(batch.history.lengths, batch.user, batch.item_index, batch.positive)
-        context = encoder.encode_context(batch.history, item_VE[batch.item_index])
-        states_TO = encoder.states(context, gaps_to_next(batch.history))
-        z_VO = encoder.psi(item_VE)
-        pairs = {
-            "next_token_loss": lambda: next_token_pairs(sequences),
-            "multi_token_loss": lambda: multi_token_pairs(sequences, batch.ahead),
-            "future_token_loss": lambda: future_token_pairs(sequences, config.future_anchor_length, config.window),
-        }
-        weights = {
-            "next_token_loss": config.next_token_weight,
-            "multi_token_loss": config.multi_token_weight,
-            "future_token_loss": config.future_token_weight,
-        }
-        used = [name for name, weight in weights.items() if weight]
-        losses = contrastive_losses(
-            encoder.temperature(),
-            states_TO,
-            z_VO,
-            sequences,
-            self._negatives(z_VO, sequences, batch),
-            [pairs[name]() for name in used],
-        )
-        total = torch.stack([weights[name] * loss for name, loss in zip(used, losses, strict=True)]).sum()
-        return total, {
-            "loss": total,
-            **dict(zip(used, losses, strict=True)),
-            "temperature": encoder.temperature(),
-        }
+        negatives = self._negatives(z_VO, sequences, batch)
+
+        def named(states_TO: Tensor, pair_sets: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+            return contrastive_losses(encoder.temperature(), states_TO, z_VO, sequences, negatives, pair_sets)
+
+        losses: Losses = {}
+        pairs = self._token_pairs(sequences, batch)
+        if pairs:
+            context = encoder.encode_context(batch.history, item_TE)
+            states_TO = encoder.states(context, gaps_to_next(batch.history))
+            losses |= dict(zip(pairs, named(states_TO, list(pairs.values())), strict=True))
+        if config.masked_event_weight:
+            states_TO = masked_event_states(encoder, batch.history, item_TE, batch.hidden)
+            losses["masked_event_loss"] = named(states_TO, [masked_event_pairs(sequences, batch.hidden)])[0]
+        if config.contrastive_weight:
+            losses["contrastive_loss"] = view_loss(encoder, batch, item_TE, config.contrastive_temperature)
+        weights = [getattr(config, f"{name.removesuffix('_loss')}_weight") for name in losses]
+        total = torch.stack([weight * loss for weight, loss in zip(weights, losses.values(), strict=True)]).sum()
+        return total, {"loss": total, **losses, "temperature": encoder.temperature()}
+
+    def _token_pairs(self, sequences: Sequences, batch: SegmentBatch) -> dict[str, tuple[Tensor, Tensor]]:
+        """The pairs of each loss that looks ahead from the states of the segments as they are."""
+        config = self.config
+        pairs = {}
+        if config.next_token_weight:
+            pairs["next_token_loss"] = next_token_pairs(sequences)
+        if config.multi_token_weight:
+            pairs["multi_token_loss"] = multi_token_pairs(sequences, batch.ahead)
+        if config.future_token_weight:
+            pairs["future_token_loss"] = future_token_pairs(sequences, config.future_anchor_length, config.window)
+        return pairs
 
     def _negatives(self, z_VO: Tensor, sequences: Sequences, batch: SegmentBatch) -> Negatives:
         if self.config.negatives == "catalogue":

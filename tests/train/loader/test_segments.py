@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.loader.segments import SegmentReader, SegmentSource, cut_segments
+from pinfm.train.loader.segments import SegmentReader, SegmentSource, cut_segments, random_halves
 from pinfm.train.loader.streams import Draw
 
 
@@ -83,3 +83,44 @@ def test_negatives_are_drawn_evenly_from_the_catalogue(data):
     assert values.tolist() == [-3, 5, 11]
     assert np.abs(counts - 1000).max() < 150
     assert (drawn == again).all()
+
+
+def drawn(data, **options):
+    """What a reader draws for the segments of a bucket, and the next number of its generator."""
+    bucket, rng = SegmentSource(data, 8).read(0), np.random.default_rng(0)
+    reader = SegmentReader(3, 2, np.arange(50), 100, **options)
+    return reader(Draw(bucket=bucket, rows=np.arange(len(bucket.start)), rng=rng)), rng.random()
+
+
+def test_what_no_loss_asks_for_is_not_drawn(data):
+    plain, after = drawn(data)
+    rng = np.random.default_rng(0)
+    rng.integers(1, 3, size=plain.ahead.shape, endpoint=True)
+    rng.integers(50, size=100)
+    assert after == rng.random()
+    assert not plain.hidden.any()
+    assert not plain.half.any()
+    more, _ = drawn(data, masked_events=0.3, halves=True)
+    np.testing.assert_array_equal(more.ahead, plain.ahead)
+    np.testing.assert_array_equal(more.drawn, plain.drawn)
+    assert more.hidden.shape == more.half.shape == plain.history.item_id.shape
+
+
+def test_a_share_of_the_events_hide_their_items(data):
+    hidden = drawn(data, masked_events=0.3)[0].hidden
+    assert abs(hidden.mean() - 0.3) < 4 * (0.21 / len(hidden)) ** 0.5
+
+
+@given(st.lists(st.integers(0, 9), max_size=8), st.integers(0, 2**32))
+def test_halves_of_every_segment_are_as_long_as_can_be(lengths, seed):
+    half = random_halves(np.array(lengths, dtype=np.int64), np.random.default_rng(seed))
+    assert [int(part.sum()) for part in np.split(half, np.cumsum(lengths)[:-1])] == [
+        -(-length // 2) for length in lengths or [0]
+    ]
+
+
+def test_every_half_is_drawn():
+    halves = random_halves(np.full(600, 4), np.random.default_rng(0)).reshape(600, 4)
+    kinds, counts = np.unique(halves, axis=0, return_counts=True)
+    assert len(kinds) == 6  # 4 over 2
+    assert counts.min() > 60

@@ -53,6 +53,15 @@ def test_a_resumed_pretraining_run_equals_the_uninterrupted_one(pretrained, data
     assert_same_run(run, pretrained)
 
 
+def test_a_resumed_run_hides_and_cuts_as_the_uninterrupted_one(dataset, tmp_path):
+    both = replace(runs.CONFIG.pretrain, masked_event_weight=1.0, contrastive_weight=0.5)
+    config = replace(runs.CONFIG, pretrain=both)
+    pretrain(config, Place(data=dataset, out=tmp_path / "whole"))
+    run = runs.interrupted(tmp_path / "whole", tmp_path / "run", 4)
+    pretrain(config, Place(data=dataset, out=run, resume=True))
+    assert_same_run(run, tmp_path / "whole")
+
+
 def test_a_finetuning_run_goes_on_without_what_it_was_pretrained_from(finetuned, dataset, tmp_path):
     run = runs.interrupted(finetuned, tmp_path / "run", 8)
     manifest = json.loads((run / "manifest.json").read_text())
