@@ -14,8 +14,10 @@ from pinfm.model.adaptation.config import VectorAdaptationConfig
 from pinfm.model.adaptation.gradients.history import HistoryGradient
 from pinfm.model.adaptation.plan import Planner
 from pinfm.model.adaptation.reference import Reference
+from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder
 from pinfm.model.inputs import History
+from pinfm.model.layers.fusion import EarlyFusion
 
 # Components of the gradient below this share of a history's root mean square count as 0, and from twice of it on as 1:
 # where the sign would jump, rounding, which differs with threads and with what else is in a batch, would decide.
@@ -33,6 +35,9 @@ class VectorAdaptation(nn.Module):
 
     def __init__(self, encoder: SequenceEncoder, reference: Reference, config: VectorAdaptationConfig) -> None:
         super().__init__()
+        self.encoder = encoder
+        # Other forms of fusion put more into a context than the events.
+        self.is_plain = isinstance(encoder.fusion, EarlyFusion)
         self.planner = Planner(encoder, reference, config)
         self.history_gradient = HistoryGradient(encoder, reference)
         self.steps, self.step_size, self.radius = config.steps, config.step_size, config.radius
@@ -47,11 +52,25 @@ class VectorAdaptation(nn.Module):
         Returns:
             (T, E), of `item_TE`'s type; each component within `radius` times the root mean square of its history's.
         """
-        adapted_TE = item_TE
+        return self.encode(history, item_TE)[0]
+
+    @torch.jit.export
+    def encode(self, history: History, item_TE: Tensor) -> tuple[Tensor, Context]:
+        """Adapted event vectors, and the histories encoded with them; older events are encoded once for all of it.
+
+        Args:
+            history: T events of U histories.
+            item_TE: vectors of their items.
+
+        Returns:
+            What `forward` gives, and what `SequenceEncoder.encode_context` makes of it.
+        """
         with torch.no_grad():  # TorchScript wants the return outside
-            if item_TE.size(0) > 0:
-                adapted_TE = self._descend(history, item_TE)
-        return adapted_TE
+            if item_TE.size(0) == 0:
+                adapted_TE, context = item_TE, self.encoder.encode_context(history, item_TE)
+            else:
+                adapted_TE, context = self._descend(history, item_TE)
+        return adapted_TE, context
 
     @torch.jit.export
     def losses(self, history: History, item_TE: Tensor) -> Tensor:
@@ -64,7 +83,7 @@ class VectorAdaptation(nn.Module):
             losses_U = losses_U.index_add(0, history_P, self.history_gradient(item_TE, plan, older)[0])
         return losses_U
 
-    def _descend(self, history: History, item_TE: Tensor) -> Tensor:
+    def _descend(self, history: History, item_TE: Tensor) -> tuple[Tensor, Context]:
         owner_T = torch.repeat_interleave(history.lengths)
         unit_T1 = root_mean_square(item_TE, owner_T, history.lengths)[owner_T, None]
         step_T1, limit_T1 = self.step_size * unit_T1, self.radius * unit_T1
@@ -75,7 +94,22 @@ class VectorAdaptation(nn.Module):
             gradient_TE = self.history_gradient(item_TE + moved_TE, plan, older)[1]
             moved_TE = moved_TE - step_T1 * signs(gradient_TE, owner_T, history.lengths)
             moved_TE = torch.minimum(torch.maximum(moved_TE, -limit_T1), limit_T1)
-        return item_TE + moved_TE
+        adapted_TE = item_TE + moved_TE
+        if self.is_plain:
+            renewed = self.history_gradient.renewed(adapted_TE, plan, older)
+            return adapted_TE, first_rows(renewed, history.lengths)
+        return adapted_TE, self.encoder.encode_context(history, adapted_TE)
+
+
+def first_rows(context: Context, lengths_U: Tensor) -> Context:
+    """The first U histories of a context."""
+    num_events = int(lengths_U.sum())
+    return Context(
+        lengths_U,
+        context.rows[:num_events],
+        [keys[:num_events] for keys in context.keys],
+        [values[:num_events] for values in context.values],
+    )
 
 
 def root_mean_square(item_TE: Tensor, owner_T: Tensor, lengths_U: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A transformer block over the newest rows of histories, with the gradient with respect to these rows.
 
-    R  rows of all sequences     S  the newest of them, which move     D  width     H  heads     d  width of a head
+    R  rows of all sequences     N  the newest of them, which move     D  width     H  heads     d  width of a head
 
 Attention is causal: what is made of older rows does not change when newer ones move. Their keys and values come in as
 they are, from one pass over everything.
@@ -9,7 +9,6 @@ they are, from one pass over everything.
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinfm.model.adaptation.gradients.pointwise import NormGradient, feed_forward_gradient, gate_gradient
@@ -22,8 +21,8 @@ class Newest(NamedTuple):
     """The rows that move, and what they see.
 
     Args:
-        rows: (S,) int64, among those of the sequences; each sees the rows of its sequence up to itself.
-        angles: (S, 2, d / 2) of their positions.
+        rows: (N,) int64, among those of the sequences; each sees the rows of its sequence up to itself.
+        angles: (N, 2, d / 2) of their positions.
         block: who sees what.
     """
 
@@ -35,18 +34,18 @@ class Newest(NamedTuple):
 class Saved(NamedTuple):
     """What a block's gradient needs of its forward pass."""
 
-    x_SD: Tensor
-    mean_S1: Tensor
-    rstd_S1: Tensor
-    query_SHd: Tensor
+    x_ND: Tensor
+    mean_N1: Tensor
+    rstd_N1: Tensor
+    query_NHd: Tensor
     keys_RHd: Tensor
     values_RHd: Tensor
-    attended_SHd: Tensor
-    lse_SH: Tensor
-    gate_SD: Tensor
-    middle_SD: Tensor
-    middle_mean_S1: Tensor
-    middle_rstd_S1: Tensor
+    attended_NHd: Tensor
+    lse_NH: Tensor
+    gate_ND: Tensor
+    middle_ND: Tensor
+    middle_mean_N1: Tensor
+    middle_rstd_N1: Tensor
     hidden: Tensor
 
 
@@ -59,74 +58,80 @@ class BlockGradient(nn.Module):
 
     def __init__(self, block: Block) -> None:
         super().__init__()
-        self.block = block
+        self.block, self.head_dim = block, block.attention_out.in_features // block.num_heads
         self.attention_norm, self.mlp_norm = NormGradient(block.attention_norm), NormGradient(block.mlp_norm)
         self.gate, self.mlp = gate_gradient(block.attention_gate), feed_forward_gradient(block.mlp)
 
-    def forward(self, x_SD: Tensor, newest: Newest, keys_RHd: Tensor, values_RHd: Tensor) -> tuple[Tensor, Saved]:
+    def forward(self, x_ND: Tensor, newest: Newest, keys_RHd: Tensor, values_RHd: Tensor) -> tuple[Tensor, Saved]:
         """The block's output for the rows that move.
 
         Args:
-            x_SD: its input.
+            x_ND: its input.
             newest: which rows they are.
-            keys_RHd: of all rows, as they were before any moved; (0, H, d) where all move.
+            keys_RHd: of all rows, as they were before any moved.
             values_RHd: the same.
 
         Returns:
-            (S, D), and what `gradient` needs.
+            (N, D), and what `gradient` needs.
         """
-        dim, heads = x_SD.size(1), self.block.num_heads
-        normed_SD, mean_S1, rstd_S1 = self.attention_norm(x_SD)
-        projection = self.block.query_key_value
-        projected = F.linear(normed_SD, projection.weight, projection.bias).view(-1, 3, heads, dim // heads)
-        query = rotate(projected[:, 0], newest.angles)
-        keys, values = rotate(projected[:, 1], newest.angles), projected[:, 2].contiguous()
-        if keys_RHd.size(0) > 0:
+        normed_ND, mean_N1, rstd_N1 = self.attention_norm(x_ND)
+        projected = self.block.query_key_value(normed_ND).view(-1, 3, self.block.num_heads, self.head_dim).unbind(1)
+        query, keys, values = (
+            rotate(projected[0], newest.angles),
+            rotate(projected[1], newest.angles),
+            projected[2].contiguous(),
+        )
+        if keys_RHd.size(0) != keys.size(0):  # or all rows move, and stand as they do there
             keys, values = keys_RHd.index_copy(0, newest.rows, keys), values_RHd.index_copy(0, newest.rows, values)
         attended, lse = padded.attend_history(query, keys, values, newest.block)
-        gated_SD, gate_SD = self.gate(attended.flatten(1), normed_SD)
-        middle_SD = x_SD + self.block.attention_out(gated_SD)
-        middle_normed_SD, middle_mean_S1, middle_rstd_S1 = self.mlp_norm(middle_SD)
-        pointwise_SD, hidden = self.mlp(middle_normed_SD)
+        gated_ND, gate_ND = self.gate(attended.flatten(1), normed_ND)
+        middle_ND = x_ND + self.block.attention_out(gated_ND)
+        middle_normed_ND, middle_mean_N1, middle_rstd_N1 = self.mlp_norm(middle_ND)
+        pointwise_ND, hidden = self.mlp(middle_normed_ND)
         saved = Saved(
-            x_SD, mean_S1, rstd_S1, query, keys, values, attended, lse, gate_SD, middle_SD, middle_mean_S1,
-            middle_rstd_S1, hidden,
+            x_ND, mean_N1, rstd_N1, query, keys, values, attended, lse, gate_ND, middle_ND, middle_mean_N1,
+            middle_rstd_N1, hidden,
         )  # fmt: skip
-        return middle_SD + pointwise_SD, saved
+        return middle_ND + pointwise_ND, saved
 
     @torch.jit.export
-    def gradient(self, grad_SD: Tensor, saved: Saved, newest: Newest) -> Tensor:
+    def keys_and_values(self, x_ND: Tensor, newest: Newest) -> tuple[Tensor, Tensor]:
+        """What later rows need of those that move, (N, H, d) each."""
+        return self.block.keys_and_values(self.attention_norm(x_ND)[0], newest.angles)
+
+    @torch.jit.export
+    def gradient(self, grad_ND: Tensor, saved: Saved, newest: Newest) -> Tensor:
         """The gradient with respect to the block's input.
 
         Args:
-            grad_SD: with respect to its output.
+            grad_ND: with respect to its output.
             saved: of the forward pass.
             newest: as there.
 
         Returns:
-            (S, D).
+            (N, D).
         """
-        of_normed_SD = self.mlp.gradient(grad_SD, saved.hidden)
-        of_middle_SD = grad_SD + self.mlp_norm.gradient(
-            of_normed_SD, saved.middle_SD, saved.middle_mean_S1, saved.middle_rstd_S1
+        of_normed_ND = self.mlp.gradient(grad_ND, saved.hidden)
+        of_middle_ND = grad_ND + self.mlp_norm.gradient(
+            of_normed_ND, saved.middle_ND, saved.middle_mean_N1, saved.middle_rstd_N1
         )
-        of_gated_SD = of_middle_SD @ self.block.attention_out.weight
-        of_attended_SD, of_gate_SD = self.gate.gradient(of_gated_SD, saved.attended_SHd.flatten(1), saved.gate_SD)
+        of_gated_ND = of_middle_ND @ self.block.attention_out.weight
+        of_attended_ND, of_gate_ND = self.gate.gradient(of_gated_ND, saved.attended_NHd.flatten(1), saved.gate_ND)
         of_query, of_keys, of_values = padded.attend_history_backward(
-            of_attended_SD.view_as(saved.attended_SHd),
-            saved.query_SHd,
+            of_attended_ND.view_as(saved.attended_NHd),
+            saved.query_NHd,
             saved.keys_RHd,
             saved.values_RHd,
-            saved.attended_SHd,
-            saved.lse_SH,
+            saved.attended_NHd,
+            saved.lse_NH,
             newest.block,
         )
-        if of_keys.size(0) != newest.rows.size(0):
+        if of_keys.size(0) != of_query.size(0):
             of_keys, of_values = of_keys[newest.rows], of_values[newest.rows]
         of_projected = [rotate_back(of_query, newest.angles), rotate_back(of_keys, newest.angles), of_values]
-        of_normed_SD = torch.cat(of_projected, dim=1).flatten(1) @ self.block.query_key_value.weight + of_gate_SD
-        of_x_SD: Tensor = self.attention_norm.gradient(of_normed_SD, saved.x_SD, saved.mean_S1, saved.rstd_S1)
-        return of_middle_SD + of_x_SD
+        of_normed_ND = torch.cat(of_projected, dim=1).flatten(1) @ self.block.query_key_value.weight + of_gate_ND
+        of_x_ND: Tensor = self.attention_norm.gradient(of_normed_ND, saved.x_ND, saved.mean_N1, saved.rstd_N1)
+        return of_middle_ND + of_x_ND
 
 
 def rotate_back(x_THd: Tensor, angles_T: Tensor) -> Tensor:

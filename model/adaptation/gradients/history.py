@@ -1,7 +1,7 @@
 """The gradient of the self-supervised losses with respect to the event vectors: a forward and a backward pass.
 
-T  events     R  rows of the sequences     S  those that move     V  targets     E  width of an item's vector
-O  out_dim
+T  events     R  rows of the sequences     N  the newest of them, which move     V  targets
+E  width of an item's vector     O  out_dim
 """
 
 import torch
@@ -14,7 +14,9 @@ from pinfm.model.adaptation.gradients.pointwise import NormGradient, UnitLayers
 from pinfm.model.adaptation.plan import Plan
 from pinfm.model.adaptation.reference import Reference
 from pinfm.model.config import MIN_TEMPERATURE
+from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder
+from pinfm.model.views import hide_items
 
 
 class HistoryGradient(nn.Module):
@@ -29,7 +31,6 @@ class HistoryGradient(nn.Module):
         super().__init__()
         self.dcat = dcat = encoder.fusion.dcat
         self.phi_in, self.scale = UnitLayers(encoder.tokens.phi_in), encoder.tokens.scale
-        self.none = [torch.zeros(0, 1, 1) for _ in dcat.blocks]
         blocks = [BlockGradient(block) for block in dcat.blocks]
         self.blocks = module_list(blocks)
         self.from_last = module_list(reversed(blocks))  # TorchScript walks a list in its own order alone
@@ -39,53 +40,77 @@ class HistoryGradient(nn.Module):
         self.log_temperature, self.min_temperature = encoder.log_temperature, MIN_TEMPERATURE
 
     @torch.jit.export
-    def older(self, item_TE: Tensor, plan: Plan) -> tuple[list[Tensor], list[Tensor]]:
-        """Keys and values (R, H, d) of all rows in each layer, of which the older ones stay as they are.
+    def older(self, item_TE: Tensor, plan: Plan) -> Context:
+        """All rows of the sequences, encoded: what is made of the older ones stays.
 
         Args:
             item_TE: vectors of the events' items.
             plan: what is asked of them.
-
-        Returns:
-            (0, H, d) each where no row is older.
         """
-        if plan.newest.rows.size(0) == plan.event.size(0):
-            return self.none, self.none
-        parts_RE = item_TE[plan.event].masked_fill(plan.hidden[:, None], 0.0) + plan.beside
-        context = self.dcat.encode_context(self.scale * self.phi_in(parts_RE)[0], plan.lengths)
-        return context.keys, context.values
+        tokens_RD = self.scale * self.phi_in(self._parts(item_TE, plan.event, plan.hidden, plan.beside))[0]
+        return self.dcat.encode_context(tokens_RD, plan.lengths)
 
-    def forward(self, item_TE: Tensor, plan: Plan, older: tuple[list[Tensor], list[Tensor]]) -> tuple[Tensor, Tensor]:
+    @torch.jit.export
+    def renewed(self, item_TE: Tensor, plan: Plan, older: Context) -> Context:
+        """The sequences encoded again, where the newest rows have moved.
+
+        Args:
+            item_TE: vectors of the events' items, as moved.
+            plan: what was asked of them.
+            older: from the function of this name.
+        """
+        rows_N = plan.newest.rows
+        x_ND = self.scale * self.phi_in(self._newest_parts(item_TE, plan))[0]
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for i, block in enumerate(self.blocks):
+            if i == len(self.blocks) - 1:
+                keys_NHd, values_NHd = block.keys_and_values(x_ND, plan.newest)
+                keys.append(older.keys[i].index_copy(0, rows_N, keys_NHd))
+                values.append(older.values[i].index_copy(0, rows_N, values_NHd))
+            else:
+                x_ND, saved = block(x_ND, plan.newest, older.keys[i], older.values[i])
+                keys.append(saved.keys_RHd)
+                values.append(saved.values_RHd)
+        return Context(plan.lengths, older.rows.index_copy(0, rows_N, x_ND), keys, values)
+
+    def forward(self, item_TE: Tensor, plan: Plan, older: Context) -> tuple[Tensor, Tensor]:
         """One pass there and back.
 
         Args:
             item_TE: vectors of the events' items.
             plan: what is asked of them.
-            older: what stays, from the function of this name.
+            older: from the function of this name.
 
         Returns:
             The weighted loss of each pair (P,) float32, and the gradient (T, E) of their sum; 0 for events that stay.
         """
         temperature = self.log_temperature.float().exp().clamp(min=self.min_temperature)
-        rows_S, keys, values = plan.newest.rows, older[0], older[1]
-        event_S, hidden_S1 = plan.event[rows_S], plan.hidden[rows_S, None]
-        parts_SE = item_TE[event_S].masked_fill(hidden_S1, 0.0) + plan.beside[rows_S]
-        unit_SD, hidden_SD, length_S1 = self.phi_in(parts_SE)
-        x_SD = self.scale * unit_SD
+        unit_ND, hidden_ND, length_N1 = self.phi_in(self._newest_parts(item_TE, plan))
+        x_ND = self.scale * unit_ND
         saved: list[Saved] = []
         for i, block in enumerate(self.blocks):
-            x_SD, of_block = block(x_SD, plan.newest, keys[i], values[i])
+            x_ND, of_block = block(x_ND, plan.newest, older.keys[i], older.values[i])
             saved.append(of_block)
-        output_SD, mean_S1, rstd_S1 = self.final_norm(x_SD)
-        states_SO, states_hidden, states_length = self.phi_out(self.request_time(output_SD, plan.gap))
+        output_ND, mean_N1, rstd_N1 = self.final_norm(x_ND)
+        states_NO, states_hidden, states_length = self.phi_out(self.request_time(output_ND, plan.gap))
         z_VO, z_hidden, z_length = self.psi(item_TE[plan.targets])
-        losses_P, of_states_SO, of_z_VO = self.losses(states_SO, z_VO, temperature, plan)
+        losses_P, of_states_NO, of_z_VO = self.losses(states_NO, z_VO, temperature, plan)
 
-        grad = self.phi_out.gradient(of_states_SO, states_SO, states_hidden, states_length)
-        grad = self.final_norm.gradient(grad, x_SD, mean_S1, rstd_S1)
+        grad = self.phi_out.gradient(of_states_NO, states_NO, states_hidden, states_length)
+        grad = self.final_norm.gradient(grad, x_ND, mean_N1, rstd_N1)
         for i, block in enumerate(self.from_last):
             grad = block.gradient(grad, saved[-1 - i], plan.newest)
-        of_parts_SE = self.phi_in.gradient(self.scale * grad, unit_SD, hidden_SD, length_S1)
+        of_parts_NE = self.phi_in.gradient(self.scale * grad, unit_ND, hidden_ND, length_N1)
         of_targets_VE = self.psi.gradient(of_z_VO, z_VO, z_hidden, z_length)
-        of_items_TE = torch.zeros_like(item_TE).index_add(0, event_S, of_parts_SE.masked_fill(hidden_S1, 0.0))
+        rows_N = plan.newest.rows
+        of_parts_NE = of_parts_NE.masked_fill(plan.hidden[rows_N, None], 0.0)
+        of_items_TE = torch.zeros_like(item_TE).index_add(0, plan.event[rows_N], of_parts_NE)
         return losses_P, of_items_TE.index_add(0, plan.targets, of_targets_VE)
+
+    def _newest_parts(self, item_TE: Tensor, plan: Plan) -> Tensor:
+        rows_N = plan.newest.rows
+        return self._parts(item_TE, plan.event[rows_N], plan.hidden[rows_N], plan.beside[rows_N])
+
+    def _parts(self, item_TE: Tensor, event_R: Tensor, hidden_R: Tensor, beside_RE: Tensor) -> Tensor:
+        return hide_items(item_TE[event_R], hidden_R) + beside_RE

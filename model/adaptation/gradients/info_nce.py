@@ -2,7 +2,7 @@
 
     l_p = w_p softplus(log sum_k n_k e^{<h, z_k> / t} - <h, z> / t)
 
-S  states     V  targets     K  items that targets are compared with     R  states that views are     P  pairs
+N  states     V  targets     K  items that targets are compared with     R  states that views are     P  pairs
 """
 
 import torch
@@ -36,52 +36,52 @@ class InfoNCEGradient(nn.Module):
         self.never, self.view_temperature = NEVER, VIEW_TEMPERATURE
 
     def forward(
-        self, states_SO: Tensor, z_VO: Tensor, temperature: Tensor, plan: Plan
+        self, states_NO: Tensor, z_VO: Tensor, temperature: Tensor, plan: Plan
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The losses and their gradients.
 
         Args:
-            states_SO: of the anchors.
+            states_NO: of the anchors.
             z_VO: of the targets.
             temperature: t of the losses on items.
             plan: the pairs.
 
         Returns:
-            The loss of each pair (P,) float32, items first, and the gradients (S, O) and (V, O) of their sum.
+            The loss of each pair (P,) float32, items first, and the gradients (N, O) and (V, O) of their sum.
         """
-        logits_SK = (states_SO @ self.z.T).float() / temperature + self.log_weight
-        logits_SK = logits_SK.masked_fill(plan.engaged, self.never)
-        losses_P, of_states, of_z = gradient_of_pairs(states_SO, z_VO, self.z, logits_SK, temperature, plan.pairs)
+        logits_NK = (states_NO @ self.z.T).float() / temperature + self.log_weight
+        logits_NK = logits_NK.masked_fill(plan.engaged, self.never)
+        losses_P, of_states, of_z = gradient_of_pairs(states_NO, z_VO, self.z, logits_NK, temperature, plan.pairs)
         if plan.views.anchor.size(0) == 0:
             return losses_P, of_states, of_z
         at_view = torch.full_like(temperature, self.view_temperature)
-        logits_SR = (states_SO @ self.states.T).float() / at_view
+        logits_NR = (states_NO @ self.states.T).float() / at_view
         losses_B, of_first, of_second = gradient_of_pairs(
-            states_SO, states_SO, self.states, logits_SR, at_view, plan.views
+            states_NO, states_NO, self.states, logits_NR, at_view, plan.views
         )
         return torch.cat([losses_P, losses_B]), of_states + of_first + of_second, of_z
 
 
 def gradient_of_pairs(
-    states_SO: Tensor, z_VO: Tensor, others_KO: Tensor, logits_SK: Tensor, temperature: Tensor, pairs: Pairs
+    states_NO: Tensor, z_VO: Tensor, others_KO: Tensor, logits_NK: Tensor, temperature: Tensor, pairs: Pairs
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses (P,), and the gradients of their sum with respect to states (S, O) and targets (V, O).
+    """Losses (P,), and the gradients of their sum with respect to states (N, O) and targets (V, O).
 
     Args:
-        states_SO: of the anchors.
+        states_NO: of the anchors.
         z_VO: of the targets.
         others_KO: the negatives.
-        logits_SK: <h, z_k> / t + log n_k.
+        logits_NK: <h, z_k> / t + log n_k.
         temperature: t.
         pairs: anchors and targets.
     """
-    lse_S = torch.logsumexp(logits_SK, 1)
-    h_PO, z_PO = states_SO[pairs.anchor], z_VO[pairs.target]
-    margin_P = lse_S[pairs.anchor] - (h_PO * z_PO).sum(1).float() / temperature
+    lse_N = torch.logsumexp(logits_NK, 1)
+    h_PO, z_PO = states_NO[pairs.anchor], z_VO[pairs.target]
+    margin_P = lse_N[pairs.anchor] - (h_PO * z_PO).sum(1).float() / temperature
     share_P = torch.sigmoid(margin_P) * pairs.weight
     scaled_P1 = (share_P / temperature).to(h_PO.dtype)[:, None]
     of_z_VO = torch.zeros_like(z_VO).index_add(0, pairs.target, -scaled_P1 * h_PO)
-    share_S1 = torch.zeros_like(lse_S).index_add(0, pairs.anchor, share_P)[:, None]
-    of_logits_SK = (torch.exp(logits_SK - lse_S[:, None]) * share_S1 / temperature).to(states_SO.dtype)
-    of_states_SO = (of_logits_SK @ others_KO).index_add(0, pairs.anchor, -scaled_P1 * z_PO)
-    return F.softplus(margin_P) * pairs.weight, of_states_SO, of_z_VO
+    share_N1 = torch.zeros_like(lse_N).index_add(0, pairs.anchor, share_P)[:, None]
+    of_logits_NK = (torch.exp(logits_NK - lse_N[:, None]) * share_N1 / temperature).to(states_NO.dtype)
+    of_states_NO = (of_logits_NK @ others_KO).index_add(0, pairs.anchor, -scaled_P1 * z_PO)
+    return F.softplus(margin_P) * pairs.weight, of_states_NO, of_z_VO

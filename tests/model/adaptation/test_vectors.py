@@ -29,6 +29,7 @@ TOWERS = {
     "three gated layers": {"num_layers": 3, "mlp": "swiglu", "attention_gate": True},
     "told the time": {"num_layers": 2, "request_time": True, "positions": "none", "time": "none"},
     "late fusion": {"num_layers": 2, "fusion": "lite_mean"},
+    "learnable token": {"num_layers": 2, "token": True},
 }
 EVERY_LOSS = VectorAdaptationConfig(
     masked_event_weight=0.7, contrastive_weight=0.3, future_token_weight=0.5, window=3, anchors=9
@@ -109,13 +110,20 @@ def test_each_loss_alone_is_that_of_the_plain_form(loss):
     torch.testing.assert_close(losses_U, expected_U, rtol=1e-5, atol=1e-5)
 
 
-def test_a_learnable_token_of_the_candidates_plays_no_part():
-    history, item_TE = histories()
-    encoder = encoder_of(token=True)
-    losses_U = adaptation(encoder).losses(history, item_TE)
-    found = plain.losses(encoder, history, item_TE, reference(), EVERY_LOSS)
-    expected_U = sum(EVERY_LOSS.weight(name) * loss_U for name, loss_U in found.items())
-    torch.testing.assert_close(losses_U, expected_U, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("anchors", [9, 64])
+@pytest.mark.parametrize("tower", TOWERS)
+def test_the_context_is_that_of_the_adapted_vectors(tower, anchors):
+    encoder, (history, item_TE) = encoder_of(**TOWERS[tower]), histories()
+    config = dataclasses.replace(EVERY_LOSS, anchors=anchors)
+    adapted_TE, context = adaptation(encoder, config).encode(history, item_TE)
+    expected = encoder.encode_context(history, adapted_TE)
+    assert len(context.keys) == len(expected.keys)
+    for found, wanted in zip(
+        [context.lengths, context.rows, *context.keys, *context.values],
+        [expected.lengths, expected.rows, *expected.keys, *expected.values],
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_the_losses_fall_together():
