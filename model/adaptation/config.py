@@ -52,3 +52,23 @@ class VectorAdaptationConfig:
         """Of one of `LOSSES`."""
         weight: float = getattr(self, f"{loss}_weight")
         return weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustConfig:
+    """Which events of a history are dropped; see `model/adaptation/trust.py`.
+
+    Args:
+        anchors: events of a history whose states are asked what the user comes to, evenly spaced; fewer are faster.
+        threshold: an event of less trust is dropped. At 0.1 it is dropped where the public's states explain its item
+            nine times as well as the user's own do.
+    """
+
+    anchors: int = 32
+    threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_types("trust", self)
+        require_at_least("trust", 1, anchors=self.anchors)
+        if not 0.0 <= self.threshold < 1.0:
+            raise UserError(f"trust.threshold ({self.threshold}) must lie in [0, 1).")
