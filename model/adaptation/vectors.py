@@ -18,6 +18,7 @@ from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder
 from pinfm.model.inputs import History
 from pinfm.model.layers.fusion import EarlyFusion
+from pinfm.model.views import root_mean_square
 
 # Components of the gradient below this share of a history's root mean square count as 0, and from twice of it on as 1:
 # where the sign would jump, rounding, which differs with threads and with what else is in a batch, would decide.
@@ -110,13 +111,6 @@ def first_rows(context: Context, lengths_U: Tensor) -> Context:
         [keys[:num_events] for keys in context.keys],
         [values[:num_events] for values in context.values],
     )
-
-
-def root_mean_square(item_TE: Tensor, owner_T: Tensor, lengths_U: Tensor) -> Tensor:
-    """(U,): of all components of a history's vectors; 0 of an empty history."""
-    squares_T = item_TE.float().square().mean(1)
-    sums_U = torch.zeros_like(lengths_U, dtype=torch.float32).index_add(0, owner_T, squares_T)
-    return (sums_U / lengths_U.clamp(min=1)).sqrt().to(item_TE.dtype)
 
 
 def signs(gradient_TE: Tensor, owner_T: Tensor, lengths_U: Tensor, dead_zone: float = DEAD_ZONE) -> Tensor:
