@@ -109,20 +109,31 @@ def measured(module: ScoringModule, attacked: Attacked, lists: Requests, clean_l
 
 
 @torch.no_grad()
-def detection(trust: Callable[[Requests], Tensor], attacked: Attacked) -> dict[str, float]:
-    """How well trust tells planted events from real ones.
+def distrusted(trust: Callable[[Requests], Tensor], threshold: float, attacked: Attacked) -> dict[str, float]:
+    """What trust weights make of the events.
 
     Args:
         trust: requests -> (T,) in [0, 1].
-        attacked: with events of both kinds.
+        threshold: below which an event is dropped.
+        attacked: the requests.
 
     Returns:
-        AUC of distrust: `detection` over all events, `detection_own` the mean over the histories, by their events.
+        `dropped`, the share of the real events that is dropped. Where some are planted also `found`, the same share of
+        these, and the AUC of distrust: `detection` over all events, `detection_own` the mean over the histories. What
+        is undefined, as where no event is real, is left out.
     """
-    distrust_T = 1.0 - torch.cat([trust(batch) for batch in attacked.requests.batches(BATCH)])
-    owner_T = torch.repeat_interleave(attacked.requests.history.lengths)
-    own = grouped_auc(distrust_T, attacked.planted, owner_T)["gauc"]
-    return {"detection": auc(distrust_T, attacked.planted), "detection_own": own}
+    trust_T = torch.cat([trust(batch) for batch in attacked.requests.batches(BATCH)])
+    planted_T = attacked.planted
+    dropped_T = (trust_T < threshold).double()
+    figures = {"dropped": float(dropped_T[~planted_T].mean())}
+    if bool(planted_T.any()):
+        owner_T = torch.repeat_interleave(attacked.requests.history.lengths)
+        figures |= {
+            "found": float(dropped_T[planted_T].mean()),
+            "detection": auc(1.0 - trust_T, planted_T),
+            "detection_own": grouped_auc(1.0 - trust_T, planted_T, owner_T)["gauc"],
+        }
+    return {name: figure for name, figure in figures.items() if not math.isnan(figure)}
 
 
 def _adding(change_TE: Tensor) -> Callable[[Tensor], Tensor]:

@@ -81,6 +81,7 @@ def adapt(
     encoder: SequenceEncoder, history: History, item_TE: Tensor, reference: Reference, config: VectorAdaptationConfig
 ) -> Tensor:
     """(T, E) after K steps of projected sign-gradient descent; it has a gradient with respect to `item_TE`."""
+    moves_T1 = (distances(history) < config.anchors)[:, None]
     scale_T1 = root_mean_squares(history, item_TE)[owners(history)][:, None]
     limit_T1 = config.radius * scale_T1
     change_TE = torch.zeros_like(item_TE)
@@ -92,7 +93,7 @@ def adapt(
             lost = total(encoder, history, moved_TE, reference, config)
             graph = item_TE.requires_grad
             (grad_TE,) = torch.autograd.grad(lost, moved_TE, create_graph=graph, materialize_grads=True)
-            change_TE = change_TE - config.step_size * scale_T1 * soft_signs(history, grad_TE)
+            change_TE = change_TE - config.step_size * scale_T1 * soft_signs(history, grad_TE * moves_T1)
             change_TE = torch.minimum(torch.maximum(change_TE, -limit_T1), limit_T1)
             change_TE = change_TE if graph else change_TE.detach()
     return item_TE + change_TE

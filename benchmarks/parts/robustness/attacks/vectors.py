@@ -15,6 +15,10 @@ from benchmarks.parts.robustness.requests import Requests, request_rng
 from benchmarks.parts.robustness.victim import event_vectors, probabilities, ranking_losses
 from pinfm.inference.module import ScoringModule
 from pinfm.model.inputs import History
+from pinfm.model.views import root_mean_square
+
+# History and event vectors -> the vectors after a defence that the attacker knows.
+Through = Callable[[History, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,21 +37,21 @@ class VectorAttack:
     steps: int = 20
     seed: int = 0
 
-    def __call__(
-        self, module: ScoringModule, requests: Requests, through: Callable[[History, Tensor], Tensor] | None = None
-    ) -> Tensor:
+    def __call__(self, module: ScoringModule, requests: Requests, through: Through | None = None) -> Tensor:
         """The change of every event vector.
 
         Args:
             module: what is attacked; without the defence where `through` stands for it.
             requests: with the labels that the attacker wants to be wrong about.
-            through: history and event vectors -> the vectors after a defence that the attacker knows.
+            through: a defence that the attacker knows; None for an attacker who knows of none.
 
         Returns:
             (T, E).
         """
-        limit_T1 = self.radius * root_mean_squares(requests.history, event_vectors(module, requests))
-        change_TE = limit_T1 * self._start(requests, event_vectors(module, requests).size(1))
+        item_TE, lengths_U = event_vectors(module, requests), requests.history.lengths
+        owner_T = torch.repeat_interleave(lengths_U)
+        limit_T1 = self.radius * root_mean_square(item_TE, owner_T, lengths_U)[owner_T, None]
+        change_TE = limit_T1 * self._start(requests, item_TE.size(1))
         for _ in range(self.steps):
             change_TE = change_TE.detach().requires_grad_()
             moved = _moved_by(change_TE, requests, through)
@@ -66,16 +70,7 @@ class VectorAttack:
         return torch.cat([torch.from_numpy(of_request).float() for of_request in rows])
 
 
-def _moved_by(
-    change_TE: Tensor, requests: Requests, through: Callable[[History, Tensor], Tensor] | None
-) -> Callable[[Tensor], Tensor]:
+def _moved_by(change_TE: Tensor, requests: Requests, through: Through | None) -> Callable[[Tensor], Tensor]:
     if through is None:
         return lambda item_TE: item_TE + change_TE
     return lambda item_TE: through(requests.history, item_TE + change_TE)
-
-
-def root_mean_squares(history: History, item_TE: Tensor) -> Tensor:
-    """(T, 1) of the components of each event's whole history."""
-    owner_T = torch.repeat_interleave(history.lengths)
-    sums_U = item_TE.new_zeros(history.lengths.size(0)).index_add(0, owner_T, item_TE.square().mean(1))
-    return (sums_U / history.lengths.clamp(min=1)).sqrt()[owner_T, None]

@@ -5,7 +5,7 @@ import torch
 from robustness_fakes import rows_of_request
 
 from benchmarks.parts.robustness.attacks.events import Substitution, positive_pool
-from benchmarks.parts.robustness.measure import Attacked, after, detection, measured, scores, untouched
+from benchmarks.parts.robustness.measure import Attacked, after, distrusted, measured, scores, untouched
 from benchmarks.parts.robustness.requests import with_drawn_candidates
 from benchmarks.parts.robustness.victim import probabilities
 from pinfm.train.metrics import auc
@@ -67,6 +67,14 @@ def test_detection_is_the_auc_of_distrust(attacked):
         places = [i for length in batch.history.lengths.tolist() for i in range(length)]
         return list(zip(owners, places, strict=True))
 
-    assert detection(perfect, attacked) == {"detection": 1.0, "detection_own": 1.0}
-    nothing = detection(lambda batch: torch.ones(len(batch.history.item_id)), attacked)
-    assert nothing == {"detection": 0.5, "detection_own": 0.5}
+    found = distrusted(perfect, 0.3, attacked)
+    assert found == {"dropped": 0.0, "found": 1.0, "detection": 1.0, "detection_own": 1.0}
+    nothing = distrusted(lambda batch: torch.ones(len(batch.history.item_id)), 0.3, attacked)
+    assert nothing == {"dropped": 0.0, "found": 0.0, "detection": 0.5, "detection_own": 0.5}
+
+
+def test_where_nothing_is_planted_nothing_can_be_found(requests):
+    half = torch.arange(len(requests.history.item_id)) % 2
+    assert distrusted(lambda batch: half[: len(batch.history.item_id)], 0.5, untouched(requests)) == {
+        "dropped": pytest.approx(float((half == 0).double().mean()))
+    }
