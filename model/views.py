@@ -47,15 +47,19 @@ def two_views(history: History, item_TE: Tensor, first_T: Tensor) -> tuple[Histo
     Returns:
         2U histories, the U first views before the U second, and the item vectors of their events.
     """
-    first, second = keep_events(history, first_T), keep_events(history, ~first_T)
-    joined = History(
-        torch.cat([first.lengths, second.lengths]),
-        torch.cat([first.item_id, second.item_id]),
-        torch.cat([first.action, second.action]),
-        torch.cat([first.surface, second.surface]),
-        torch.cat([first.timestamp, second.timestamp]),
+    views = joined([keep_events(history, first_T), keep_events(history, ~first_T)])
+    return views, torch.cat([item_TE[first_T], item_TE[~first_T]])
+
+
+def joined(histories: list[History]) -> History:
+    """All of the histories, one after the other."""
+    return History(
+        torch.cat([history.lengths for history in histories]),
+        torch.cat([history.item_id for history in histories]),
+        torch.cat([history.action for history in histories]),
+        torch.cat([history.surface for history in histories]),
+        torch.cat([history.timestamp for history in histories]),
     )
-    return joined, torch.cat([item_TE[first_T], item_TE[~first_T]])
 
 
 def newest_events(lengths_U: Tensor) -> Tensor:

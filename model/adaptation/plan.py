@@ -25,9 +25,9 @@ from pinfm.model.attention.visibility import padded_crossing
 from pinfm.model.encoder import SequenceEncoder
 from pinfm.model.inputs import History, Reads
 from pinfm.model.layers.jagged import positions
-from pinfm.model.layers.tokens import gaps_to_next
+from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, gaps_to_next
 from pinfm.model.losses import Sequences, engaged_items
-from pinfm.model.views import keep_events
+from pinfm.model.views import joined, keep_events, newest_events
 
 # Every so many events, one is hidden from the reconstruction's encoding.
 HIDDEN_EVERY = 4
@@ -96,7 +96,7 @@ class Planner(nn.Module):
         self.future_token = config.future_token_weight
         self.masked_event, self.contrastive = config.masked_event_weight, config.contrastive_weight
         self.window, self.anchors = config.window, config.anchors
-        self.hidden_every = HIDDEN_EVERY
+        self.hidden_every, self.unknown_gap = HIDDEN_EVERY, NUM_GAP_BUCKETS
         self.register_buffer("item_id", reference.item_id)
         self.register_buffer("positive", reference.positive)
 
@@ -125,12 +125,17 @@ class Planner(nn.Module):
             hidden_R,
             self.tokens.beside_items(stack),
             self._newest(rows_N, stack.lengths),
-            gaps_to_next(stack)[rows_N],
+            self._gaps(history, event_R.size(0))[rows_N],
             wanted_T.nonzero()[:, 0],
             Pairs(place_R[anchor_P], place_T[pairs.target], pairs.weight, pairs.history),
             Pairs(place_R[anchor_B], place_R[other_B], views.weight, views.history),
             engaged_UK[owner_T[event_R[rows_N]]],
         )
+
+    def _gaps(self, history: History, num_rows: int) -> Tensor:
+        """(R,): as in pretraining, a hidden event has been dated, and a view may end anywhere."""
+        gap_T = gaps_to_next(history)
+        return torch.cat([gap_T, torch.full_like(gap_T[:1], self.unknown_gap).expand(num_rows - gap_T.size(0))])
 
     def _newest(self, rows_N: Tensor, lengths_S: Tensor) -> Newest:
         seq_R = torch.repeat_interleave(lengths_S)
@@ -200,7 +205,7 @@ class Planner(nn.Module):
         if self.contrastive == 0.0:
             none, no_weight = history.lengths[:0], torch.zeros([0], device=history.lengths.device)
             return none, none, Pairs(none, none, no_weight, none)
-        newest_S = torch.cumsum(stack.lengths, 0) - 1
+        newest_S = newest_events(stack.lengths)
         first_U, second_U = newest_S[-2 * num_histories : -num_histories], newest_S[-num_histories:]
         # Both views hold two events where the shorter one, of the odd distances, does.
         both = (history.lengths >= 4).nonzero()[:, 0]
@@ -208,14 +213,3 @@ class Planner(nn.Module):
         other_B = torch.cat([second_U[both], first_U[both]])
         weight_B = torch.full([anchor_B.size(0)], self.contrastive / 2, device=anchor_B.device)
         return anchor_B, other_B, Pairs(anchor_B, other_B, weight_B, torch.cat([both, both]))
-
-
-def joined(parts: list[History]) -> History:
-    """Histories behind each other."""
-    return History(
-        torch.cat([part.lengths for part in parts]),
-        torch.cat([part.item_id for part in parts]),
-        torch.cat([part.action for part in parts]),
-        torch.cat([part.surface for part in parts]),
-        torch.cat([part.timestamp for part in parts]),
-    )

@@ -20,7 +20,7 @@ from pinfm.model.adaptation.reference import Reference
 from pinfm.model.adaptation.vectors import signs
 from pinfm.model.encoder import SequenceEncoder
 from pinfm.model.inputs import History
-from pinfm.model.layers.tokens import gaps_to_next
+from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, gaps_to_next
 from pinfm.model.views import hide_items, keep_events
 
 # An event in so many is hidden, counted from the newest.
@@ -59,7 +59,7 @@ def losses(
         return mean_of_each(losses_P, owner_T[anchors_P], len(history.lengths))
 
     states_TO = states_of(encoder, history, item_TE)
-    masked_TO = states_of(encoder, history, hide_items(item_TE, hidden_T))
+    masked_TO = undated_states_of(encoder, history, hide_items(item_TE, hidden_T))
     return {
         "next_token": mean_over_pairs(states_TO, asked_T, [1]),
         "multi_token": mean_over_pairs(states_TO, asked_T, ahead),
@@ -107,8 +107,14 @@ def soft_signs(history: History, grad_TE: Tensor) -> Tensor:
 
 
 def states_of(encoder: SequenceEncoder, history: History, item_TE: Tensor) -> Tensor:
-    """(T, O)."""
+    """(T, O), where it is known when the next event comes."""
     return encoder.states(encoder.encode_context(history, item_TE), gaps_to_next(history))
+
+
+def undated_states_of(encoder: SequenceEncoder, history: History, item_TE: Tensor) -> Tensor:
+    """(T, O), where it is not: as in pretraining, for hidden items and for views."""
+    unknown_T = torch.full_like(history.timestamp, NUM_GAP_BUCKETS)
+    return encoder.states(encoder.encode_context(history, item_TE), unknown_T)
 
 
 def owners(history: History) -> Tensor:
@@ -158,7 +164,7 @@ def contrastive(encoder: SequenceEncoder, history: History, item_TE: Tensor, ref
 
 def newest_states(encoder: SequenceEncoder, history: History, item_TE: Tensor) -> Tensor:
     """(U, O) the state after the newest event of each history; zeros after none."""
-    states_TO = states_of(encoder, history, item_TE)
+    states_TO = undated_states_of(encoder, history, item_TE)
     with_none = torch.cat([states_TO.new_zeros(1, states_TO.size(1)), states_TO])
     return with_none[torch.where(history.lengths > 0, history.lengths.cumsum(0), 0)]
 

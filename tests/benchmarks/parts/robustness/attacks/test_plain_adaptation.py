@@ -65,7 +65,7 @@ def losses_by_loops(encoder, history, item_TE, reference):
         "next_token": mean([(i, i + 1) for i in range(length)], states),
         "multi_token": mean([(i, i + a) for i in range(length) for a in (1, 2, 3)], states),
         "future_token": mean([(length - 4, length - 4 + a) for a in (1, 2, 3)] if length > 3 else [], states),
-        "masked_event": mean([(i, i) for i in hidden], plain.states_of(encoder, history, masked)),
+        "masked_event": mean([(i, i) for i in hidden], plain.undated_states_of(encoder, history, masked)),
         "contrastive": contrastive_by_loops(encoder, history, item_TE, reference) if length > 3 else 0.0,
     }
 
@@ -75,7 +75,7 @@ def contrastive_by_loops(encoder, history, item_TE, reference):
     for first in ((length - 1) % 2, length % 2):
         rows = slice(first, None, 2)
         view = type(history)(torch.tensor([len(item_TE[rows])]), *(field[rows] for field in history[1:]))
-        ends.append(plain.states_of(encoder, view, item_TE[rows])[-1])
+        ends.append(plain.undated_states_of(encoder, view, item_TE[rows])[-1])
     sides = [
         softplus(
             math.log(sum(math.exp(float(end @ state) / 0.2) for state in reference.states))
