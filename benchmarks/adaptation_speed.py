@@ -55,8 +55,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
+    every = [(name, users) for name, batches in USERS.items() for users in batches]
     with process_group(torch.device("cpu")):
-        for tower, users in tqdm([(tower, users) for tower in TOWERS for users in USERS[tower]], disable=None):
+        for tower, users in tqdm(every, unit="batch", disable=None):
             rows.append({"tower": tower, "users": users, **measure(tower, users, args.repeats)})
     put_out(args, "adaptation speed", {"rows": rows})
 
