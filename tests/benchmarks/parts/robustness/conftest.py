@@ -6,8 +6,9 @@ import pytest
 from robustness_fakes import tiny_requests
 
 from benchmarks.parts.robustness.requests import Requests
-from benchmarks.parts.robustness.victim import scored_run
+from benchmarks.parts.robustness.victim import reference_of, scored_run
 from pinfm.inference.module import ScoringModule
+from pinfm.model.adaptation.reference import Reference
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,8 @@ def victim(finetuned: Path) -> ScoringModule:
 @pytest.fixture(scope="session")
 def requests(dataset: Path) -> Requests:
     return tiny_requests(dataset)
+
+
+@pytest.fixture(scope="session")
+def reference(victim: ScoringModule, requests: Requests) -> Reference:
+    return reference_of(victim, requests, [1, 2])
