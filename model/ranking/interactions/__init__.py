@@ -1,4 +1,4 @@
-"""How the ranker's feature vectors meet: one file a form, and the table of their names (`table.py`).
+"""How the ranker's feature vectors meet: one file a form in `forms/`, and the table of their names (`table.py`).
 
 A form reads `Fields` and returns `Fields`, so any of them can follow any other or stand beside it:
 

@@ -33,7 +33,7 @@ def out_shape_of(interaction: nn.Module) -> FieldShape:
 def _built(plan: Plan, shape: FieldShape) -> nn.Module:
     if isinstance(plan, FormPlan):
         file, name = FORMS[plan.name].path.split(".")
-        module: nn.Module = getattr(import_module(f"pinfm.model.ranking.interactions.{file}"), name)(
+        module: nn.Module = getattr(import_module(f"pinfm.model.ranking.interactions.forms.{file}"), name)(
             shape, **plan.settings
         )
         return module

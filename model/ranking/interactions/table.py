@@ -12,7 +12,7 @@ class FormEntry(NamedTuple):
     """One form.
 
     Args:
-        path: its class, as file.Class below this folder; called with the shape of its input and the settings.
+        path: its class, as file.Class in `forms/`; called with the shape of its input and the settings.
         settings: the settings that it reads, with their defaults.
     """
 

@@ -8,7 +8,7 @@ import torch
 from model_fakes import FEATURE_DIM, config, roughen, schema
 from torch import nn
 
-from pinfm.model.ranking.interactions.input import Input
+from pinfm.model.ranking.interactions.forms.input import Input
 from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape, whole
 from pinfm.model.ranking.interactions.table import InteractionName
 from pinfm.model.ranking.ranker import DenseArch, NoDense, OverArch, Ranker, RankerFeatures, SparseArch, build_ranker

@@ -5,7 +5,7 @@ import torch
 from interaction_fakes import assert_is
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.ranking.interactions.dot import DotInteraction
+from pinfm.model.ranking.interactions.forms.dot import DotInteraction
 from pinfm.model.ranking.interactions.parts.fields import FieldShape
 
 

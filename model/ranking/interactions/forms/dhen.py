@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from pinfm.model.ranking.interactions.cross import FullRankCross
-from pinfm.model.ranking.interactions.dot import DotInteraction
+from pinfm.model.ranking.interactions.forms.cross import FullRankCross
+from pinfm.model.ranking.interactions.forms.dot import DotInteraction
 from pinfm.model.ranking.interactions.parts.fields import (
     Fields,
     FieldShape,
