@@ -96,6 +96,7 @@ class TrustWeights(nn.Module):
             context: of these histories.
             trust_T: from `forward`.
         """
+        # Adding log trust to the logits of attention defended no better, and gives every candidate's attention a mask.
         keep_T = trust_T >= self.threshold
         return keep_events(history, keep_T), self.encoder.fusion.keep(context, keep_T)
 
