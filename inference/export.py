@@ -1,33 +1,38 @@
 """`pinfm export`: a fine-tuned run in, a model folder out, checked before it is written."""
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pyarrow
 import torch
 
-from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.new_folder import new_folder
 from pinfm.embeddings.files.piped import piped
 from pinfm.embeddings.one_device.served import ServedTable
-from pinfm.inference.artifact import load, write_checksums, write_json
+from pinfm.inference.adaptation.change import check_change
+from pinfm.inference.adaptation.reference import kept_reference
+from pinfm.inference.artifact import Scorer, load, write_checksums, write_json
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, exportable_run
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.options import ExportOptions
-from pinfm.inference.parity import check_parity
+from pinfm.inference.parity import BATCH_SIZE, check_parity, kept_requests
 from pinfm.inference.requests.checks import InputChecks
 from pinfm.inference.requests.columns import input_columns
-from pinfm.inference.tables import TABLES, place_tables
+from pinfm.inference.tables import TABLES, TableFile, place_tables
 from pinfm.inference.write_tables import write_tables
-from pinfm.model.ranking.joint import build_model
-from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, REQUESTS, RunFolder
+from pinfm.model.adaptation.adapted import build_adaptation
+from pinfm.model.adaptation.config import TrustConfig, VectorAdaptationConfig
+from pinfm.model.adaptation.reference import Reference
+from pinfm.model.ranking.adapted import AdaptedRanker
+from pinfm.model.ranking.joint import FusedRanker, build_model
+from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
 from pinfm.model.stored.weights import read_weights
 
 # What hosts call or read beside `forward`, which freezing would take away.
-PRESERVED = ["place", "item_vectors", "table_files", "item_ids"]
+PRESERVED = ["place", "item_vectors", "trust", "table_files", "item_ids"]
 DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -37,18 +42,20 @@ def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> d
     Args:
         run_path: the run folder; it holds real requests with the run's own scores.
         out: the model folder to write; may exist if it is empty.
-        options: precisions; all fp32 where None.
+        options: precisions and what is done about histories; all fp32 and nothing where None.
 
     Returns:
         The manifest's `parity`; see `check_parity`.
 
     Raises:
         UserError: the run can't be exported, or `out` exists.
-        ParityError: artefact and run differ by more than the precisions allow; nothing is written.
+        ParityError: artefact and run differ by more than the precisions allow, or rounding or adaptation costs a task
+            more than `max_auc_loss`; nothing is written.
     """
-    run = exportable_run(run_path)
+    options = options or ExportOptions()
+    run = exportable_run(run_path, options.adapt)
     with new_folder(out) as unfinished:
-        return _write(run, unfinished, options or ExportOptions())
+        return _write(run, unfinished, options)
 
 
 def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:
@@ -85,34 +92,75 @@ def save_module(module: ScoringModule, path: Path) -> None:
         torch.jit.save(frozen, str(pipe))
 
 
+def adapt_module(module: ScoringModule, config: VectorAdaptationConfig | TrustConfig, reference: Reference) -> None:
+    """Makes a scoring module adapt the histories that it is given.
+
+    Args:
+        module: with a tower, not adapted yet, in evaluation mode.
+        config: of the form of adaptation.
+        reference: from `kept_reference`.
+    """
+    assert isinstance(module.model, FusedRanker)
+    module.model = AdaptedRanker(module.model, build_adaptation(module.model.encoder, reference, config)).eval()
+
+
 def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, Any]:
+    requests = kept_requests(run)
     files = write_tables(run, folder, options.precision)
-    module = scoring_module(run, options)
+    scorer, manifest = _saved(run, folder, files, options, None)
+    manifest["parity"] = check_parity(scorer, requests, options)
+    if options.adapt != "none":
+        plain = scorer.score(requests, BATCH_SIZE)
+        del scorer  # or its tables would be there twice
+        module = scoring_module(run, options)
+        place_tables(module, folder, files)
+        reference = kept_reference(module, run, requests)
+        scorer, adapted = _saved(run, folder, files, options, reference)
+        adapted["adaptation"] |= {
+            "reference": {"items": len(reference.item_id), "states": len(reference.states)},
+            "change": check_change(scorer, plain, requests, options),
+        }
+        manifest |= adapted
+    if options.layout == "whole":
+        shutil.rmtree(folder / TABLES)
+    write_json(folder / MANIFEST, manifest)
+    parity: dict[str, Any] = manifest["parity"]
+    return parity
+
+
+def _saved(
+    run: RunFolder, folder: Path, files: Sequence[TableFile], options: ExportOptions, reference: Reference | None
+) -> tuple[Scorer, dict[str, Any]]:
+    """Writes all but the tables, and loads it; adapting histories where there is a reference. Tells the manifest."""
+    module, config = scoring_module(run, options), options.adaptation()
+    if config is not None and reference is not None:
+        adapt_module(module, config, reference)
+    listed = files if options.layout == "apart" else []
     if options.layout == "whole":
         place_tables(module, folder, files)
-        shutil.rmtree(folder / TABLES)  # what is mapped stays
-        files = []
-    module.table_files = [file.to_row() for file in files]
+    module.table_files = [file.to_row() for file in listed]
     save_module(module, folder / MODULE)
     del module  # or its tables would be there twice
-    columns = input_columns(run.schema)
+    adaptation = {"form": options.adapt, "settings": None if config is None else asdict(config)}
     write_json(
         folder / SIGNATURE,
         {
-            "inputs": [column.to_json() for column in columns],
+            "inputs": [column.to_json() for column in input_columns(run.schema)],
             "max_history": run.manifest["config"]["max_history"],
             "clock_start": clock_start(run),
             "lengths": ["history_lengths", "candidate_lengths"],
             "tasks": list(run.schema.tasks),
             "outputs": "task -> float32 probabilities, one per candidate",
+            "adaptation": adaptation,
         },
     )
     manifest: dict[str, Any] = {
         "sha256": write_checksums(folder),
-        "tables": [file.to_json() for file in files],
+        "tables": [file.to_json() for file in listed],
         "layout": options.layout,
         "precision": options.precision,
         "dense_precision": options.dense_precision,
+        "adaptation": dict(adaptation),
         "versions": {package: version(package) for package in ("pinfm", "torch")},
         "source_run": {
             "path": str(run.path.resolve()),
@@ -121,13 +169,4 @@ def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, An
         },
     }
     write_json(folder / MANIFEST, manifest)
-    parity = check_parity(load(folder), _requests(run.path / REQUESTS), options)
-    write_json(folder / MANIFEST, {**manifest, "parity": parity})
-    return parity
-
-
-def _requests(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} can't be read; `pinfm finetune --resume` writes it again.") from error
+    return load(folder), manifest

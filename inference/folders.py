@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pinfm.embeddings.errors import UserError
+from pinfm.model.adaptation.config import Adapt
 from pinfm.model.stored.run_folder import REQUESTS, RunFolder
 
 # Of a model folder.
@@ -11,17 +12,26 @@ MODULE, SIGNATURE, MANIFEST = "scoring.pt", "signature.json", "manifest.json"
 MOST_REQUESTS = (1 << 31) - 1
 
 
-def exportable_run(path: Path) -> RunFolder:
+def exportable_run(path: Path, adapt: Adapt = "none") -> RunFolder:
     """A run that can be exported.
 
+    Args:
+        path: its folder.
+        adapt: what the artefact is to do about histories that somebody tampered with.
+
     Raises:
-        UserError: it is none.
+        UserError: it is none, or has no tower where histories are to be adapted.
     """
     run = RunFolder.open(path)
     if run.kind != "finetune":
         raise UserError(f"{path} is a {run.kind} run, which ranks nothing; export a run of `pinfm finetune`.")
     if not (path / REQUESTS).is_file():
         raise UserError(f"{path} has no {REQUESTS} to check against; let the run finish.")
+    if adapt != "none" and not run.model.use_tower:
+        raise UserError(
+            f"{path} was trained with use_tower: false, so no tower reads histories that --adapt {adapt} could mend; "
+            "export it with --adapt none."
+        )
     return run
 
 

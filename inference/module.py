@@ -12,6 +12,7 @@ from pinfm.embeddings.module_list import module_list
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.inference.requests.checks import InputChecks
 from pinfm.model.inputs import Candidates, History, own_histories
+from pinfm.model.ranking.adapted import AdaptedRanker
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
 from pinfm.model.ranking.ranker import RankerFeatures
 from pinfm.model.schema import InputSchema
@@ -40,7 +41,7 @@ class ScoringModule(nn.Module):
 
     def __init__(
         self,
-        model: FusedRanker | PlainRanker,
+        model: FusedRanker | PlainRanker | AdaptedRanker,
         item_tables: ServedTable,
         feature_tables: Mapping[str, ServedTable],
         schema: InputSchema,
@@ -82,16 +83,7 @@ class ScoringModule(nn.Module):
         Raises:
             ValueError: an input is missing, of another type or size, or holds a value that training can't have seen.
         """
-        problem = self.checks(inputs, 0)
-        if problem != "":
-            raise ValueError(problem)
-        history = History(
-            inputs["history_lengths"],
-            inputs["history_item_id"],
-            inputs["history_action"],
-            inputs["history_surface"],
-            inputs["history_timestamp"],
-        )
+        history = self._checked_history(inputs)
         item_ids = inputs["candidate_item_id"]
         content = torch.zeros([item_ids.size(0), 0], device=item_ids.device)
         if self.has_content:
@@ -132,6 +124,40 @@ class ScoringModule(nn.Module):
         """int64 item ids (N,) -> (N, E), the vectors that history and candidates are made of."""
         vectors: Tensor = self.item_tables(ids_N)
         return vectors
+
+    @torch.jit.export
+    def trust(self, inputs: dict[str, Tensor]) -> Tensor:
+        """How far each event of the histories is trusted.
+
+        Args:
+            inputs: as of `forward`.
+
+        Returns:
+            (T,) float32 in [0, 1].
+
+        Raises:
+            ValueError: as `forward`, or the model weighs no events.
+        """
+        history = self._checked_history(inputs)
+        # TorchScript answers each of the two as it compiles, and leaves out what isn't there.
+        if hasattr(self.model, "adaptation"):  # noqa: SIM102
+            if hasattr(self.model.adaptation, "trust"):
+                vectors = self.item_tables(history.item_id).to(self.dense_dtype)
+                weights_T: Tensor = self.model.adaptation.trust(history, vectors)  # type: ignore[operator]
+                return weights_T
+        raise ValueError("the model weighs no events; export it with --adapt trust.")
+
+    def _checked_history(self, inputs: dict[str, Tensor]) -> History:
+        problem = self.checks(inputs, 0)
+        if problem != "":
+            raise ValueError(problem)
+        return History(
+            inputs["history_lengths"],
+            inputs["history_item_id"],
+            inputs["history_action"],
+            inputs["history_surface"],
+            inputs["history_timestamp"],
+        )
 
     def _features(self, inputs: dict[str, Tensor]) -> RankerFeatures:
         request_vectors: list[Tensor] = []

@@ -1,10 +1,11 @@
 """What a user may choose of an export."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from pinfm.embeddings.errors import require_at_least, require_types
+from pinfm.embeddings.errors import UserError, require_at_least, require_types
 from pinfm.embeddings.specs import ServedPrecision
+from pinfm.model.adaptation.config import Adapt, TrustConfig, VectorAdaptationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +16,32 @@ class ExportOptions:
         precision: of the tables.
         dense_precision: `fp32` or `bf16`, of everything else.
         layout: `whole` puts the tables into the TorchScript file; `apart` into files of their own, which are mapped.
-        max_auc_loss: what rounded tables may cost a task on the kept requests.
+        max_auc_loss: what rounded tables, and what adaptation, may cost a task on the kept requests.
+        adapt: what the artefact does about histories that somebody tampered with.
+        vectors: settings of `adapt: vectors`.
+        trust: settings of `adapt: trust`.
     """
 
     precision: ServedPrecision = "fp32"
     dense_precision: Literal["fp32", "bf16"] = "fp32"
     layout: Literal["whole", "apart"] = "whole"
     max_auc_loss: float = 0.002
+    adapt: Adapt = "none"
+    vectors: VectorAdaptationConfig = field(default_factory=VectorAdaptationConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
 
     def __post_init__(self) -> None:
         require_types("", self)
         require_at_least("", 0, max_auc_loss=self.max_auc_loss)
+        for form, given in (
+            ("vectors", self.vectors != VectorAdaptationConfig()),
+            ("trust", self.trust != TrustConfig()),
+        ):
+            if given and self.adapt != form:
+                raise UserError(
+                    f"--{form} settings are given, but --adapt is {self.adapt}; give --adapt {form}, or none."
+                )
+
+    def adaptation(self) -> VectorAdaptationConfig | TrustConfig | None:
+        """The settings of the form that is chosen."""
+        return {"none": None, "vectors": self.vectors, "trust": self.trust}[self.adapt]

@@ -1,19 +1,20 @@
 """Whether an artefact is the run: its scores against those that the run gave to real requests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow
 import torch
 from torchmetrics.functional.classification import binary_auroc
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.artifact import Scorer
 from pinfm.inference.options import ExportOptions
-from pinfm.model.stored.run_folder import REQUESTS
+from pinfm.model.stored.run_folder import REQUESTS, RunFolder
 
 # Of a probability. In bf16 a logit of 4 is known to 1/64, and the layers below it add their part.
 MAX_ABS_DIFF = {"fp32": 1e-5, "bf16": 2e-2}
@@ -52,12 +53,11 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
             raise UserError(f"{REQUESTS} of the run has no {kind}_{task}, as of an older pinfm; fine-tune again.")
     scored = scorer.score(requests, BATCH_SIZE)
     limit = MAX_ABS_DIFF[options.dense_precision] + MAX_ABS_DIFF_OF_TABLES[options.precision]
-    lengths = [len(items) for items in requests["candidate_item_id"]]
     part_N = scored["request"].to_numpy() * PARTS // len(requests)
     changes, errors, difference = dict[str, float | None](), dict[str, float | None](), 0.0
     for task in scorer.tasks:
         ours = scored[task].to_numpy()
-        theirs, labels = (_kept(requests, f"{kind}_{task}", lengths) for kind in ("expected", "label"))
+        theirs, labels = (kept_of_candidates(requests, f"{kind}_{task}") for kind in ("expected", "label"))
         # Written this way round, a NaN, which numpy's max keeps, is refused too.
         difference = float(np.maximum(difference, np.abs(ours - theirs).max()))
         if not difference <= limit:
@@ -83,9 +83,27 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
     }
 
 
-def _kept(requests: pd.DataFrame, column: str, lengths: Sequence[int]) -> Scores:
-    """(N,) what a column of lists holds of each candidate; `lengths` are the requests' candidates."""
-    for row, (values, length) in enumerate(zip(requests[column], lengths, strict=True)):
+def kept_requests(run: RunFolder) -> pd.DataFrame:
+    """The requests that a run kept.
+
+    Raises:
+        UserError: they can't be read.
+    """
+    path = run.path / REQUESTS
+    try:
+        return pd.read_parquet(path)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} can't be read; `pinfm finetune --resume` writes it again.") from error
+
+
+def kept_of_candidates(requests: pd.DataFrame, column: str) -> Scores:
+    """(N,) what a column of lists holds of each candidate.
+
+    Raises:
+        UserError: a list is none of numbers, or not of one for each candidate.
+    """
+    for row, (values, items) in enumerate(zip(requests[column], requests["candidate_item_id"], strict=True)):
+        length = len(items)
         if np.ndim(values) != 1 or len(values) != length or np.asarray(values).dtype.kind not in "bif":
             raise UserError(
                 f"row {row}: {column} of {REQUESTS} is no list of {length} numbers, one for each candidate; "
@@ -97,13 +115,15 @@ def _kept(requests: pd.DataFrame, column: str, lengths: Sequence[int]) -> Scores
 
 def auc_change(ours_N: Scores, theirs_N: Scores, labels_N: Scores) -> float | None:
     """What one's AUC is above the other's; None where all labels are the same."""
+    ours, theirs = auc(ours_N, labels_N), auc(theirs_N, labels_N)
+    return None if ours is None or theirs is None else ours - theirs
+
+
+def auc(scores_N: Scores, labels_N: Scores) -> float | None:
+    """The area under the ROC curve; None where all labels are the same."""
     if not 0 < labels_N.mean() < 1:
         return None
-    ours, theirs = (
-        binary_auroc(torch.tensor(scores_N), torch.tensor(labels_N).long(), validate_args=False)
-        for scores_N in (ours_N, theirs_N)
-    )
-    return float(ours - theirs)
+    return float(binary_auroc(torch.tensor(scores_N), torch.tensor(labels_N).long(), validate_args=False))
 
 
 def change_as_text(change: float | None, error: float | None) -> str:

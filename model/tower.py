@@ -1,5 +1,6 @@
 """`SequenceTower`: the pretrained tower with its item tables, for a ranker of your own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.one_device.forks import require_own_threads
 from pinfm.embeddings.one_device.lookup import MultiHashEmbedding
+from pinfm.model.adaptation.adapted import AdaptedVectors, TrustedEvents, build_adaptation
+from pinfm.model.adaptation.config import TrustConfig, VectorAdaptationConfig
+from pinfm.model.adaptation.reference import make_reference
 from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.inputs import Candidates, History
@@ -19,7 +23,7 @@ class EncodedHistory(NamedTuple):
     """Histories encoded once, to be scored against again and again: a user's KV cache.
 
     Args:
-        history: T events of U requests.
+        history: T events of U requests; of a tower that drops events, those that it kept.
         context: what the transformer keeps of them.
     """
 
@@ -39,6 +43,7 @@ class SequenceTower(nn.Module):
     Args:
         item_embedding: ids (N,) int64 -> vectors (N, E); any lookup of your own will do.
         encoder: the dense part.
+        adaptation: what is done about histories that somebody tampered with, see `adapted`; nothing where None.
 
     Example:
         tower = SequenceTower.from_run("runs/pretrain")
@@ -48,10 +53,16 @@ class SequenceTower(nn.Module):
         first_page, second_page = tower.score(cached, candidates), tower.score(cached, more_candidates)
     """
 
-    def __init__(self, item_embedding: nn.Module, encoder: SequenceEncoder) -> None:
+    def __init__(
+        self,
+        item_embedding: nn.Module,
+        encoder: SequenceEncoder,
+        adaptation: AdaptedVectors | TrustedEvents | None = None,
+    ) -> None:
         super().__init__()
         self.item_embedding = item_embedding
         self.encoder = encoder
+        self.adaptation = adaptation
 
     def forward(self, history: History, candidates: Candidates) -> Tensor:
         """The candidates' features.
@@ -66,7 +77,7 @@ class SequenceTower(nn.Module):
         return self.score(self.encode_context(history), candidates)
 
     def encode_context(self, history: History) -> EncodedHistory:
-        """Encodes histories once, for `score`.
+        """Encodes histories once, for `score`; where the tower adapts them, adapted.
 
         Args:
             history: T events of U requests.
@@ -75,8 +86,10 @@ class SequenceTower(nn.Module):
             UserError: this process was forked from one that has scored.
         """
         require_own_threads()
-        context = self.encoder.encode_context(history, self.item_embedding(history.item_id))
-        return EncodedHistory(history, context)
+        item_TE = self.item_embedding(history.item_id)
+        if self.adaptation is not None:
+            return EncodedHistory(*self.adaptation(history, item_TE))
+        return EncodedHistory(history, self.encoder.encode_context(history, item_TE))
 
     def score(self, encoded: EncodedHistory, candidates: Candidates) -> Tensor:
         """The features of candidates against encoded histories: page after page, or stage after stage of a funnel.
@@ -95,6 +108,26 @@ class SequenceTower(nn.Module):
         require_own_threads()
         item_NE = self.item_embedding(candidates.item_id)
         return self.encoder.cross(encoded.context, encoded.history, candidates, item_NE)
+
+    def adapted(
+        self, config: VectorAdaptationConfig | TrustConfig, histories: History, positive_codes: Sequence[int]
+    ) -> "SequenceTower":
+        """A tower that does something about histories that somebody tampered with; `score` costs no more than before.
+
+        Args:
+            config: of the form of adaptation.
+            histories: of many users, which a history is held against: `pinfm.inference.adaptation.reference` makes
+                those that `pinfm export` takes.
+            positive_codes: actions that count as engagement, as `InputSchema.positive_codes` has them.
+
+        Returns:
+            The tower in evaluation mode; it shares its modules with this one.
+        """
+        self.eval()
+        reference = make_reference(self.encoder, histories, self.item_embedding(histories.item_id), positive_codes)
+        return SequenceTower(
+            self.item_embedding, self.encoder, build_adaptation(self.encoder, reference, config)
+        ).eval()
 
     @classmethod
     def from_run(cls, path: str | Path, checkpoint: Path | None = None) -> "SequenceTower":

@@ -1,13 +1,15 @@
 """Export a fine-tuned run as one TorchScript module, checked against the run before it is written."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.files.new_folder import require_free
-from pinfm.inference.folders import exportable_run
+from pinfm.inference.folders import MANIFEST, exportable_run
 from pinfm.inference.options import ExportOptions
+from pinfm.model.adaptation.config import TrustConfig, VectorAdaptationConfig
 
 SUMMARY = "the TorchScript artefact, checked against the run"
 
@@ -23,7 +25,7 @@ def configure(parser: ArgumentParser) -> None:
         "--max-auc-loss",
         type=float,
         default=0.002,
-        help="refuse tables that cost a task more than this on the requests that the run kept",
+        help="refuse tables, or an adaptation, that cost a task more than this on the requests that the run kept",
     )
     parser.add_argument(
         "--layout",
@@ -37,6 +39,15 @@ def configure(parser: ArgumentParser) -> None:
         default="fp32",
         help="of all but the tables; bf16 is for processors with bf16 products of their own",
     )
+    parser.add_argument(
+        "--adapt",
+        choices=["none", "vectors", "trust"],
+        default="none",
+        help="what is done about histories that somebody tampered with (docs/robustness.md): trust drops events that "
+        "the rest of the history disowns, vectors moves the vectors of all events",
+    )
+    parser.add_class_arguments(VectorAdaptationConfig, "vectors")
+    parser.add_class_arguments(TrustConfig, "trust")
 
 
 def run(args: Namespace) -> dict[str, Any]:
@@ -46,8 +57,11 @@ def run(args: Namespace) -> dict[str, Any]:
         dense_precision=args.dense_precision,
         layout=args.layout,
         max_auc_loss=args.max_auc_loss,
+        adapt=args.adapt,
+        vectors=args.vectors,
+        trust=args.trust,
     )
-    exportable_run(args.run)
+    exportable_run(args.run, options.adapt)
     require_free(args.out)
 
     from pinfm.inference.export import export
@@ -59,4 +73,15 @@ def run(args: Namespace) -> dict[str, Any]:
         errors = parity["auc_change_error"]
         changes = [f"{task} {change_as_text(change, errors[task])}" for task, change in parity["auc_change"].items()]
         print(f"AUC on them against fp32 tables: {', '.join(changes)}")
-    return {"artifact": str(args.out), "parity": parity}
+    adaptation = json.loads((args.out / MANIFEST).read_text())["adaptation"]
+    if args.adapt != "none":
+        change = adaptation["change"]
+        changes = [
+            f"{task} {change_as_text(of_auc, change['auc_change_error'][task])}"
+            for task, of_auc in change["auc_change"].items()
+        ]
+        print(
+            f"--adapt {args.adapt} changes a probability by {change['mean_abs_change']:.1e} in the mean and "
+            f"{change['max_abs_change']:.1e} at most; AUC {', '.join(changes)}"
+        )
+    return {"artifact": str(args.out), "parity": parity, "adaptation": adaptation}

@@ -83,14 +83,14 @@ class FusedRanker(nn.Module):
     def forward(self, inputs: RankingInputs) -> RankingOutput:
         """Scores candidates, with what training reads beside the scores."""
         context = self.encoder.encode_context(inputs.history, inputs.item_TE)
-        logits_NK, tower_NO = self._against(context, inputs)
+        logits_NK, tower_NO = self.against(context, inputs)
         return RankingOutput(logits_NK, self.tower_heads(tower_NO), context)
 
     def score(self, inputs: RankingInputs) -> Tensor:
         """(N, K) logits, without what only training reads."""
-        return self._against(self.encoder.encode_context(inputs.history, inputs.item_TE), inputs)[0]
+        return self.against(self.encoder.encode_context(inputs.history, inputs.item_TE), inputs)[0]
 
-    def _against(self, context: Context, inputs: RankingInputs) -> tuple[Tensor, Tensor]:
+    def against(self, context: Context, inputs: RankingInputs) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and the tower's features (N, O) of candidates against encoded histories."""
         tower_NO = self.encoder.cross(context, inputs.history, inputs.candidates, inputs.item_NE, inputs.reads)
         counts_UM = self.history_counts(inputs.history, inputs.reads, inputs.candidates.request_timestamp)
