@@ -60,7 +60,7 @@ class DefendedRanker(nn.Module):
         trust_T = self.defence(inputs.history, context, inputs.item_TE)
         history, context = self.defence.drop(inputs.history, context, trust_T)
         inputs = inputs._replace(history=history, reads=own_histories(history.lengths))
-        return self.model._against(context, inputs)[0]
+        return self.model.against(context, inputs)[0]
 
 
 def defended(
