@@ -45,7 +45,7 @@ def main() -> None:
     out = args.out / args.dataset
     data = DATASETS[args.dataset].make(args.data, out / "dataset")
     models = Models(runs=Runs(out), name=args.dataset, data=data)
-    report = compared(models, args.seeds, args.jobs, Size())
+    report = compared(models, args.seeds, args.jobs, Size(requests=DATASETS[args.dataset].requests))
     text = section(args.dataset, report)
     print(text)
     if args.write:
@@ -97,7 +97,7 @@ def _auc_by_radius(axes: Axes, report: dict[str, Any]) -> None:
     attacks = [Attack(kind="clean"), *(Attack(kind="pgd", size=radius) for radius in SWEEPS["pgd"])]
     for row in ROWS:
         columns = [values(report["seeds"], row.name, attack, "auc") for attack in attacks]
-        if row.swept and all(columns):
+        if "pgd" in row.swept and all(columns):
             means = [sum(column) / len(column) for column in columns]
             low = [mean - min(column) for mean, column in zip(means, columns, strict=True)]
             high = [max(column) - mean for mean, column in zip(means, columns, strict=True)]

@@ -91,7 +91,7 @@ def test_both_trainings_of_a_seed_start_from_one_pretraining(tmp_path):
     pretraining, plain, adversarial = models.told()
     assert "--pretrain.masked_event_weight" in pretraining
     assert "--pretrain.contrastive_weight" in pretraining
-    assert adversarial == plain.replace("newest_days 5", "newest_days 5 --finetune.adversarial_radius 0.2")
+    assert adversarial == plain.replace("newest_days 5", "newest_days 5 --finetune.adversarial_radius 0.3")
     assert set(DATASETS) == {"kuairand", "ml1m_ranking", "simulator"}
 
 
@@ -105,4 +105,4 @@ def test_a_defence_that_nobody_measured_has_no_line(report):
 def test_every_row_of_the_benchmark_is_a_defence_of_its_own():
     every = (*rows.ROWS, *rows.ADAPTED)
     assert len({row.name for row in every}) == len(every)
-    assert len({replace(row, name="", told="", swept=False) for row in rows.ROWS}) == len(rows.ROWS)
+    assert len({replace(row, name="", told="", swept=()) for row in rows.ROWS}) == len(rows.ROWS)

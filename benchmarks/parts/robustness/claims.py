@@ -4,7 +4,19 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.parts.robustness.rows import ALL, CLEAN, INJECTION, NONE, PGD, ROWS, SINGLES, SUBSTITUTION, TRUST
+from benchmarks.parts.robustness.experiment import Attack
+from benchmarks.parts.robustness.rows import (
+    ALL,
+    CLEAN,
+    HOT_FLIP,
+    INJECTION,
+    NONE,
+    PGD,
+    ROWS,
+    SINGLES,
+    SUBSTITUTION,
+    TRUST,
+)
 from benchmarks.parts.robustness.tables import Seeds, values
 from pinfm.train.comparison.report.markdown import table
 from pinfm.train.comparison.report.statistics import Difference, paired_difference
@@ -41,7 +53,8 @@ def verdicts(seeds: Seeds, where_injected_is_known: bool) -> list[Verdict]:
     """
     found = [_clean(seeds, row.name, row.told) for row in ROWS if row.name != NONE.name]
     found += _ordering(seeds)
-    found += [_won_back(seeds, row.name, row.told) for row in ROWS if row.name != NONE.name]
+    for attack in (SUBSTITUTION, HOT_FLIP):
+        found += [_won_back(seeds, row.name, row.told, attack) for row in ROWS if row.name != NONE.name]
     if where_injected_is_known and (detected := values(seeds, TRUST.name, INJECTION, "detection_own")):
         difference = _mean(detected)
         told = f"injected events are told from real ones, AUC above {DETECTED:g}"
@@ -86,21 +99,18 @@ def _ordering(seeds: Seeds) -> list[Verdict]:
     return found
 
 
-def _won_back(seeds: Seeds, row: str, told: str) -> Verdict | None:
+def _won_back(seeds: Seeds, row: str, told: str, attack: Attack) -> Verdict | None:
     """The share of the AUC lost to substitution that a defence wins back."""
-    shares = []
-    columns = (
-        values(seeds, row, SUBSTITUTION, "auc"),
-        values(seeds, NONE.name, SUBSTITUTION, "auc"),
-        values(seeds, NONE.name, CLEAN, "auc"),
-    )
-    for ours, attacked, clean in zip(*columns, strict=True) if columns[0] else ():
-        shares.append((ours - attacked) / (clean - attacked))
-    if not shares:
+    ours, attacked = values(seeds, row, attack, "auc"), values(seeds, NONE.name, attack, "auc")
+    if not ours:
         return None
-    difference = _mean(shares)
-    claim = f"{told}: at least {WON_BACK:.0%} of the AUC lost to {SUBSTITUTION.name} won back"
-    return Verdict(told=claim, found=difference, met=difference.mean >= WON_BACK)
+    clean = values(seeds, NONE.name, CLEAN, "auc")
+    # Of the loss in the mean over the seeds: a seed that hardly lost anything would decide alone.
+    lost = statistics.mean(clean) - statistics.mean(attacked)
+    won = paired_difference(ours, attacked)
+    share = Difference(won.mean / lost, None if won.half is None else abs(won.half / lost))
+    claim = f"{told}: at least {WON_BACK:.0%} of the {lost:.4f} AUC lost to {attack.name} won back"
+    return Verdict(told=claim, found=share, met=lost > 0 and share.mean >= WON_BACK)
 
 
 def _mean(found: Sequence[float]) -> Difference:

@@ -18,7 +18,7 @@ NOTHING_NEW = (
     *("--cold_start.learnable_token", "false"),
 )
 # In units of a history's own vectors, as the attacks' and the defences' radii are.
-ADVERSARIAL_RADIUS = "0.2"
+ADVERSARIAL_RADIUS = "0.3"
 # What each run adds to its dataset's own flags.
 TRAININGS = {"plain": (), "adversarial": ("--finetune.adversarial_radius", ADVERSARIAL_RADIUS)}
 
@@ -32,6 +32,7 @@ class Dataset:
         make: the folder of the files, and the folder to write -> the prepared dataset.
         flags: of both verbs, beside the recipe.
         newest_days: of the training requests that are read.
+        requests: that are attacked; the fewer candidates they have, the more of them.
         in_folder: whether its files are in a folder of the user's.
     """
 
@@ -39,6 +40,7 @@ class Dataset:
     make: Callable[[Path | None, Path], Path]
     flags: tuple[str, ...]
     newest_days: int
+    requests: int
     in_folder: bool = False
 
 
@@ -48,14 +50,24 @@ def _movielens(files: Path | None, out: Path) -> Path:
     return prepared(MovieLens(path=files, request_gap_minutes=1), out)
 
 
+def _simulator(_: Path | None, out: Path) -> Path:
+    # Each item is shown some thousand times, so that a tower can learn it.
+    return prepared(Simulate(num_users=2000, num_items=1000, requests_per_user=60, content_dim=0), out)
+
+
 DATASETS = {
-    "kuairand": Dataset(recipe="kuairand", make=lambda _, out: prepared(KuaiRand(), out), flags=COUNTS, newest_days=5),
-    "ml1m_ranking": Dataset(recipe="ml1m_ranking", make=_movielens, flags=COUNTS, newest_days=12, in_folder=True),
+    "kuairand": Dataset(
+        recipe="kuairand",
+        make=lambda _, out: prepared(KuaiRand(), out),
+        flags=COUNTS,
+        newest_days=5,
+        requests=1000,
+    ),
+    "ml1m_ranking": Dataset(
+        recipe="ml1m_ranking", make=_movielens, flags=COUNTS, newest_days=60, requests=600, in_folder=True
+    ),
     "simulator": Dataset(
-        recipe="cold_start",
-        make=lambda _, out: prepared(Simulate(num_users=1500, content_dim=0), out),
-        flags=(*COUNTS, *NOTHING_NEW),
-        newest_days=10,
+        recipe="cold_start", make=_simulator, flags=(*COUNTS, *NOTHING_NEW), newest_days=4, requests=500
     ),
 }
 

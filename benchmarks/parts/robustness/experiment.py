@@ -55,8 +55,8 @@ class Size:
         aware: requests that are attacked by somebody who knows the defence.
     """
 
-    requests: int = 800
-    lists: int = 150
+    requests: int
+    lists: int = 100
     candidates: int = 100
     least_events: int = 16
     others: int = 500

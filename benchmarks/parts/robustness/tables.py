@@ -8,11 +8,11 @@ from benchmarks.parts.robustness.rows import (
     ADAPTED_ATTACKS,
     ATTACKS,
     CLEAN,
+    HOT_FLIP,
     INJECTION,
     PGD,
-    RADII,
+    RADII_AND_STEPS,
     ROWS,
-    STEPS,
     SUBSTITUTION,
     SWEEPS,
 )
@@ -60,7 +60,7 @@ def detection_table(seeds: Seeds) -> str:
         "real events dropped": "dropped",
     }
     lines = []
-    for attack in (CLEAN, SUBSTITUTION, *_of_kind("hot_flip"), INJECTION, *_of_kind("promotion")):
+    for attack in (CLEAN, SUBSTITUTION, HOT_FLIP, INJECTION, *_of_kind("promotion")):
         cells = [cell(seeds, "trust", attack, figure) for figure in figures.values()]
         if any(cells):
             lines.append([attack.name, *cells])
@@ -70,17 +70,18 @@ def detection_table(seeds: Seeds) -> str:
 def sweep_table(seeds: Seeds, kind: str) -> str:
     """AUC of the rows that are put to more or less of one attack."""
     attacks = [Attack(kind=kind, size=size) for size in SWEEPS[kind]]
-    return _rows(seeds, "auc", attacks, [row.name for row in ROWS if row.swept], lambda attack: f"{attack.size:g}")
+    return _rows(
+        seeds, "auc", attacks, [row.name for row in ROWS if kind in row.swept], lambda attack: f"{attack.size:g}"
+    )
 
 
 def adaptation_table(seeds: Seeds) -> str:
     """One line a radius and a number of steps."""
     lines = []
-    for radius in RADII:
-        for steps in STEPS:
-            cells = [cell(seeds, f"all {radius:g} {steps}", attack, "auc") for attack in ADAPTED_ATTACKS]
-            if any(cells):
-                lines.append([f"{radius:g}", str(steps), *cells])
+    for radius, steps in RADII_AND_STEPS:
+        cells = [cell(seeds, f"all {radius:g} {steps}", attack, "auc") for attack in ADAPTED_ATTACKS]
+        if any(cells):
+            lines.append([f"{radius:g}", str(steps), *cells])
     return table(["radius", "steps", *(attack.name for attack in ADAPTED_ATTACKS)], lines) if lines else ""
 
 

@@ -16,6 +16,7 @@ def figures(seed, detected=0.95, clean=0.0005):
             "clean": {"auc": 0.8 + (clean if name == "trust" else 0.0)},
             rows.PGD.name: {"auc": loss + (0.0005 * seed if name == "all" else 0.0)},
             rows.SUBSTITUTION.name: {"auc": 0.7 + gained},
+            rows.HOT_FLIP.name: {"auc": 0.6 + gained},
         }
     found["trust"][rows.INJECTION.name] = {"detection_own": detected}
     return found
@@ -27,10 +28,12 @@ def told(seeds, known=True):
 
 def test_what_is_met_is_told():
     found = told({str(seed): figures(seed) for seed in range(3)})
-    back = found["trust weights: at least 30% of the AUC lost to substitution 16 won back"]
+    back = found["trust weights: at least 30% of the 0.1000 AUC lost to substitution 32 won back"]
     assert back.found.mean == pytest.approx(0.35)
     assert back.met
-    assert not found["adversarially trained: at least 30% of the AUC lost to substitution 16 won back"].met
+    assert not found["adversarially trained: at least 30% of the 0.1000 AUC lost to substitution 32 won back"].met
+    # 0.035 of 0.2.
+    assert not found["trust weights: at least 30% of the 0.2000 AUC lost to hot_flip 8 won back"].met
     assert found["trust weights: clean AUC within 0.001 of none"].met
     assert found["injected events are told from real ones, AUC above 0.9"].met
     assert found["under pgd 0.5: all five losses over the best single one (next_token)"].met
