@@ -5,7 +5,7 @@ U  requests     T  events     N  candidates     E  width of an item's vector
 
 import copy
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,18 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.parts.robustness.requests import Requests
+from pinfm.inference.adaptation.reference import kept_reference
 from pinfm.inference.export import scoring_module
 from pinfm.inference.folders import exportable_run
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.options import ExportOptions
+from pinfm.inference.parity import kept_requests
 from pinfm.inference.tables import place_tables
 from pinfm.inference.write_tables import write_tables
+from pinfm.model.adaptation.adapted import build_adaptation
 from pinfm.model.adaptation.config import TrustConfig, VectorAdaptationConfig
-from pinfm.model.adaptation.reference import Reference, make_reference
-from pinfm.model.adaptation.trust import TrustWeights
-from pinfm.model.adaptation.vectors import VectorAdaptation
-from pinfm.model.inputs import own_histories
-from pinfm.model.ranking.joint import FusedRanker, RankingInputs
+from pinfm.model.adaptation.reference import Reference
+from pinfm.model.ranking.adapted import AdaptedRanker
+from pinfm.model.ranking.joint import FusedRanker
 
 # (T, E) event vectors -> what stands in their place.
 Moved = Callable[[Tensor], Tensor]
@@ -40,47 +41,21 @@ def scored_run(path: Path) -> ScoringModule:
     return module.requires_grad_(False)
 
 
-class DefendedRanker(nn.Module):
-    """A model that does something about histories before it reads them.
-
-    Args:
-        model: what was trained.
-        defence: moves event vectors, or drops events.
-    """
-
-    def __init__(self, model: FusedRanker, defence: VectorAdaptation | TrustWeights) -> None:
-        super().__init__()
-        self.model, self.defence = model, defence
-
-    def score(self, inputs: RankingInputs) -> Tensor:
-        """(N, K) logits."""
-        if isinstance(self.defence, VectorAdaptation):
-            return self.model.score(inputs._replace(item_TE=self.defence(inputs.history, inputs.item_TE)))
-        context = self.model.encoder.encode_context(inputs.history, inputs.item_TE)
-        trust_T = self.defence(inputs.history, context, inputs.item_TE)
-        history, context = self.defence.drop(inputs.history, context, trust_T)
-        inputs = inputs._replace(history=history, reads=own_histories(history.lengths))
-        return self.model.against(context, inputs)[0]
-
-
 def defended(
     module: ScoringModule, config: VectorAdaptationConfig | TrustConfig, reference: Reference
 ) -> ScoringModule:
-    """The same weights behind a defence."""
+    """The same weights behind a defence, as `pinfm export --adapt` puts it there."""
     assert isinstance(module.model, FusedRanker)
-    defence = VectorAdaptation if isinstance(config, VectorAdaptationConfig) else TrustWeights
     twin = copy.copy(module)
     twin._modules = dict(module._modules)  # which copy.copy leaves to both
-    twin.model = DefendedRanker(module.model, defence(module.model.encoder, reference, config))
+    twin.model = AdaptedRanker(module.model, build_adaptation(module.model.encoder, reference, config))
     return twin
 
 
+@torch.no_grad()
 def trust(module: ScoringModule, requests: Requests) -> Tensor:
     """(T,) in [0, 1], of a module behind trust weights."""
-    model = module.model
-    item_TE = event_vectors(module, requests)
-    context = model.model.encoder.encode_context(requests.history, item_TE)
-    return model.defence(requests.history, context, item_TE)
+    return module.trust(dict(requests.inputs))
 
 
 def probabilities(module: ScoringModule, requests: Requests, moved: Moved | None = None) -> Tensor:
@@ -116,10 +91,15 @@ def ranking_losses(probabilities_NK: Tensor, requests: Requests, task: int) -> T
     return losses_N.new_zeros(len(requests.request_id)).index_add(0, requests.owner_N, losses_N)
 
 
-def reference_of(module: ScoringModule, others: Requests, positive_codes: Sequence[int]) -> Reference:
-    """What histories are held against: the histories of other users' requests."""
-    assert isinstance(module.model, FusedRanker)
-    return make_reference(module.model.encoder, others.history, event_vectors(module, others), positive_codes)
+def served_reference(module: ScoringModule, path: Path) -> Reference:
+    """What the artefact of a run holds histories against.
+
+    Args:
+        module: of the run, without a defence.
+        path: the run.
+    """
+    run = exportable_run(path)
+    return kept_reference(module, run, kept_requests(run))
 
 
 def event_vectors(module: ScoringModule, requests: Requests) -> Tensor:

@@ -21,7 +21,7 @@ from benchmarks.parts.robustness.attacks.vectors import VectorAttack
 from benchmarks.parts.robustness.experiment import Attacker, Material, Size, read_material
 from benchmarks.parts.robustness.measure import distrusted, measured, scores, untouched
 from benchmarks.parts.robustness.rows import ADAPTED, ADAPTED_ATTACKS, AWARE, PGD, ROWS, Row
-from benchmarks.parts.robustness.victim import defended, reference_of, scored_run, trust
+from benchmarks.parts.robustness.victim import defended, scored_run, served_reference, trust
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.whole import replaced
 from pinfm.inference.module import ScoringModule
@@ -88,7 +88,7 @@ class Model:
         positive_codes = RunFolder.open(path).schema.positive_codes()
         self.module, self.material, self.size = scored_run(path), material, size
         self.attacker = Attacker(self.module, material, positive_codes, _max_history(path), size)
-        self.reference = reference_of(self.module, material.others, positive_codes)
+        self.reference = served_reference(self.module, path)
 
     def figures(self, row: Row) -> Figures:
         """Attack -> figures of a defence."""

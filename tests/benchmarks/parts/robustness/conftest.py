@@ -6,7 +6,7 @@ import pytest
 from robustness_fakes import tiny_requests
 
 from benchmarks.parts.robustness.requests import Requests
-from benchmarks.parts.robustness.victim import reference_of, scored_run
+from benchmarks.parts.robustness.victim import scored_run, served_reference
 from pinfm.inference.module import ScoringModule
 from pinfm.model.adaptation.reference import Reference
 
@@ -22,5 +22,5 @@ def requests(dataset: Path) -> Requests:
 
 
 @pytest.fixture(scope="session")
-def reference(victim: ScoringModule, requests: Requests) -> Reference:
-    return reference_of(victim, requests, [1, 2])
+def reference(victim: ScoringModule, finetuned: Path) -> Reference:
+    return served_reference(victim, finetuned)
