@@ -22,7 +22,7 @@ from pinfm.embeddings.one_device.forks import require_own_threads
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, require_batch_size, require_model
 from pinfm.inference.requests.checks import InputChecks
 from pinfm.inference.requests.columns import Column
-from pinfm.inference.requests.frames import candidate_ids, to_inputs
+from pinfm.inference.requests.frames import to_inputs, written_ids
 from pinfm.inference.tables import TableFile, place_tables
 
 MODULE_CRC32 = "scoring.crc32"
@@ -86,6 +86,7 @@ class Scorer:
             scores = load("model").score(pd.read_parquet("requests.parquet"))
         """
         require_requests(len(requests), batch_size)
+        (ids,) = (column for column in self.columns if column.name == "candidate_item_id")
         parts = []
         for start in range(0, len(requests), batch_size):
             part = requests.iloc[start : start + batch_size]
@@ -93,7 +94,7 @@ class Scorer:
             outputs = self.module(inputs)
             rows = first_row + np.repeat(np.arange(start, start + len(part)), inputs["candidate_lengths"].numpy())
             scores = {task: outputs[task].numpy() for task in self.tasks}
-            item_ids = candidate_ids(part, inputs["candidate_item_id"], self.columns)
+            item_ids = written_ids(part[ids.name], inputs[ids.name], ids)
             parts.append(pd.DataFrame({"request": rows, "item_id": item_ids, **scores}))
         return pd.concat(parts, ignore_index=True)
 

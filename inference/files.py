@@ -13,16 +13,17 @@ from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.lock import being_written
 from pinfm.embeddings.files.parts import Part
 from pinfm.embeddings.files.whole import replaced
+from pinfm.inference.adaptation.explain import ID_TYPES, TrustFile
 from pinfm.inference.artifact import Scorer, require_requests
 from pinfm.inference.folders import require_own_file
 from pinfm.inference.requests.columns import Column
 from pinfm.inference.requests.parts import request_parts
 from pinfm.inference.requests.values import as_array, convert, refuse
 
-ID_TYPES = {"int64": pyarrow.int64(), "uint64": pyarrow.uint64(), "text": pyarrow.string()}
 
-
-def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tuple[int, int]:
+def score_file(
+    scorer: Scorer, requests: Path, out: Path, batch_size: int, explanation: TrustFile | None = None
+) -> tuple[int, int]:
     """Scores Parquet requests into another file, which appears when it is whole.
 
     Args:
@@ -30,6 +31,7 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
         requests: a file of one row per request, or a folder of such files, which are read in the order of their names.
         out: the file to write; see `Scorer.score` for its columns. Requests are numbered over all files.
         batch_size: requests scored at a time; does not change the scores.
+        explanation: opened, also told of every request.
 
     Returns:
         How many requests and how many candidates.
@@ -64,6 +66,8 @@ def score_file(scorer: Scorer, requests: Path, out: Path, batch_size: int) -> tu
                     raise UserError(f"{part.path}, {error}") from error
                 scores["request"] += before
                 writer.write_table(pyarrow.Table.from_pandas(scores, schema, preserve_index=False))
+                if explanation is not None:
+                    explanation.write(frame, done)
                 done, candidates = done + len(frame), candidates + len(scores)
                 bar.update(len(frame))
     return done, candidates

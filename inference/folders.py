@@ -1,6 +1,8 @@
 """What export and score read, and where they write; looked at without torch, so that a wrong path is told at once."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.adaptation.config import Adapt
@@ -42,12 +44,35 @@ def require_model(folder: Path) -> None:
             raise UserError(f"{folder} is not a model folder: it has no {name}; write one with `pinfm export`.")
 
 
-def require_own_file(out: Path, requests: Path, model: Path) -> None:
-    """Raises UserError where scores can't be written to `out`, beside a folder of requests and one of a model."""
+def adaptation_of(folder: Path) -> dict[str, Any]:
+    """What a model does about histories: `form`, and its `settings`.
+
+    Raises:
+        UserError: signature.json is none.
+    """
+    try:
+        signature = json.loads((folder / SIGNATURE).read_text())
+        adaptation: dict[str, Any] = signature.get("adaptation", {"form": "none"})  # which an older pinfm did not write
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{folder / SIGNATURE} is not what this pinfm writes; export the run again.") from error
+    return adaptation
+
+
+def require_trust(folder: Path) -> None:
+    """Raises UserError where a model does not say how far it trusts events."""
+    form = adaptation_of(folder)["form"]
+    if form != "trust":
+        raise UserError(
+            f"{folder} was exported with --adapt {form}, which weighs no events; export the run with --adapt trust."
+        )
+
+
+def require_own_file(out: Path, requests: Path, model: Path, flag: str = "--out") -> None:
+    """Raises UserError where a file can't be written to `out`, beside a folder of requests and one of a model."""
     if out.resolve().is_relative_to(model.resolve()):
-        raise UserError(f"--out {out} is in the model's folder; give a file elsewhere.")
+        raise UserError(f"{flag} {out} is in the model's folder; give a file elsewhere.")
     if (out.exists() and not out.is_file()) or out.resolve().is_relative_to(requests.resolve()):
-        raise UserError(f"--out ({out}) must be a file of its own, not a folder, a device or the requests.")
+        raise UserError(f"{flag} ({out}) must be a file of its own, not a folder, a device or the requests.")
 
 
 def require_batch_size(batch_size: int) -> None:

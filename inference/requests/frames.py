@@ -6,7 +6,7 @@ One row per request. Columns are the artefact's inputs: scalars per request, lis
     7        1651800000         [31, 5, 8]       ["click", ...]   ...  [4, 9]             [165..., 165...]      [1, 1]
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,18 +59,16 @@ def to_inputs(
     return inputs
 
 
-def candidate_ids(frame: pd.DataFrame, ids_N: Tensor, columns: Sequence[Column]) -> pd.Series:
-    """The ids of all candidates as the frame gives them.
+def written_ids(cells: Iterable[Any], ids_N: Tensor, column: Column) -> pd.Series:
+    """Ids as the frame gives them.
 
     Args:
-        frame: the requests.
-        ids_N: what `to_inputs` made of their ids.
-        columns: the artefact's inputs.
+        cells: the lists that hold them.
+        ids_N: what `to_inputs` made of them.
+        column: which one it is.
     """
-    (column,) = (column for column in columns if column.name == "candidate_item_id")
     if column.ids == "text":
-        texts = [str(text) for cell in frame[column.name] for text in cell]
-        return pd.Series(texts, dtype="string")
+        return pd.Series([str(text) for cell in cells for text in cell], dtype="string")
     return pd.Series(ids_N.numpy().view(np.uint64) if column.ids == "uint64" else ids_N.numpy())
 
 
