@@ -6,10 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cold_start, fusion, fuxictr, interaction_speed, interactions, movielens, precisions, quickstart
+from benchmarks import (
+    cold_start,
+    fusion,
+    fuxictr,
+    interaction_speed,
+    interactions,
+    movielens,
+    precisions,
+    quickstart,
+    robustness,
+)
 from benchmarks.parts.pages import RESULTS, report_path
 from benchmarks.parts.quality.interaction_data import DATASETS
 from benchmarks.parts.quality.kept import results_of
+from benchmarks.parts.robustness.data import DATASETS as ATTACKED
 from benchmarks.parts.speed.dcat_tables import sweep_tables
 from benchmarks.parts.speed.performance import as_table
 from pinfm.train.comparison.report.markdown import mean_and_spread
@@ -26,8 +37,9 @@ def of_keys(*keys):
     return lambda report: "\n\n".join(as_table(report[key]) for key in keys)
 
 
-# Datasets that interactions were compared on.
+# Datasets that interactions were compared on, and that histories were attacked on.
 MEASURED = [name for name in DATASETS if (ROOT / report_path(interactions.PAGE, name)).exists()]
+DEFENDED = [name for name in ATTACKED if (ROOT / report_path(robustness.PAGE, name)).exists()]
 TABLES = {
     (RESULTS, "quickstart"): lambda report: quickstart.as_table(report["seeds"]),
     (RESULTS, "movielens"): of_rows(movielens.as_table),
@@ -53,6 +65,7 @@ TABLES = {
     (SCALE, "export_memory"): of_keys("exports"),
     (SCALE, "precisions"): lambda report: precisions.as_table(report["rows"]),
     **{(interactions.PAGE, name): partial(interactions.section, name) for name in MEASURED},
+    **{(robustness.PAGE, name): partial(robustness.section, name) for name in DEFENDED},
 }
 
 

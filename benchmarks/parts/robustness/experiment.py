@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.parts.robustness.attacks.events import Deletion, Injection, Shuffling, Substitution, positive_pool
-from benchmarks.parts.robustness.attacks.hot_flip import HotFlip, most_popular
+from benchmarks.parts.robustness.attacks.hot_flip import Believes, HotFlip, most_popular
 from benchmarks.parts.robustness.attacks.promotion import promoters
 from benchmarks.parts.robustness.attacks.vectors import VectorAttack
 from benchmarks.parts.robustness.measure import BATCH, Attacked, after, untouched
@@ -28,7 +28,8 @@ class Attack:
     """An attack and how much of it.
 
     Args:
-        kind: one of `clean`, `pgd`, `substitution`, `hot_flip`, `injection`, `promotion`, `deletion`, `shuffling`.
+        kind: one of `clean`, `pgd`, `substitution`, `hot_flip`, `evading`, `injection`, `promotion`, `deletion` and
+            `shuffling`.
         size: the radius of `pgd`; events, for the others; not read for `clean` and `shuffling`.
     """
 
@@ -103,13 +104,21 @@ class Attacker:
         material: what is attacked.
         positive_codes: of the actions that make an event worth planting.
         max_history: newest events that the model reads.
-        size: steps of attacks by gradient.
+        steps: of attacks by gradient.
+        believes: the trust weights that `evading` knows.
     """
 
     def __init__(
-        self, module: ScoringModule, material: Material, positive_codes: Sequence[int], max_history: int, size: Size
+        self,
+        module: ScoringModule,
+        material: Material,
+        positive_codes: Sequence[int],
+        max_history: int,
+        steps: int,
+        believes: Believes,
     ) -> None:
-        self.module, self.material, self.max_history, self.size = module, material, max_history, size
+        self.module, self.material, self.max_history = module, material, max_history
+        self.steps, self.believes = steps, believes
         self.pool = positive_pool(material.others, positive_codes)
         self._made: dict[str, Attacked] = {}
 
@@ -129,11 +138,12 @@ class Attacker:
         if kind == "clean":
             return untouched(requests)
         if kind == "pgd":
-            pgd = VectorAttack(radius=size, steps=self.size.steps)
+            pgd = VectorAttack(radius=size, steps=self.steps)
             change_TE = torch.cat([pgd(self.module, batch) for batch in requests.batches(BATCH)])
             return Attacked(requests=requests, planted=untouched(requests).planted, change=change_TE)
-        if kind == "hot_flip":
-            flipped = HotFlip(count=count, item_id=self.item_id)(self.module, requests)
+        if kind in ("hot_flip", "evading"):
+            believes = self.believes if kind == "evading" else None
+            flipped = HotFlip(count=count, item_id=self.item_id)(self.module, requests, believes)
             return Attacked(requests=flipped.requests, planted=flipped.planted)
         items = promoters(self.module, self.material.wanted, self.item_id) if kind == "promotion" else None
         injection = Injection(count=count, pool=self.pool, max_history=self.max_history, items=items)

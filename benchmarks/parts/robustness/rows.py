@@ -21,6 +21,8 @@ ATTACKS = (
     Attack(kind="deletion", size=16),
     Attack(kind="shuffling"),
 )
+# By somebody who knows the trust weights.
+EVADING = Attack(kind="evading", size=HOT_FLIP.size)
 # More or less of three of them.
 SWEEPS = {
     "pgd": (0.1, 0.2, 0.5, 1),
@@ -42,6 +44,7 @@ class Row:
         training: one of `data.TRAININGS`.
         defence: what a served model does about histories; None for nothing.
         swept: kinds of `SWEEPS` that it is put to.
+        evaded: whether it is put to `EVADING`.
     """
 
     name: str
@@ -49,11 +52,12 @@ class Row:
     training: str = "plain"
     defence: VectorAdaptationConfig | TrustConfig | None = None
     swept: tuple[str, ...] = ()
+    evaded: bool = False
 
     def attacks(self) -> list[Attack]:
         """What it is put to, each once."""
         more = [Attack(kind=kind, size=size) for kind in self.swept for size in SWEEPS[kind]]
-        return list(dict.fromkeys([*ATTACKS, *more]))
+        return list(dict.fromkeys([*ATTACKS, *more, *([EVADING] if self.evaded else [])]))
 
 
 def vectors(*losses: str, radius: float = RADIUS, steps: int = STEPS) -> VectorAdaptationConfig:
@@ -62,10 +66,10 @@ def vectors(*losses: str, radius: float = RADIUS, steps: int = STEPS) -> VectorA
     return VectorAdaptationConfig(**weights, radius=radius, steps=steps, step_size=radius / 2)  # type: ignore[arg-type]
 
 
-NONE = Row(name="none", told="none", swept=tuple(SWEEPS))
+NONE = Row(name="none", told="none", swept=tuple(SWEEPS), evaded=True)
 SINGLES = tuple(Row(name=loss, told=f"{loss.replace('_', ' ')} alone", defence=vectors(loss)) for loss in LOSSES)
 ALL = Row(name="all", told="all five losses", defence=vectors(*LOSSES), swept=("pgd",))
-TRUST = Row(name="trust", told="trust weights", defence=TrustConfig(), swept=tuple(SWEEPS))
+TRUST = Row(name="trust", told="trust weights", defence=TrustConfig(), swept=tuple(SWEEPS), evaded=True)
 ADVERSARIAL = Row(name="adversarial", told="adversarially trained", training="adversarial", swept=tuple(SWEEPS))
 BOTH = Row(
     name="adversarial_trust",

@@ -8,6 +8,7 @@ from benchmarks.parts.robustness.rows import (
     ADAPTED_ATTACKS,
     ATTACKS,
     CLEAN,
+    EVADING,
     HOT_FLIP,
     INJECTION,
     PGD,
@@ -46,6 +47,7 @@ def as_tables(seeds: Seeds) -> str:
         ("AUC against the number of substituted events", sweep_table(seeds, "substitution")),
         ("AUC against the number of injected events", sweep_table(seeds, "injection")),
         ("AUC against the adaptation's radius and steps, all five losses", adaptation_table(seeds)),
+        ("AUC under substitution by gradient of somebody who knows the trust weights", evading_table(seeds)),
         (f"AUC under {PGD.name} by an attacker who knows the defence", aware_table(seeds)),
     ]
     return "\n\n".join(f"**{heading}**\n\n{text}" for heading, text in parts if text)
@@ -60,7 +62,7 @@ def detection_table(seeds: Seeds) -> str:
         "real events dropped": "dropped",
     }
     lines = []
-    for attack in (CLEAN, SUBSTITUTION, HOT_FLIP, INJECTION, *_of_kind("promotion")):
+    for attack in (CLEAN, SUBSTITUTION, HOT_FLIP, EVADING, INJECTION, *_of_kind("promotion")):
         cells = [cell(seeds, "trust", attack, figure) for figure in figures.values()]
         if any(cells):
             lines.append([attack.name, *cells])
@@ -83,6 +85,15 @@ def adaptation_table(seeds: Seeds) -> str:
         if any(cells):
             lines.append([f"{radius:g}", str(steps), *cells])
     return table(["radius", "steps", *(attack.name for attack in ADAPTED_ATTACKS)], lines) if lines else ""
+
+
+def evading_table(seeds: Seeds) -> str:
+    """Items that are seen through, and items that are not."""
+    evaded = [row.name for row in ROWS if row.evaded]
+    if not any(values(seeds, name, EVADING, "auc") for name in evaded):
+        return ""
+    told = {CLEAN: "no attack", HOT_FLIP: "does not know", EVADING: "knows"}
+    return _rows(seeds, "auc", list(told), evaded, lambda attack: told[attack])
 
 
 def aware_table(seeds: Seeds) -> str:

@@ -14,18 +14,15 @@ from torch import Tensor, nn
 
 from benchmarks.parts.robustness.requests import Requests
 from pinfm.inference.adaptation.reference import kept_reference
-from pinfm.inference.export import scoring_module
+from pinfm.inference.export import adapt_module, scoring_module
 from pinfm.inference.folders import exportable_run
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import kept_requests
 from pinfm.inference.tables import place_tables
 from pinfm.inference.write_tables import write_tables
-from pinfm.model.adaptation.adapted import build_adaptation
 from pinfm.model.adaptation.config import TrustConfig, VectorAdaptationConfig
 from pinfm.model.adaptation.reference import Reference
-from pinfm.model.ranking.adapted import AdaptedRanker
-from pinfm.model.ranking.joint import FusedRanker
 
 # (T, E) event vectors -> what stands in their place.
 Moved = Callable[[Tensor], Tensor]
@@ -45,10 +42,9 @@ def defended(
     module: ScoringModule, config: VectorAdaptationConfig | TrustConfig, reference: Reference
 ) -> ScoringModule:
     """The same weights behind a defence, as `pinfm export --adapt` puts it there."""
-    assert isinstance(module.model, FusedRanker)
     twin = copy.copy(module)
     twin._modules = dict(module._modules)  # which copy.copy leaves to both
-    twin.model = AdaptedRanker(module.model, build_adaptation(module.model.encoder, reference, config))
+    adapt_module(twin, config, reference)
     return twin
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.parts.robustness.attacks.aware import aware_figures, known
+from benchmarks.parts.robustness.attacks.hot_flip import Believes
 from benchmarks.parts.robustness.attacks.vectors import VectorAttack
 from benchmarks.parts.robustness.experiment import Attacker, Material, Size, read_material
 from benchmarks.parts.robustness.measure import distrusted, measured, scores, untouched
@@ -87,8 +88,10 @@ class Model:
     def __init__(self, path: Path, material: Material, size: Size) -> None:
         positive_codes = RunFolder.open(path).schema.positive_codes()
         self.module, self.material, self.size = scored_run(path), material, size
-        self.attacker = Attacker(self.module, material, positive_codes, _max_history(path), size)
         self.reference = served_reference(self.module, path)
+        self.attacker = Attacker(
+            self.module, material, positive_codes, _max_history(path), size.steps, self._believes(TrustConfig())
+        )
 
     def figures(self, row: Row) -> Figures:
         """Attack -> figures of a defence."""
@@ -103,6 +106,10 @@ class Model:
         if row in AWARE:
             found[PGD.name] |= self._aware(row, module)
         return found
+
+    def _believes(self, config: TrustConfig) -> Believes:
+        module = defended(self.module, config, self.reference)
+        return lambda requests: trust(module, requests) >= config.threshold
 
     def _aware(self, row: Row, behind: ScoringModule) -> dict[str, float]:
         through = None

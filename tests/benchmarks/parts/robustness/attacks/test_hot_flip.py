@@ -66,3 +66,16 @@ def test_popular_items_come_first(pool):
     found = [counts[item] for item in most_popular(pool, 10_000).tolist()]
     assert found == sorted(counts.values(), reverse=True)
     assert len(most_popular(pool, 3)) == 3
+
+
+def test_who_knows_the_trust_weights_puts_in_what_they_believe(victim, requests, pool):
+    item_C = most_popular(pool, 40)
+    attack = HotFlip(count=2, item_id=item_C)
+    doubted = item_C[::2]
+    blind, planted = attack(victim, requests)
+    assert bool(torch.isin(blind.history.item_id[planted], doubted).any())
+    evading, planted = attack(victim, requests, lambda tampered: ~torch.isin(tampered.history.item_id, doubted))
+    assert not bool(torch.isin(evading.history.item_id[planted], doubted).any())
+    assert loss_of(victim, evading) > loss_of(victim, requests)
+    believed, _ = attack(victim, requests, lambda tampered: torch.ones_like(tampered.history.item_id, dtype=torch.bool))
+    assert torch.equal(believed.history.item_id, blind.history.item_id)
