@@ -15,15 +15,14 @@ from benchmarks.parts.workers import robustness as worker
 from pinfm.embeddings.errors import UserError
 
 SIZE = Size(requests=15, lists=4, candidates=12, least_events=4, others=10, steps=2, aware=6)
-KEPT = (rows.NONE, rows.ALL, rows.TRUST, rows.ADVERSARIAL)
+KEPT = (rows.NONE, rows.ALL, rows.TRUST, rows.ADVERSARIAL, rows.ADAPTED[0.1, 3], rows.THRESHOLDS[0.3])
 
 
 @pytest.fixture(scope="module")
 def report(finetuned, dataset, tmp_path_factory):
     """Two seeds of the same run, measured in this process."""
     with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(worker, "ROWS", KEPT)
-        patches.setattr(worker, "ADAPTED", rows.ADAPTED[:1])
+        patches.setattr(worker, "EVERY_ROW", KEPT)
         patches.setattr(worker, "call", in_this_process)
         patches.setattr(Models, "train", lambda self, seed: {"plain": finetuned, "adversarial": finetuned})
         models = Models(runs=Runs(tmp_path_factory.mktemp("robustness")), name="simulator", data=dataset)
@@ -47,7 +46,6 @@ def test_every_defence_is_put_to_every_attack(report):
         assert set(seeds["0"][row.name]) == {attack.name for attack in row.attacks()}
         for figures in seeds["0"][row.name].values():
             assert {"auc", "hit3", "overlap", "rbo", "climb"} <= set(figures)
-    assert set(seeds["0"][rows.ADAPTED[0].name]) == {attack.name for attack in rows.ADAPTED_ATTACKS}
 
 
 def test_attacks_do_harm_and_those_on_plain_and_adversarial_runs_are_their_own(report):
@@ -65,7 +63,16 @@ def test_attacks_do_harm_and_those_on_plain_and_adversarial_runs_are_their_own(r
 
 def test_the_page_tells_all_of_it(report, tmp_path):
     text = robustness.section("simulator", report)
-    for told in ("all five losses", "trust weights", "RBO", "AUC, within a history", "knows", "dropped"):
+    for told in (
+        "all five losses",
+        "trust weights",
+        "RBO",
+        "AUC, within a history",
+        "knows",
+        "dropped",
+        "| 0.1 | 3 | 0.",
+        "| 0.3 | 0.",
+    ):
         assert told in text
     assert "| none | 0." in text
     robustness.draw(report, tmp_path / "robustness.svg")
@@ -104,6 +111,6 @@ def test_a_defence_that_nobody_measured_has_no_line(report):
 
 
 def test_every_row_of_the_benchmark_is_a_defence_of_its_own():
-    every = (*rows.ROWS, *rows.ADAPTED)
-    assert len({row.name for row in every}) == len(every)
-    assert len({replace(row, name="", told="", swept=()) for row in rows.ROWS}) == len(rows.ROWS)
+    assert len({row.name for row in rows.EVERY_ROW}) == len(rows.EVERY_ROW)
+    alike = {replace(row, name="", told="", swept=(), put_to=()) for row in rows.ROWS}
+    assert len(alike) == len(rows.ROWS)

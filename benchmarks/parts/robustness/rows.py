@@ -29,9 +29,8 @@ SWEEPS = {
     "substitution": (4, 8, 16, 32),
     "injection": (4, 8, 16, 32),
 }
-# How far and how often the vectors are moved.
+# Of the adaptation in the main tables.
 RADIUS, STEPS = 0.3, 3
-RADII_AND_STEPS = ((0.1, 3), (RADIUS, 1), (RADIUS, STEPS), (RADIUS, 10), (1.0, 3), (1.0, 10))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +42,21 @@ class Row:
         told: what it is, for the reader of the tables.
         training: one of `data.TRAININGS`.
         defence: what a served model does about histories; None for nothing.
-        swept: kinds of `SWEEPS` that it is put to.
-        evaded: whether it is put to `EVADING`.
+        put_to: the attacks that it is put to.
+        swept: kinds of `SWEEPS` that it is put to beside them.
     """
 
     name: str
-    told: str
+    told: str = ""
     training: str = "plain"
     defence: VectorAdaptationConfig | TrustConfig | None = None
+    put_to: tuple[Attack, ...] = ATTACKS
     swept: tuple[str, ...] = ()
-    evaded: bool = False
 
     def attacks(self) -> list[Attack]:
         """What it is put to, each once."""
         more = [Attack(kind=kind, size=size) for kind in self.swept for size in SWEEPS[kind]]
-        return list(dict.fromkeys([*ATTACKS, *more, *([EVADING] if self.evaded else [])]))
+        return list(dict.fromkeys([*self.put_to, *more]))
 
 
 def vectors(*losses: str, radius: float = RADIUS, steps: int = STEPS) -> VectorAdaptationConfig:
@@ -66,10 +65,16 @@ def vectors(*losses: str, radius: float = RADIUS, steps: int = STEPS) -> VectorA
     return VectorAdaptationConfig(**weights, radius=radius, steps=steps, step_size=radius / 2)  # type: ignore[arg-type]
 
 
-NONE = Row(name="none", told="none", swept=tuple(SWEEPS), evaded=True)
+NONE = Row(name="none", told="none", put_to=(*ATTACKS, EVADING), swept=tuple(SWEEPS))
 SINGLES = tuple(Row(name=loss, told=f"{loss.replace('_', ' ')} alone", defence=vectors(loss)) for loss in LOSSES)
 ALL = Row(name="all", told="all five losses", defence=vectors(*LOSSES), swept=("pgd",))
-TRUST = Row(name="trust", told="trust weights", defence=TrustConfig(), swept=tuple(SWEEPS), evaded=True)
+TRUST = Row(
+    name="trust",
+    told="trust weights",
+    defence=TrustConfig(),
+    put_to=(*ATTACKS, EVADING),
+    swept=tuple(SWEEPS),
+)
 ADVERSARIAL = Row(name="adversarial", told="adversarially trained", training="adversarial", swept=tuple(SWEEPS))
 BOTH = Row(
     name="adversarial_trust",
@@ -77,12 +82,24 @@ BOTH = Row(
     training="adversarial",
     defence=TrustConfig(),
 )
+# The rows of the main tables.
 ROWS = (NONE, *SINGLES, ALL, TRUST, ADVERSARIAL, BOTH)
-# The adaptation's own sweep, put to two attacks.
-ADAPTED = tuple(
-    Row(name=f"all {radius:g} {steps}", told="", defence=vectors(*LOSSES, radius=radius, steps=steps))
-    for radius, steps in RADII_AND_STEPS
-)
-ADAPTED_ATTACKS = (CLEAN, PGD)
+# How far and how often the vectors are moved.
+ADAPTED = {
+    (radius, steps): Row(
+        name=f"all {radius:g} {steps}", defence=vectors(*LOSSES, radius=radius, steps=steps), put_to=(CLEAN, PGD)
+    )
+    for radius, steps in ((0.1, 3), (RADIUS, 1), (RADIUS, STEPS), (RADIUS, 10), (1.0, 3), (1.0, 10))
+}
+# Below which trust an event is dropped.
+THRESHOLDS = {
+    threshold: Row(
+        name=f"trust {threshold:g}",
+        defence=TrustConfig(threshold=threshold),
+        put_to=(CLEAN, SUBSTITUTION, HOT_FLIP, INJECTION),
+    )
+    for threshold in (0.03, 0.1, 0.2, 0.3, 0.4)
+}
+EVERY_ROW = (*ROWS, *ADAPTED.values(), *THRESHOLDS.values())
 # Attacked by somebody who knows the defence.
 AWARE = (NONE, ALL)

@@ -5,17 +5,17 @@ from typing import Any
 
 from benchmarks.parts.robustness.experiment import Attack
 from benchmarks.parts.robustness.rows import (
-    ADAPTED_ATTACKS,
+    ADAPTED,
     ATTACKS,
     CLEAN,
     EVADING,
     HOT_FLIP,
     INJECTION,
     PGD,
-    RADII_AND_STEPS,
     ROWS,
     SUBSTITUTION,
     SWEEPS,
+    THRESHOLDS,
 )
 from pinfm.train.comparison.report.markdown import mean_and_spread, table
 
@@ -46,6 +46,7 @@ def as_tables(seeds: Seeds) -> str:
         ("AUC against the attack's radius", sweep_table(seeds, "pgd")),
         ("AUC against the number of substituted events", sweep_table(seeds, "substitution")),
         ("AUC against the number of injected events", sweep_table(seeds, "injection")),
+        ("Trust weights: AUC against the threshold", threshold_table(seeds)),
         ("AUC against the adaptation's radius and steps, all five losses", adaptation_table(seeds)),
         ("AUC under substitution by gradient of somebody who knows the trust weights", evading_table(seeds)),
         (f"AUC under {PGD.name} by an attacker who knows the defence", aware_table(seeds)),
@@ -80,18 +81,29 @@ def sweep_table(seeds: Seeds, kind: str) -> str:
 def adaptation_table(seeds: Seeds) -> str:
     """One line a radius and a number of steps."""
     lines = []
-    for radius, steps in RADII_AND_STEPS:
-        cells = [cell(seeds, f"all {radius:g} {steps}", attack, "auc") for attack in ADAPTED_ATTACKS]
+    for (radius, steps), row in ADAPTED.items():
+        cells = [cell(seeds, row.name, attack, "auc") for attack in row.attacks()]
         if any(cells):
             lines.append([f"{radius:g}", str(steps), *cells])
-    return table(["radius", "steps", *(attack.name for attack in ADAPTED_ATTACKS)], lines) if lines else ""
+    return table(["radius", "steps", CLEAN.name, PGD.name], lines) if lines else ""
+
+
+def threshold_table(seeds: Seeds) -> str:
+    """One line a threshold: AUC, and the shares of real and of planted events that are dropped."""
+    attacks = THRESHOLDS[min(THRESHOLDS)].attacks()
+    lines = []
+    for threshold, row in THRESHOLDS.items():
+        cells = [cell(seeds, row.name, attack, "auc") for attack in attacks]
+        cells += [cell(seeds, row.name, CLEAN, "dropped"), cell(seeds, row.name, INJECTION, "found")]
+        if any(cells):
+            lines.append([f"{threshold:g}", *cells])
+    heading = ["threshold", *(attack.name for attack in attacks), "clean events dropped", "injected events dropped"]
+    return table(heading, lines) if lines else ""
 
 
 def evading_table(seeds: Seeds) -> str:
     """Items that are seen through, and items that are not."""
-    evaded = [row.name for row in ROWS if row.evaded]
-    if not any(values(seeds, name, EVADING, "auc") for name in evaded):
-        return ""
+    evaded = [row.name for row in ROWS if EVADING in row.put_to and values(seeds, row.name, EVADING, "auc")]
     told = {CLEAN: "no attack", HOT_FLIP: "does not know", EVADING: "knows"}
     return _rows(seeds, "auc", list(told), evaded, lambda attack: told[attack])
 

@@ -21,7 +21,7 @@ from benchmarks.parts.robustness.attacks.hot_flip import Believes
 from benchmarks.parts.robustness.attacks.vectors import VectorAttack
 from benchmarks.parts.robustness.experiment import Attacker, Material, Size, read_material
 from benchmarks.parts.robustness.measure import distrusted, measured, scores, untouched
-from benchmarks.parts.robustness.rows import ADAPTED, ADAPTED_ATTACKS, AWARE, PGD, ROWS, Row
+from benchmarks.parts.robustness.rows import AWARE, EVERY_ROW, PGD, Row
 from benchmarks.parts.robustness.victim import defended, scored_run, served_reference, trust
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.whole import replaced
@@ -66,7 +66,7 @@ def main() -> None:
     values = begun(args.out, {"size": asdict(size)})
     material = read_material(PreparedDataset.open(args.data), _max_history(args.plain), size)
     for training, run in runs.items():
-        missing = [row for row in (*ROWS, *ADAPTED) if row.training == training and row.name not in values["rows"]]
+        missing = [row for row in EVERY_ROW if row.training == training and row.name not in values["rows"]]
         if missing:
             model = Model(run, material, size)
             for row in missing:
@@ -98,10 +98,9 @@ class Model:
         module = self.module if row.defence is None else defended(self.module, row.defence, self.reference)
         lists = self.material.lists
         clean_N = scores(module, untouched(self.material.requests), lists)[:, 0]
-        attacks = ADAPTED_ATTACKS if row in ADAPTED else row.attacks()
-        found = {attack.name: measured(module, self.attacker(attack), lists, clean_N) for attack in attacks}
+        found = {attack.name: measured(module, self.attacker(attack), lists, clean_N) for attack in row.attacks()}
         if isinstance(row.defence, TrustConfig):
-            for attack in attacks:
+            for attack in row.attacks():
                 found[attack.name] |= distrusted(partial(trust, module), row.defence.threshold, self.attacker(attack))
         if row in AWARE:
             found[PGD.name] |= self._aware(row, module)
