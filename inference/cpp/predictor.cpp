@@ -145,17 +145,25 @@ bool Predictor::unsigned_items() const {
 }
 
 Tensors Predictor::score(const Tensors& inputs) const {
+  Tensors probabilities;
+  for (const auto& entry : called("forward", inputs).toGenericDict())
+    probabilities.emplace(entry.key().toStringRef(), entry.value().toTensor());
+  return probabilities;
+}
+
+at::Tensor Predictor::trust(const Tensors& inputs) const { return called("trust", inputs).toTensor(); }
+
+c10::IValue Predictor::called(const std::string& method, const Tensors& inputs) const {
+  if (!module_.find_method(method))
+    throw Error("the model was exported by an older pinfm, which has no " + method + "; export the run again.");
   c10::Dict<std::string, at::Tensor> given;
   for (const auto& [name, tensor] : inputs) given.insert(name, tensor);
   const c10::InferenceMode no_gradients;
-  Tensors probabilities;
   try {
-    for (const auto& entry : module_.get_method("forward")({given}).toGenericDict())
-      probabilities.emplace(entry.key().toStringRef(), entry.value().toTensor());
+    return module_.get_method(method)({given});
   } catch (const std::exception& error) {  // TorchScript throws what its operations throw, of several types
     throw Error("the inputs can't be scored: " + told(error));
   }
-  return probabilities;
 }
 
 }  // namespace pinfm

@@ -31,10 +31,16 @@ class Predictor {
   // holds a value that Python refuses too, such as NaN, a time in milliseconds, or an event out of order.
   Tensors score(const Tensors& inputs) const;
 
+  // How far each event is trusted, (T,) float32 in [0, 1]. Throws Error as `score` does, and where the model was not
+  // exported with `--adapt trust`.
+  at::Tensor trust(const Tensors& inputs) const;
+
   // Whether the log's item ids are unsigned, so that they have to be shown as such.
   bool unsigned_items() const;
 
  private:
+  c10::IValue called(const std::string& method, const Tensors& inputs) const;
+
   torch::jit::Module module_;
 };
 

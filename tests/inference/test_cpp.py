@@ -20,6 +20,8 @@ from pinfm.inference.requests.ids import text_id
 from pinfm.train.cli.main import main
 
 OLDER = "the model was exported by an older pinfm, which did not list its tables; export the run again."
+WEIGHS_NOTHING = "the model weighs no events; export it with --adapt trust."
+LOOSE = ["--max-auc-loss", "1"]
 SOURCES = Path(__file__).parents[2] / "inference" / "cpp"
 pytestmark = pytest.mark.skipif(
     not (shutil.which("cmake") and shutil.which("c++")), reason="building the predictor takes cmake and a C++ compiler"
@@ -77,6 +79,36 @@ def test_scores_are_those_of_python(score, model, inputs, requests, tmp_path):
     pd.testing.assert_frame_equal(found, expected[columns], check_dtype=False, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("form", ["vectors", "trust"])
+def test_histories_are_adapted_as_in_python(score, finetuned, requests, tmp_path, form):
+    """Where autograd is off: the predictor scores in libtorch's InferenceMode."""
+    model = tmp_path / "model"
+    settings = {"vectors": "--vectors.radius=0.9", "trust": "--trust.threshold=0.5"}
+    assert main(["export", str(finetuned), "--out", str(model), "--adapt", form, settings[form], *LOOSE]) == 0
+    scorer = load(model)
+    inputs = scorer.inputs(requests)
+    torch.save(inputs, tmp_path / "inputs.pt")
+    done = score(model, tmp_path / "inputs.pt", tmp_path / "scores.csv", tmp_path / "trust.csv")
+    expected, found = scorer.score(requests), pd.read_csv(tmp_path / "scores.csv")
+    pd.testing.assert_frame_equal(found, expected[found.columns], check_dtype=False, rtol=0, atol=1e-6)
+    if form == "vectors":
+        assert (done.returncode, done.stderr) == (2, f"the inputs can't be scored: {WEIGHS_NOTHING}\n")
+        return
+    assert (done.returncode, done.stderr) == (0, "")
+    trust = pd.read_csv(tmp_path / "trust.csv")
+    assert trust["item_id"].tolist() == inputs["history_item_id"].tolist()
+    np.testing.assert_allclose(trust["trust"], scorer.module.trust(inputs), rtol=0, atol=1e-6)
+    assert 0 < (trust["trust"] < 0.5).mean() < 1
+
+
+def test_a_module_that_weighs_no_events_is_one_sentence(score, inputs, tmp_path):
+    module = torch.jit.script(Older())
+    module.save(tmp_path / "scoring.pt")
+    done = score(sealed(tmp_path), inputs, tmp_path / "scores.csv", tmp_path / "trust.csv")
+    sentence = "the model was exported by an older pinfm, which has no trust; export the run again.\n"
+    assert (done.returncode, done.stderr) == (2, sentence)
+
+
 @pytest.mark.parametrize("model", ["apart"], indirect=True)
 def test_gaps_at_the_edges_of_buckets_are_those_of_python(score, model, requests, tmp_path):
     gaps = itertools.cycle([2**k - d for k in range(1, 20) for d in (0, 1, 2)])
@@ -121,6 +153,23 @@ def test_a_damaged_model_is_one_sentence(score, model, inputs, tmp_path, spoil, 
     assert done.returncode == 2
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+class Older(torch.nn.Module):
+    """TorchScript of a pinfm that knew no adaptation."""
+
+    table_files: list[tuple[str, str, int, int, str, int]]
+
+    def __init__(self):
+        super().__init__()
+        self.table_files = []
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"click": torch.zeros(inputs["candidate_item_id"].size(0))}
+
+    @torch.jit.export
+    def place(self, name: str, rows: torch.Tensor) -> None:
+        pass
 
 
 class Foreign(torch.nn.Module):
