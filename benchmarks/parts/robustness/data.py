@@ -61,13 +61,13 @@ DATASETS = {
         make=lambda _, out: prepared(KuaiRand(), out),
         flags=COUNTS,
         newest_days=5,
-        requests=1000,
+        requests=1500,
     ),
     "ml1m_ranking": Dataset(
-        recipe="ml1m_ranking", make=_movielens, flags=COUNTS, newest_days=60, requests=600, in_folder=True
+        recipe="ml1m_ranking", make=_movielens, flags=COUNTS, newest_days=60, requests=800, in_folder=True
     ),
     "simulator": Dataset(
-        recipe="cold_start", make=_simulator, flags=(*COUNTS, *NOTHING_NEW), newest_days=4, requests=500
+        recipe="cold_start", make=_simulator, flags=(*COUNTS, *NOTHING_NEW), newest_days=30, requests=600
     ),
 }
 
