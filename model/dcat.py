@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pinfm.embeddings.module_list import module_list
-from pinfm.model.attention.visibility import Crossing, Histories, crossing, histories
+from pinfm.model.attention.visibility import Crossing, Histories, crossing, histories, padded_crossing
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.jagged import positions, starts
 from pinfm.model.layers.transformer import Block
@@ -125,7 +125,7 @@ class DCAT(nn.Module):
         before_M = rows_M - starts(lengths_S)[owner_M]
         # An event attends to those before it and to itself, as a candidate does that stands in its place.
         reads = Reads(owner_M, before_M)
-        sees = crossing(torch.ones_like(rows_M), reads, lengths_S, context.rows.size(1))
+        sees = Crossing([], padded_crossing(torch.ones_like(rows_M), reads, lengths_S))  # no two alike: no runs
         angles_M = self.positions(before_M - lengths_S[owner_M])
         block = self.blocks[-1]
         attended_MD = block.cross(context.rows[rows_M], angles_M, context.keys[-1], context.values[-1], sees)

@@ -98,6 +98,8 @@ class TrustWeights(nn.Module):
         """
         # Adding log trust to the logits of attention defended no better, and gives every candidate's attention a mask.
         keep_T = trust_T >= self.threshold
+        if bool(keep_T.all()):
+            return history, context
         return keep_events(history, keep_T), self.encoder.fusion.keep(context, keep_T)
 
     def _own(self, states_MO: Tensor, rows_M: Tensor, anchors_U: Tensor, z_TO: Tensor, lengths_U: Tensor) -> Tensor:
