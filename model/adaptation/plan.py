@@ -142,7 +142,8 @@ class Planner(nn.Module):
         seq_N, position_N = seq_R[rows_N], positions(lengths_S, seq_R)[rows_N]
         angles_N = self.positions(position_N - lengths_S[seq_N])
         sees = padded_crossing(torch.ones_like(rows_N), Reads(seq_N, position_N + 1), lengths_S)
-        return Newest(rows_N, angles_N, sees)
+        back_N = torch.stack([angles_N[:, 0], -angles_N[:, 1]], dim=1)
+        return Newest(rows_N, angles_N, back_N, sees)
 
     def _stack(self, history: History, newer_T: Tensor) -> tuple[History, Tensor, Tensor]:
         """The sequences as histories, the event of each row, and whether its item is hidden."""

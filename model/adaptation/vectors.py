@@ -103,13 +103,15 @@ class VectorAdaptation(nn.Module):
 
 
 def first_rows(context: Context, lengths_U: Tensor) -> Context:
-    """The first U histories of a context."""
+    """The first U histories of a context, without the memory of the others."""
     num_events = int(lengths_U.sum())
+    if num_events == context.rows.size(0):
+        return context
     return Context(
         lengths_U,
-        context.rows[:num_events],
-        [keys[:num_events] for keys in context.keys],
-        [values[:num_events] for values in context.values],
+        context.rows[:num_events].clone(),
+        [keys[:num_events].clone() for keys in context.keys],
+        [values[:num_events].clone() for values in context.values],
     )
 
 

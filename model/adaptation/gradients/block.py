@@ -1,6 +1,7 @@
 """A transformer block over the newest rows of histories, with the gradient with respect to these rows.
 
     R  rows of all sequences     N  the newest of them, which move     D  width     H  heads     d  width of a head
+    G  heads of queries, keys and values beside each other
 
 Attention is causal: what is made of older rows does not change when newer ones move. Their keys and values come in as
 they are, from one pass over everything.
@@ -23,11 +24,13 @@ class Newest(NamedTuple):
     Args:
         rows: (N,) int64, among those of the sequences; each sees the rows of its sequence up to itself.
         angles: (N, 2, d / 2) of their positions.
+        back: the same the other way round, for the gradient of a rotation.
         block: who sees what.
     """
 
     rows: Tensor
     angles: Tensor
+    back: Tensor
     block: PaddedCrossing
 
 
@@ -68,36 +71,36 @@ class BlockGradient(nn.Module):
         Args:
             x_ND: its input.
             newest: which rows they are.
-            keys_RHd: of all rows, as they were before any moved.
+            keys_RHd: of all rows; those of the rows that move are written into it.
             values_RHd: the same.
 
         Returns:
             (N, D), and what `gradient` needs.
         """
         normed_ND, mean_N1, rstd_N1 = self.attention_norm(x_ND)
-        projected = self.block.query_key_value(normed_ND).view(-1, 3, self.block.num_heads, self.head_dim).unbind(1)
-        query, keys, values = (
-            rotate(projected[0], newest.angles),
-            rotate(projected[1], newest.angles),
-            projected[2].contiguous(),
-        )
-        if keys_RHd.size(0) != keys.size(0):  # or all rows move, and stand as they do there
-            keys, values = keys_RHd.index_copy(0, newest.rows, keys), values_RHd.index_copy(0, newest.rows, values)
-        attended, lse = padded.attend_history(query, keys, values, newest.block)
+        heads = self.block.num_heads
+        projected_NGd = self.block.query_key_value(normed_ND).view(-1, 3 * heads, self.head_dim)
+        rotated_NGd = rotate(projected_NGd[:, : 2 * heads], newest.angles)
+        query = rotated_NGd[:, :heads]
+        keys_RHd.index_copy_(0, newest.rows, rotated_NGd[:, heads:])
+        values_RHd.index_copy_(0, newest.rows, projected_NGd[:, 2 * heads :])
+        attended, lse = padded.attend_history(query, keys_RHd, values_RHd, newest.block)
         gated_ND, gate_ND = self.gate(attended.flatten(1), normed_ND)
         middle_ND = x_ND + self.block.attention_out(gated_ND)
         middle_normed_ND, middle_mean_N1, middle_rstd_N1 = self.mlp_norm(middle_ND)
         pointwise_ND, hidden = self.mlp(middle_normed_ND)
         saved = Saved(
-            x_ND, mean_N1, rstd_N1, query, keys, values, attended, lse, gate_ND, middle_ND, middle_mean_N1,
+            x_ND, mean_N1, rstd_N1, query, keys_RHd, values_RHd, attended, lse, gate_ND, middle_ND, middle_mean_N1,
             middle_rstd_N1, hidden,
         )  # fmt: skip
         return middle_ND + pointwise_ND, saved
 
     @torch.jit.export
-    def keys_and_values(self, x_ND: Tensor, newest: Newest) -> tuple[Tensor, Tensor]:
-        """What later rows need of those that move, (N, H, d) each."""
-        return self.block.keys_and_values(self.attention_norm(x_ND)[0], newest.angles)
+    def write_keys_and_values(self, x_ND: Tensor, newest: Newest, keys_RHd: Tensor, values_RHd: Tensor) -> None:
+        """`forward` for those who read nothing but the keys and values, as of the last block."""
+        keys_NHd, values_NHd = self.block.keys_and_values(self.attention_norm(x_ND)[0], newest.angles)
+        keys_RHd.index_copy_(0, newest.rows, keys_NHd)
+        values_RHd.index_copy_(0, newest.rows, values_NHd)
 
     @torch.jit.export
     def gradient(self, grad_ND: Tensor, saved: Saved, newest: Newest) -> Tensor:
@@ -126,14 +129,8 @@ class BlockGradient(nn.Module):
             saved.lse_NH,
             newest.block,
         )
-        if of_keys.size(0) != of_query.size(0):
-            of_keys, of_values = of_keys[newest.rows], of_values[newest.rows]
-        of_projected = [rotate_back(of_query, newest.angles), rotate_back(of_keys, newest.angles), of_values]
-        of_normed_ND = torch.cat(of_projected, dim=1).flatten(1) @ self.block.query_key_value.weight + of_gate_ND
+        of_rotated_NGd = torch.cat([of_query, of_keys[newest.rows]], dim=1)
+        of_projected_NGd = torch.cat([rotate(of_rotated_NGd, newest.back), of_values[newest.rows]], dim=1)
+        of_normed_ND = of_projected_NGd.flatten(1) @ self.block.query_key_value.weight + of_gate_ND
         of_x_ND: Tensor = self.attention_norm.gradient(of_normed_ND, saved.x_ND, saved.mean_N1, saved.rstd_N1)
         return of_middle_ND + of_x_ND
-
-
-def rotate_back(x_THd: Tensor, angles_T: Tensor) -> Tensor:
-    """The inverse of `rotate`, which is its gradient."""
-    return rotate(x_THd, torch.stack([angles_T[:, 0], -angles_T[:, 1]], dim=1))

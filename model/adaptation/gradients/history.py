@@ -41,7 +41,7 @@ class HistoryGradient(nn.Module):
 
     @torch.jit.export
     def older(self, item_TE: Tensor, plan: Plan) -> Context:
-        """All rows of the sequences, encoded: what is made of the older ones stays.
+        """All rows of the sequences, encoded: what is made of the older ones stays, and the newest are written over.
 
         Args:
             item_TE: vectors of the events' items.
@@ -59,20 +59,13 @@ class HistoryGradient(nn.Module):
             plan: what was asked of them.
             older: from the function of this name.
         """
-        rows_N = plan.newest.rows
         x_ND = self.scale * self.phi_in(self._newest_parts(item_TE, plan))[0]
-        keys: list[Tensor] = []
-        values: list[Tensor] = []
         for i, block in enumerate(self.blocks):
             if i == len(self.blocks) - 1:
-                keys_NHd, values_NHd = block.keys_and_values(x_ND, plan.newest)
-                keys.append(older.keys[i].index_copy(0, rows_N, keys_NHd))
-                values.append(older.values[i].index_copy(0, rows_N, values_NHd))
+                block.write_keys_and_values(x_ND, plan.newest, older.keys[i], older.values[i])
             else:
-                x_ND, saved = block(x_ND, plan.newest, older.keys[i], older.values[i])
-                keys.append(saved.keys_RHd)
-                values.append(saved.values_RHd)
-        return Context(plan.lengths, older.rows.index_copy(0, rows_N, x_ND), keys, values)
+                x_ND = block(x_ND, plan.newest, older.keys[i], older.values[i])[0]
+        return Context(plan.lengths, older.rows.index_copy(0, plan.newest.rows, x_ND), older.keys, older.values)
 
     def forward(self, item_TE: Tensor, plan: Plan, older: Context) -> tuple[Tensor, Tensor]:
         """One pass there and back.
