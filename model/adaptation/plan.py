@@ -96,6 +96,8 @@ class Planner(nn.Module):
         self.future_token = config.future_token_weight
         self.masked_event, self.contrastive = config.masked_event_weight, config.contrastive_weight
         self.window, self.anchors = config.window, config.anchors
+        looks_ahead = config.multi_token_weight > 0 or config.future_token_weight > 0
+        self.furthest = config.window if looks_ahead else int(config.next_token_weight > 0)
         self.hidden_every, self.unknown_gap = HIDDEN_EVERY, NUM_GAP_BUCKETS
         self.register_buffer("item_id", reference.item_id)
         self.register_buffer("positive", reference.positive)
@@ -166,39 +168,30 @@ class Planner(nn.Module):
 
     def _pairs(self, owner_T: Tensor, newer_T: Tensor, positive_T: Tensor) -> tuple[Tensor, Pairs]:
         """Anchors as rows of the stack, and the pairs with targets as events."""
-        num_events = owner_T.size(0)
-        anchors: list[Tensor] = []
-        targets: list[Tensor] = []
-        weights: list[Tensor] = []
-        for loss, weight in enumerate([self.next_token, self.multi_token, self.future_token, self.masked_event]):
-            if weight > 0:
-                anchor_P, target_P = self._of_loss(loss, newer_T)
-                kept_P = positive_T[target_P]
-                anchor_P, target_P = anchor_P[kept_P], target_P[kept_P]
-                count_T = torch.bincount(owner_T[target_P], minlength=num_events + 1)
-                # The hidden copies' rows follow those of the histories.
-                anchors.append(anchor_P + num_events if loss == 3 else anchor_P)
-                targets.append(target_P)
-                weights.append(weight / count_T[owner_T[target_P]].float())
-        if len(anchors) == 0:
-            none, no_weight = owner_T[:0], torch.zeros([0], device=owner_T.device)
-            return none, Pairs(none, none, no_weight, none)
-        target_P = torch.cat(targets)
-        return torch.cat(anchors), Pairs(torch.cat(anchors), target_P, torch.cat(weights), owner_T[target_P])
+        anchor_P, target_P, weight_P = self._ahead(owner_T, newer_T, positive_T)
+        if self.masked_event > 0:
+            hidden_H = (self._is_hidden(newer_T) & (newer_T < self.anchors) & positive_T).nonzero()[:, 0]
+            # The hidden copies' rows follow those of the histories.
+            anchor_P = torch.cat([anchor_P, hidden_H + owner_T.size(0)])
+            target_P = torch.cat([target_P, hidden_H])
+            weight_H = self.masked_event * shares(owner_T[hidden_H], torch.ones_like(hidden_H, dtype=torch.bool))
+            weight_P = torch.cat([weight_P, weight_H])
+        return anchor_P, Pairs(anchor_P, target_P, weight_P, owner_T[target_P])
 
-    def _of_loss(self, loss: int, newer_T: Tensor) -> tuple[Tensor, Tensor]:
-        """(anchor, target) events of one loss, whether or not the target is positive."""
-        if loss == 3:
-            hidden = (self._is_hidden(newer_T) & (newer_T < self.anchors)).nonzero()[:, 0]
-            return hidden, hidden
-        anchors: list[Tensor] = []
-        targets: list[Tensor] = []
-        for ahead in range(1, 2 if loss == 0 else self.window + 1):
-            may_T = (newer_T == self.window) if loss == 2 else (newer_T >= ahead)
-            rows = (may_T & (newer_T < self.anchors)).nonzero()[:, 0]
-            anchors.append(rows)
-            targets.append(rows + ahead)
-        return torch.cat(anchors), torch.cat(targets)
+    def _ahead(self, owner_T: Tensor, newer_T: Tensor, positive_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Anchor and target events of the losses that look ahead, each pair once, and its weight in all of them."""
+        rows_A = (newer_T < self.anchors).nonzero()[:, 0]
+        ahead_W = torch.arange(1, self.furthest + 1, device=owner_T.device)
+        place_P = (ahead_W <= newer_T[rows_A, None]).nonzero()
+        place_P = place_P[positive_T[rows_A[place_P[:, 0]] + ahead_W[place_P[:, 1]]]]
+        anchor_P, ahead_P = rows_A[place_P[:, 0]], ahead_W[place_P[:, 1]]
+        owner_P = owner_T[anchor_P]
+        weight_P = self.next_token * shares(owner_P, ahead_P == 1)
+        if self.multi_token > 0:
+            weight_P = weight_P + self.multi_token * shares(owner_P, torch.ones_like(ahead_P, dtype=torch.bool))
+        if self.future_token > 0:
+            weight_P = weight_P + self.future_token * shares(owner_P, newer_T[anchor_P] == self.window)
+        return anchor_P, anchor_P + ahead_P, weight_P
 
     def _views(self, history: History, stack: History) -> tuple[Tensor, Tensor, Pairs]:
         """Newest rows of one view and of the other, each way, and whose they are."""
@@ -214,3 +207,10 @@ class Planner(nn.Module):
         other_B = torch.cat([second_U[both], first_U[both]])
         weight_B = torch.full([anchor_B.size(0)], self.contrastive / 2, device=anchor_B.device)
         return anchor_B, other_B, Pairs(anchor_B, other_B, weight_B, torch.cat([both, both]))
+
+
+def shares(owner_P: Tensor, counted_P: Tensor) -> Tensor:
+    """(P,) float32 weights that make a sum a mean over each history's pairs: those of `counted_P` (P,) bool."""
+    counted_P = counted_P.float()
+    count_P = torch.bincount(owner_P, counted_P)[owner_P]
+    return counted_P / count_P.clamp(min=1.0)
