@@ -163,8 +163,8 @@ def adaptation_steps(
     """STEPS steps of the adaptation, as it is served, of whole histories and of their newest events."""
     item_TE = item_VE[history.item_id]
     works: dict[str, Work] = {}
-    for name, anchors in (("adaptation", EVENTS), ("newest", 64)):
-        module = VectorAdaptation(encoder, reference, VectorAdaptationConfig(steps=STEPS, anchors=anchors)).eval()
+    for name, newest in (("adaptation", EVENTS), ("newest", 64)):
+        module = VectorAdaptation(encoder, reference, VectorAdaptationConfig(steps=STEPS, newest_events=newest)).eval()
         served = torch.jit.freeze(torch.jit.script(module))
         works[name] = lambda served=served: served(history, item_TE)
     return works

@@ -21,8 +21,8 @@ class VectorAdaptationConfig:
         masked_event_weight: weight of the reconstruction of events whose item is hidden.
         contrastive_weight: weight of the loss between two views of the history.
         window: L', how many events ahead L_mtl and L_ftl look.
-        anchors: newest events of a history whose states are asked and whose vectors move; older ones stay, and what is
-            made of them is made once.
+        newest_events: of a history, whose states are asked and whose vectors move; older ones stay, and what is made of
+            them is made once.
         steps: K, each a forward and a backward pass of the context.
         step_size: of a step, in units of the root mean square of the history's own vectors.
         radius: largest change of a component, in the same units.
@@ -34,7 +34,7 @@ class VectorAdaptationConfig:
     masked_event_weight: float = 0.0
     contrastive_weight: float = 0.0
     window: int = 8
-    anchors: int = 64
+    newest_events: int = 64
     steps: int = 3
     step_size: float = 0.05
     radius: float = 0.1
@@ -43,7 +43,7 @@ class VectorAdaptationConfig:
         require_types("vectors", self)
         weights = {f"{loss}_weight": self.weight(loss) for loss in LOSSES}
         require_at_least("vectors", 0, **weights)
-        require_at_least("vectors", 1, window=self.window, anchors=self.anchors, steps=self.steps)
+        require_at_least("vectors", 1, window=self.window, newest_events=self.newest_events, steps=self.steps)
         require_positive("vectors", step_size=self.step_size, radius=self.radius)
         if not any(weights.values()):
             raise UserError("vectors: all losses have weight 0; give one of them a weight, such as 1.")

@@ -95,7 +95,7 @@ class Planner(nn.Module):
         self.next_token, self.multi_token = config.next_token_weight, config.multi_token_weight
         self.future_token = config.future_token_weight
         self.masked_event, self.contrastive = config.masked_event_weight, config.contrastive_weight
-        self.window, self.anchors = config.window, config.anchors
+        self.window, self.newest_events = config.window, config.newest_events
         looks_ahead = config.multi_token_weight > 0 or config.future_token_weight > 0
         self.furthest = config.window if looks_ahead else int(config.next_token_weight > 0)
         self.hidden_every, self.unknown_gap = HIDDEN_EVERY, NUM_GAP_BUCKETS
@@ -111,7 +111,7 @@ class Planner(nn.Module):
         anchor_P, pairs = self._pairs(owner_T, newer_T, positive_T)
         anchor_B, other_B, views = self._views(history, stack)
 
-        moves_R = newer_T[event_R] < self.anchors
+        moves_R = newer_T[event_R] < self.newest_events
         place_R = torch.cumsum(moves_R, 0) - 1
         wanted_T = torch.zeros_like(positive_T)
         wanted_T[pairs.target] = True
@@ -170,7 +170,7 @@ class Planner(nn.Module):
         """Anchors as rows of the stack, and the pairs with targets as events."""
         anchor_P, target_P, weight_P = self._ahead(owner_T, newer_T, positive_T)
         if self.masked_event > 0:
-            hidden_H = (self._is_hidden(newer_T) & (newer_T < self.anchors) & positive_T).nonzero()[:, 0]
+            hidden_H = (self._is_hidden(newer_T) & (newer_T < self.newest_events) & positive_T).nonzero()[:, 0]
             # The hidden copies' rows follow those of the histories.
             anchor_P = torch.cat([anchor_P, hidden_H + owner_T.size(0)])
             target_P = torch.cat([target_P, hidden_H])
@@ -180,7 +180,7 @@ class Planner(nn.Module):
 
     def _ahead(self, owner_T: Tensor, newer_T: Tensor, positive_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Anchor and target events of the losses that look ahead, each pair once, and its weight in all of them."""
-        rows_A = (newer_T < self.anchors).nonzero()[:, 0]
+        rows_A = (newer_T < self.newest_events).nonzero()[:, 0]
         ahead_W = torch.arange(1, self.furthest + 1, device=owner_T.device)
         place_P = (ahead_W <= newer_T[rows_A, None]).nonzero()
         place_P = place_P[positive_T[rows_A[place_P[:, 0]] + ahead_W[place_P[:, 1]]]]

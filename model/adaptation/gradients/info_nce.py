@@ -41,7 +41,7 @@ class InfoNCEGradient(nn.Module):
         """The losses and their gradients.
 
         Args:
-            states_NO: of the anchors.
+            states_NO: of the newest rows.
             z_VO: of the targets.
             temperature: t of the losses on items.
             plan: the pairs.
@@ -68,12 +68,12 @@ def gradient_of_pairs(
     """Losses (P,), and the gradients of their sum with respect to states (N, O) and targets (V, O).
 
     Args:
-        states_NO: of the anchors.
+        states_NO: of the newest rows.
         z_VO: of the targets.
         others_KO: the negatives.
         logits_NK: <h, z_k> / t + log n_k.
         temperature: t.
-        pairs: anchors and targets.
+        pairs: whose states, and what they have to name.
     """
     lse_N = torch.logsumexp(logits_NK, 1)
     h_PO, z_PO = states_NO[pairs.anchor], z_VO[pairs.target]

@@ -29,11 +29,19 @@ from pinfm.train.cli.main import main
 TASKS = ["click", "save", "hide"]
 # So much that the few events of the tiny run feel it.
 FORMS = {
-    "vectors": VectorAdaptationConfig(anchors=6, steps=2, step_size=0.5, radius=0.9),
+    "vectors": VectorAdaptationConfig(newest_events=6, steps=2, step_size=0.5, radius=0.9),
     "trust": TrustConfig(anchors=8, threshold=0.5),
 }
 FLAGS = {
-    "vectors": ["--vectors.anchors", "6", "--vectors.steps", "2", "--vectors.step_size", "0.5", "--vectors.radius=0.9"],
+    "vectors": [
+        "--vectors.newest_events",
+        "6",
+        "--vectors.steps",
+        "2",
+        "--vectors.step_size",
+        "0.5",
+        "--vectors.radius=0.9",
+    ],
     "trust": ["--trust.anchors", "8", "--trust.threshold", "0.5"],
 }
 LOOSE = ["--max-auc-loss", "1"]

@@ -32,7 +32,7 @@ TOWERS = {
     "learnable token": {"num_layers": 2, "token": True},
 }
 EVERY_LOSS = VectorAdaptationConfig(
-    masked_event_weight=0.7, contrastive_weight=0.3, future_token_weight=0.5, window=3, anchors=9
+    masked_event_weight=0.7, contrastive_weight=0.3, future_token_weight=0.5, window=3, newest_events=9
 )
 
 
@@ -78,7 +78,7 @@ def adaptation(encoder, config=EVERY_LOSS):
 
 def moves(history):
     """(T,) bool: the newest events, whose vectors move."""
-    return plain.distances(history) < EVERY_LOSS.anchors
+    return plain.distances(history) < EVERY_LOSS.newest_events
 
 
 def only(loss):
@@ -110,11 +110,11 @@ def test_each_loss_alone_is_that_of_the_plain_form(loss):
     torch.testing.assert_close(losses_U, expected_U, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("anchors", [9, 64])
+@pytest.mark.parametrize("newest", [9, 64])
 @pytest.mark.parametrize("tower", TOWERS)
-def test_the_context_is_that_of_the_adapted_vectors(tower, anchors):
+def test_the_context_is_that_of_the_adapted_vectors(tower, newest):
     encoder, (history, item_TE) = encoder_of(**TOWERS[tower]), histories()
-    config = dataclasses.replace(EVERY_LOSS, anchors=anchors)
+    config = dataclasses.replace(EVERY_LOSS, newest_events=newest)
     adapted_TE, context = adaptation(encoder, config).encode(history, item_TE)
     expected = encoder.encode_context(history, adapted_TE)
     assert len(context.keys) == len(expected.keys)
@@ -185,7 +185,7 @@ def test_a_history_is_adapted_by_itself():
 
 def test_two_threads_give_what_one_gives():
     encoder, (history, item_TE) = encoder_of(), histories((256, 200))
-    config = dataclasses.replace(EVERY_LOSS, anchors=64)
+    config = dataclasses.replace(EVERY_LOSS, newest_events=64)
     threads = torch.get_num_threads()
     found = []
     try:

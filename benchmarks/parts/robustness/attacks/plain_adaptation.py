@@ -44,7 +44,7 @@ def losses(
         Name of the loss -> (U,), the mean over a history's own pairs; 0 where it has none.
     """
     owner_T, distance_T = owners(history), distances(history)
-    asked_T = distance_T < config.anchors
+    asked_T = distance_T < config.newest_events
     hidden_T = distance_T % MASKED_EVERY == MASKED_EVERY - 1
     ahead = range(1, config.window + 1)
     z_TO, engaged_UK = encoder.psi(item_TE), engaged(history, reference)
@@ -81,7 +81,7 @@ def adapt(
     encoder: SequenceEncoder, history: History, item_TE: Tensor, reference: Reference, config: VectorAdaptationConfig
 ) -> Tensor:
     """(T, E) after K steps of projected sign-gradient descent; it has a gradient with respect to `item_TE`."""
-    moves_T1 = (distances(history) < config.anchors)[:, None]
+    moves_T1 = (distances(history) < config.newest_events)[:, None]
     scale_T1 = root_mean_squares(history, item_TE)[owners(history)][:, None]
     limit_T1 = config.radius * scale_T1
     change_TE = torch.zeros_like(item_TE)

@@ -13,7 +13,7 @@ from pinfm.model.adaptation.vectors import VectorAdaptation
 
 LENGTHS = (9, 0, 1, 4, 3, 12)
 POSITIVE = (1, 2)
-CONFIG = VectorAdaptationConfig(window=3, anchors=7, masked_event_weight=1.0, contrastive_weight=1.0)
+CONFIG = VectorAdaptationConfig(window=3, newest_events=7, masked_event_weight=1.0, contrastive_weight=1.0)
 
 
 @pytest.fixture
@@ -54,7 +54,9 @@ def losses_by_loops(encoder, history, item_TE, reference):
         return softplus(math.log(sum(others)) - float(state @ z[j]) / t) if others else 0.0
 
     def mean(pairs, states):
-        found = [pair(states[i], j) for i, j in pairs if i >= length - CONFIG.anchors and j < length and positive[j]]
+        found = [
+            pair(states[i], j) for i, j in pairs if i >= length - CONFIG.newest_events and j < length and positive[j]
+        ]
         return sum(found) / len(found) if found else 0.0
 
     states = plain.states_of(encoder, history, item_TE)
@@ -104,7 +106,7 @@ def test_adapting_lowers_each_loss_within_the_radius(tower):
     limit_T1 = plain.root_mean_squares(history, item_TE)[plain.owners(history)][:, None]
     for name in LOSSES:
         weights = {f"{other}_weight": float(other == name) for other in LOSSES}
-        config = VectorAdaptationConfig(window=3, anchors=7, steps=4, step_size=0.02, radius=0.05, **weights)
+        config = VectorAdaptationConfig(window=3, newest_events=7, steps=4, step_size=0.02, radius=0.05, **weights)
         adapted_TE = plain.adapt(encoder, history, item_TE, reference, config)
         before, after = (plain.total(encoder, history, x_TE, reference, config) for x_TE in (item_TE, adapted_TE))
         assert after < before, name
@@ -136,7 +138,7 @@ def test_what_an_attacker_differentiates_is_what_is_served(tower):
 def test_the_gradient_goes_through_the_steps(monkeypatch, tower):
     """With the soft sign in both directions it is that of finite differences."""
     encoder, history, item_TE, reference = tower
-    config = VectorAdaptationConfig(window=3, anchors=7, steps=2, step_size=0.02, radius=10.0)
+    config = VectorAdaptationConfig(window=3, newest_events=7, steps=2, step_size=0.02, radius=10.0)
     monkeypatch.setattr(plain, "soft_signs", lambda history, grad_TE: torch.tanh(grad_TE / 2))
     monkeypatch.setattr(plain, "root_mean_squares", lambda history, x_TE: torch.ones(len(history.lengths)).double())
     direction_TE, weights_TE = torch.randn_like(item_TE), torch.randn_like(item_TE)
