@@ -62,7 +62,7 @@ class Size:
     least_events: int = 16
     others: int = 500
     steps: int = 20
-    aware: int = 200
+    aware: int = 40
 
 
 @dataclass(frozen=True, kw_only=True)
