@@ -39,7 +39,7 @@ class Verdict:
     met: bool
 
     def line(self) -> list[str]:
-        """A row of the table; `by the mean alone` where the interval reaches beyond what is claimed."""
+        """A row of the table."""
         half = "" if self.found.half is None else f" ± {self.found.half:.4f}"
         return [self.told, f"{self.found.mean:+.4f}{half}", "met" if self.met else "not met"]
 

@@ -1,7 +1,6 @@
 """The figures of a dataset as Markdown: mean and standard deviation over the seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from benchmarks.parts.robustness.experiment import Attack
 from benchmarks.parts.robustness.rows import (
@@ -137,9 +136,3 @@ def _rows(
 
 def _of_kind(kind: str) -> list[Attack]:
     return [attack for attack in ATTACKS if attack.kind == kind]
-
-
-def as_seeds(report: Mapping[str, Any]) -> Seeds:
-    """The figures of a page's JSON file."""
-    found: Seeds = report["seeds"]
-    return found
