@@ -107,6 +107,15 @@ def test_injection_keeps_the_real_events_until_there_is_no_room(requests, pool):
     assert torch.equal(roomy.history.lengths, requests.history.lengths + 3)
 
 
+def test_there_is_room_for_an_event_in_the_second_before_the_request(requests, pool):
+    just_now = (requests.inputs["request_timestamp"] - 1).repeat_interleave(requests.history.lengths)
+    hasty = requests.with_history(requests.history._replace(timestamp=just_now))
+    attacked, planted = tamper(hasty, Injection(count=3, pool=pool, max_history=1000))
+    lengths = attacked.history.lengths
+    assert torch.equal(attacked.history.timestamp, (hasty.inputs["request_timestamp"] - 1).repeat_interleave(lengths))
+    assert int(planted.sum()) == 3 * len(lengths)
+
+
 def test_a_promotion_injects_what_it_was_given(requests, promotion):
     attacked, planted = tamper(requests, promotion)
     assert set(attacked.history.item_id[planted].tolist()) == set(PROMOTED)
