@@ -47,6 +47,13 @@ class VectorAdaptationConfig:
         require_positive("vectors", step_size=self.step_size, radius=self.radius)
         if not any(weights.values()):
             raise UserError("vectors: all losses have weight 0; give one of them a weight, such as 1.")
+        # Where each of these losses has its anchors: a window before the newest event, and at the ends of both views.
+        for loss, fewest in (("future_token", self.window + 1), ("contrastive", 2)):
+            if self.weight(loss) and self.newest_events < fewest:
+                raise UserError(
+                    f"vectors.newest_events ({self.newest_events}) must be at least {fewest} for the {loss} loss; "
+                    f"raise it, or set vectors.{loss}_weight to 0."
+                )
 
     def weight(self, loss: str) -> float:
         """Of one of `LOSSES`."""

@@ -29,17 +29,15 @@ from pinfm.train.cli.main import main
 TASKS = ["click", "save", "hide"]
 # So much that the few events of the tiny run feel it.
 FORMS = {
-    "vectors": VectorAdaptationConfig(newest_events=6, steps=2, step_size=0.5, radius=0.9),
+    "vectors": VectorAdaptationConfig(window=4, newest_events=6, steps=2, step_size=0.5, radius=0.9),
     "trust": TrustConfig(anchors=8, threshold=0.5),
 }
 FLAGS = {
     "vectors": [
-        "--vectors.newest_events",
-        "6",
-        "--vectors.steps",
-        "2",
-        "--vectors.step_size",
-        "0.5",
+        "--vectors.window=4",
+        "--vectors.newest_events=6",
+        "--vectors.steps=2",
+        "--vectors.step_size=0.5",
         "--vectors.radius=0.9",
     ],
     "trust": ["--trust.anchors", "8", "--trust.threshold", "0.5"],
@@ -211,9 +209,13 @@ def test_kept_requests_without_a_positive_event_are_refused(finetuned, tmp_path,
         kept_histories(RunFolder.open(run), requests)
 
 
-def test_each_user_stands_in_the_reference_once(finetuned, requests):
+def test_the_newest_request_of_each_user_is_in_the_reference(finetuned, requests):
     history = kept_histories(RunFolder.open(finetuned), requests)
-    assert len(history.lengths) == requests["user_id"].nunique()
+    assert requests["user_id"].duplicated().any()
+    newest = requests.sort_values("request_timestamp", kind="stable").drop_duplicates("user_id", keep="last")
+    assert sorted(history.lengths.tolist()) == sorted(len(cell) for cell in newest["history_item_id"])
+    expected = sorted(time for cell in newest["history_timestamp"] for time in cell)
+    assert sorted(history.timestamp.tolist()) == expected
 
 
 def test_models_of_before_are_scored(exported, requests, tmp_path):

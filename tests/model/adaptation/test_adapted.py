@@ -18,7 +18,7 @@ from pinfm.model.tower import SequenceTower
 from pinfm.model.views import keep_events
 
 CODES = schema().positive_codes()
-VECTORS = VectorAdaptationConfig(newest_events=4, radius=0.5, step_size=0.5)
+VECTORS = VectorAdaptationConfig(window=3, newest_events=4, radius=0.5, step_size=0.5)
 # Above what any event of these towers has, which can't be 1 where another event can speak of it.
 NOBODY = TrustConfig(threshold=1 - 1e-7)
 FORMS = {"vectors": VECTORS, "trust": TrustConfig(threshold=0.5)}

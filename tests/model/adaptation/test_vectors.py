@@ -248,3 +248,23 @@ def test_signs_have_a_dead_zone_and_no_jump():
 def test_losses_without_any_weight_are_refused():
     with pytest.raises(UserError, match="all losses have weight 0; give one of them a weight"):
         VectorAdaptationConfig(next_token_weight=0.0, multi_token_weight=0.0, future_token_weight=0.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"newest_events": 8},
+            "must be at least 9 for the future_token loss; raise it, or set .*future_token_weight to 0",
+        ),
+        (
+            {"newest_events": 1, "future_token_weight": 0.0, "contrastive_weight": 1.0},
+            "must be at least 2 for the contrastive loss",
+        ),
+    ],
+)
+def test_a_loss_whose_anchors_do_not_move_is_refused(settings, sentence):
+    """The one would ask nothing, the other states of events that are not there."""
+    with pytest.raises(UserError, match=rf"^vectors\.newest_events \({settings['newest_events']}\) {sentence}"):
+        VectorAdaptationConfig(**settings)
+    VectorAdaptationConfig(**{**settings, "newest_events": settings["newest_events"] + 1})
