@@ -31,7 +31,7 @@ class Verdict:
     Args:
         told: the claim.
         found: the mean and half of its interval.
-        met: whether the mean is where it should be.
+        met: whether the mean is where it should be; of an order, the whole interval.
     """
 
     told: str
