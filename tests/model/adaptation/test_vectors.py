@@ -144,6 +144,18 @@ def test_no_component_leaves_the_ball_and_the_ball_is_reached():
     assert ((change_TE.abs() / unit_T1) > 0.1199).any()
 
 
+def test_every_step_is_projected_and_not_the_last_alone(monkeypatch):
+    """Three steps one way and one back: from where the ball ends, not from beyond it."""
+    encoder, (history, item_TE) = encoder_of(), histories((12, 30))
+    module = adaptation(encoder, dataclasses.replace(EVERY_LOSS, steps=4, step_size=0.05, radius=0.06))
+    ways = iter([1.0, 1.0, 1.0, -1.0])
+    gradient = module.history_gradient
+    monkeypatch.setattr(gradient, "forward", lambda x_TE, *_: (x_TE.new_zeros(0), torch.full_like(x_TE, next(ways))))
+    unit_T1 = plain.root_mean_squares(history, item_TE)[plain.owners(history)][:, None]
+    change_TE = (module(history, item_TE) - item_TE) / unit_T1
+    torch.testing.assert_close(change_TE, torch.full_like(item_TE, -0.01), rtol=0, atol=1e-5)
+
+
 def test_one_step_goes_against_the_sign_of_the_gradient():
     encoder, (history, item_TE) = encoder_of(), histories((12, 30))
     change_TE = adaptation(encoder, dataclasses.replace(EVERY_LOSS, steps=1))(history, item_TE) - item_TE
