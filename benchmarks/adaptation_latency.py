@@ -39,6 +39,7 @@ FORMS: dict[str, TrustConfig | VectorAdaptationConfig | None] = {
     "none": None,
     "trust": TrustConfig(),
     "vectors": VectorAdaptationConfig(),
+    "vectors_newest_16": VectorAdaptationConfig(newest_events=16),
 }
 # Users whose histories make the reference.
 REFERENCE_USERS = 64

@@ -59,6 +59,8 @@ TABLES = {
     (PERFORMANCE, "interaction speed cuda"): interaction_speed.tables_of,
     (PERFORMANCE, "interaction finetune cpu"): of_keys("steps"),
     (PERFORMANCE, "interaction finetune cuda"): of_keys("steps"),
+    (PERFORMANCE, "adaptation latency"): of_keys("latency"),
+    (PERFORMANCE, "adaptation speed"): of_keys("rows"),
     (PERFORMANCE, "loader"): of_keys("speed", "memory"),
     (SCALE, "embedding_20b"): of_keys("processes", "lookups"),
     (SCALE, "embedding_scale"): of_keys("rows", "ranks"),

@@ -61,10 +61,10 @@ DATASETS = {
         make=lambda _, out: prepared(KuaiRand(), out),
         flags=COUNTS,
         newest_days=5,
-        requests=1500,
+        requests=800,
     ),
     "ml1m_ranking": Dataset(
-        recipe="ml1m_ranking", make=_movielens, flags=COUNTS, newest_days=60, requests=800, in_folder=True
+        recipe="ml1m_ranking", make=_movielens, flags=COUNTS, newest_days=60, requests=300, in_folder=True
     ),
     "simulator": Dataset(
         recipe="cold_start", make=_simulator, flags=(*COUNTS, *NOTHING_NEW), newest_days=30, requests=600
