@@ -34,11 +34,16 @@ def check_change(scorer: Scorer, plain: pd.DataFrame, requests: pd.DataFrame, op
         the requests do not tell}.
 
     Raises:
-        ParityError: a task's AUC falls by more than the options allow.
+        ParityError: a score is no number, or a task's AUC falls by more than the options allow.
     """
     adapted = scorer.score(requests, BATCH_SIZE)
     part_N = adapted["request"].to_numpy() * PARTS // len(requests)
     changed = np.abs(adapted[list(scorer.tasks)].to_numpy() - plain[list(scorer.tasks)].to_numpy())
+    if not np.isfinite(changed).all():
+        raise ParityError(
+            f"--adapt {options.adapt} makes scores that are no numbers, so nothing was written; "
+            f"give its settings, --{options.adapt}.*, sizes like their defaults'."
+        )
     report: dict[str, Any] = {
         "max_abs_change": float(changed.max()),
         "mean_abs_change": float(changed.mean()),

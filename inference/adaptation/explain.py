@@ -14,7 +14,7 @@ import torch
 
 from pinfm.embeddings.files.lock import being_written
 from pinfm.embeddings.files.whole import replaced
-from pinfm.inference.artifact import Scorer
+from pinfm.inference.artifact import Scorer, require_requests
 from pinfm.inference.folders import adaptation_of, require_trust
 from pinfm.inference.requests.frames import written_ids
 
@@ -38,9 +38,10 @@ def explain(scorer: Scorer, requests: pd.DataFrame, first_row: int = 0) -> pd.Da
         trust is below its threshold.
 
     Raises:
-        UserError: the artefact weighs no events, or the frame does not fit the signature.
+        UserError: the artefact weighs no events, the frame is empty, or it does not fit the signature.
     """
     require_trust(scorer.folder)
+    require_requests(len(requests), batch_size=1)
     inputs = scorer.inputs(requests, first_row)
     (column,) = (column for column in scorer.columns if column.name == "history_item_id")
     read = inputs["history_lengths"].tolist()

@@ -7,6 +7,8 @@ from pinfm.embeddings.errors import UserError, require_at_least, require_positiv
 
 # `none`; `vectors`: `adapt` moves the event vectors; `trust`: events that the rest of the history disowns are dropped.
 Adapt = Literal["none", "vectors", "trust"]
+# Every so many events, counted from the newest, one is hidden from the reconstruction's encoding.
+HIDDEN_EVERY = 4
 LOSSES = ("next_token", "multi_token", "future_token", "masked_event", "contrastive")
 
 
@@ -47,13 +49,22 @@ class VectorAdaptationConfig:
         require_positive("vectors", step_size=self.step_size, radius=self.radius)
         if not any(weights.values()):
             raise UserError("vectors: all losses have weight 0; give one of them a weight, such as 1.")
-        # Where each of these losses has its anchors: a window before the newest event, and at the ends of both views.
-        for loss, fewest in (("future_token", self.window + 1), ("contrastive", 2)):
+        for loss, fewest in self._fewest_events().items():
             if self.weight(loss) and self.newest_events < fewest:
                 raise UserError(
                     f"vectors.newest_events ({self.newest_events}) must be at least {fewest} for the {loss} loss; "
                     f"raise it, or set vectors.{loss}_weight to 0."
                 )
+
+    def _fewest_events(self) -> dict[str, int]:
+        """Newest events without which a loss has no pair, however long a history is."""
+        return {
+            "next_token": 2,
+            "multi_token": 2,
+            "future_token": self.window + 1,
+            "masked_event": HIDDEN_EVERY,
+            "contrastive": 2,
+        }
 
     def weight(self, loss: str) -> float:
         """Of one of `LOSSES`."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pinfm.model.adaptation.config import VectorAdaptationConfig
+from pinfm.model.adaptation.config import HIDDEN_EVERY, VectorAdaptationConfig
 from pinfm.model.adaptation.gradients.block import Newest
 from pinfm.model.adaptation.reference import Reference
 from pinfm.model.attention.visibility import padded_crossing
@@ -28,9 +28,6 @@ from pinfm.model.layers.jagged import positions
 from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, gaps_to_next
 from pinfm.model.losses import Sequences, engaged_items
 from pinfm.model.views import joined, keep_events, newest_events
-
-# Every so many events, one is hidden from the reconstruction's encoding.
-HIDDEN_EVERY = 4
 
 
 class Pairs(NamedTuple):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pinfm.embeddings.errors import UserError
 from pinfm.model.encoder import SequenceEncoder
 from pinfm.model.inputs import History
 from pinfm.model.layers.tokens import gaps_to_next
@@ -51,9 +52,17 @@ def make_reference(
         positive_codes: actions that count as targets, as `InputSchema.positive_codes` has them.
         num_items: K, at most: the most frequent ones among positive events.
         num_states: R, at most: evenly spaced among all events.
+
+    Raises:
+        UserError: no event is positive, so nothing is known of what users come to.
     """
     positive = torch.tensor(positive_codes, dtype=torch.int64, device=history.action.device)
     rows_P = torch.isin(history.action, positive).nonzero()[:, 0]
+    if rows_P.size(0) == 0:
+        raise UserError(
+            f"no event of the histories to hold others against has a positive action (codes {list(positive_codes)}); "
+            "give histories with some."
+        )
     item_V, first_V, count_V = _unique(history.item_id[rows_P])
     kept = torch.argsort(count_V, descending=True, stable=True)[:num_items].sort().values
     states_TO = encoder.states(encoder.encode_context(history, item_TE), gaps_to_next(history))

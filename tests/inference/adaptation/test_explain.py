@@ -120,6 +120,11 @@ def test_the_numbers_of_requests_go_on_over_files(requests, told, trusting, tmp_
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "other.parquet"), whole, rtol=0, atol=1e-6)
 
 
+def test_no_requests_are_refused_as_by_score(trusting, requests):
+    with pytest.raises(UserError, match="there are no requests to score"):
+        explain(load(trusting), requests.head(0))
+
+
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [

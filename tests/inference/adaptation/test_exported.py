@@ -180,6 +180,14 @@ def test_an_adaptation_that_costs_too_much_is_refused(exported, requests, monkey
     assert report["auc_change"]["save"] == -0.01
 
 
+def test_an_adaptation_whose_scores_are_no_numbers_is_refused(exported, requests):
+    scorer = load(exported)
+    plain = scorer.score(requests)
+    plain.loc[3, "save"] = np.nan
+    with pytest.raises(ParityError, match=r"--adapt vectors makes scores that are no numbers, so nothing was written"):
+        check_change(scorer, plain, requests, ExportOptions(adapt="vectors", max_auc_loss=1.0))
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

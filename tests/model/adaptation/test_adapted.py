@@ -6,6 +6,7 @@ import pytest
 import torch
 from model_fakes import ITEM_DIM, NUM_ITEMS, collate, joint_model, random_requests, schema
 
+from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.one_device.lookup import MultiHashEmbedding
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.adaptation.adapted import AdaptedVectors, TrustedEvents, build_adaptation
@@ -113,3 +114,10 @@ def test_a_tower_adapts_once_for_all_candidates(form):
     with patch.object(type(tower.adaptation), "forward", side_effect=AssertionError("it was adapted again")):
         assert torch.equal(tower.score(cached, requests.candidates), expected)
     assert not torch.equal(plain(requests.history, requests.candidates), expected)
+
+
+def test_histories_without_a_positive_event_are_nothing_to_hold_others_against():
+    item_VE = torch.zeros(NUM_ITEMS, ITEM_DIM)
+    request = collate(random_requests([5], [0], item_VE))
+    with pytest.raises(UserError, match=r"has a positive action \(codes \[99\]\); give histories with some"):
+        make_reference(joint_model().encoder, request.history, request.item_TE, [99])

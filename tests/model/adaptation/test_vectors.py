@@ -180,6 +180,7 @@ def test_weights_are_frozen_and_untouched():
         parameter.requires_grad_(True)
     adapted_TE = adaptation(encoder)(history, item_TE)
     assert not adapted_TE.requires_grad
+    assert not adaptation(encoder).losses(history, item_TE).requires_grad
     assert all(parameter.grad is None for parameter in encoder.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
 
@@ -262,21 +263,14 @@ def test_losses_without_any_weight_are_refused():
         VectorAdaptationConfig(next_token_weight=0.0, multi_token_weight=0.0, future_token_weight=0.0)
 
 
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        (
-            {"newest_events": 8},
-            "must be at least 9 for the future_token loss; raise it, or set .*future_token_weight to 0",
-        ),
-        (
-            {"newest_events": 1, "future_token_weight": 0.0, "contrastive_weight": 1.0},
-            "must be at least 2 for the contrastive loss",
-        ),
-    ],
-)
-def test_a_loss_whose_anchors_do_not_move_is_refused(settings, sentence):
-    """The one would ask nothing, the other states of events that are not there."""
-    with pytest.raises(UserError, match=rf"^vectors\.newest_events \({settings['newest_events']}\) {sentence}"):
-        VectorAdaptationConfig(**settings)
-    VectorAdaptationConfig(**{**settings, "newest_events": settings["newest_events"] + 1})
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_has_something_to_ask_of_so_few_events_or_they_are_refused(loss):
+    of_one = {f"{name}_weight": float(name == loss) for name in LOSSES}
+    fewest = {"future_token": 6, "masked_event": 4}.get(loss, 2)
+    encoder, (history, item_TE) = encoder_of(), histories((12,))
+    history = history._replace(action=torch.full_like(history.action, int(reference().positive[0])))
+    config = VectorAdaptationConfig(**of_one, window=5, newest_events=fewest)
+    assert adaptation(encoder, config).losses(history, item_TE) > 0
+    sentence = rf"newest_events \({fewest - 1}\) must be at least {fewest} for the {loss} loss; raise it, or set"
+    with pytest.raises(UserError, match=sentence):
+        dataclasses.replace(config, newest_events=fewest - 1)
