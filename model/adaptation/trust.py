@@ -11,7 +11,8 @@ reference's items, an event's item is explained by
 which is Bayes' rule at even odds: the probability that the user brought the event, not somebody who stands for the
 public. A mean of probabilities asks for one interest among several that fits; interests come and go, so near events
 know more than far ones. The public in the denominator keeps popularity out of it: a niche that is the user's own is
-not punished, a popular item that was injected is not excused.
+not punished, a popular item that was injected is not excused. Of the anchors only the event itself is left out: states
+after later events have read it, which speaks for it a little, whoever put it there.
 
 No event of the history is encoded anew: the context holds all that a few more rows of its last layer need.
 

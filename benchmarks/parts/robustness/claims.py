@@ -107,10 +107,12 @@ def _won_back(seeds: Seeds, row: str, told: str, attack: Attack) -> Verdict | No
     clean = values(seeds, NONE.name, CLEAN, "auc")
     # Of the loss in the mean over the seeds: a seed that hardly lost anything would decide alone.
     lost = statistics.mean(clean) - statistics.mean(attacked)
+    if lost <= 0:  # then there is nothing to win back
+        return None
     won = paired_difference(ours, attacked)
     share = Difference(won.mean / lost, None if won.half is None else abs(won.half / lost))
     claim = f"{told}: at least {WON_BACK:.0%} of the {lost:.4f} AUC lost to {attack.name} won back"
-    return Verdict(told=claim, found=share, met=lost > 0 and share.mean >= WON_BACK)
+    return Verdict(told=claim, found=share, met=share.mean >= WON_BACK)
 
 
 def _mean(found: Sequence[float]) -> Difference:
