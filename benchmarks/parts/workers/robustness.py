@@ -65,15 +65,15 @@ def main() -> None:
     runs = {"plain": args.plain, "adversarial": args.adversarial}
     values = begun(args.out, {"size": asdict(size)})
     material = read_material(PreparedDataset.open(args.data), _max_history(args.plain), size)
-    for training, run in runs.items():
-        missing = [row for row in EVERY_ROW if row.training == training and row.name not in values["rows"]]
-        if missing:
-            model = Model(run, material, size)
-            for row in missing:
-                values["rows"][row.name] = model.figures(row)
-                with replaced(args.out) as unfinished:
-                    unfinished.write_text(json.dumps(values, indent=1) + "\n")
-                print(f"{args.out.name}: {row.name}", flush=True)
+    models: dict[str, Model] = {}
+    for row in EVERY_ROW:  # what the main tables show before the sweeps
+        if row.name not in values["rows"]:
+            if row.training not in models:
+                models[row.training] = Model(runs[row.training], material, size)
+            values["rows"][row.name] = models[row.training].figures(row)
+            with replaced(args.out) as unfinished:
+                unfinished.write_text(json.dumps(values, indent=1) + "\n")
+            print(f"{args.out.name}: {row.name}", flush=True)
 
 
 class Model:
