@@ -64,7 +64,7 @@ DATASETS = {
         requests=800,
     ),
     "ml1m_ranking": Dataset(
-        recipe="ml1m_ranking", make=_movielens, flags=COUNTS, newest_days=60, requests=200, in_folder=True
+        recipe="ml1m_ranking", make=_movielens, flags=COUNTS, newest_days=60, requests=150, in_folder=True
     ),
     "simulator": Dataset(
         recipe="cold_start", make=_simulator, flags=(*COUNTS, *NOTHING_NEW), newest_days=30, requests=600
