@@ -26,7 +26,7 @@ def test_every_form_has_a_row(tmp_path, monkeypatch):
     adaptation_latency.main()
     rows = json.loads(path.read_text())["latency"]
     assert [(row["features"], row["adapt"]) for row in rows] == [
-        (features, form) for features in ("few", "many") for form in ("none", "trust", "vectors")
+        (features, form) for features in ("few", "many") for form in adaptation_latency.FORMS
     ]
     for row in rows:
         assert row["p50_ms"] > 0

@@ -25,7 +25,7 @@ def test_the_names_are_those_of_the_tables():
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_reads_the_settings_of_its_line_and_no_others(name):
     file, class_name = FORMS[name].path.split(".")
-    form = getattr(import_module(f"pinfm.model.ranking.interactions.{file}"), class_name)
+    form = getattr(import_module(f"pinfm.model.ranking.interactions.forms.{file}"), class_name)
     shape, *settings = inspect.signature(form).parameters.values()
     assert shape.name == "shape"
     assert {setting.name: setting.annotation for setting in settings} == {
