@@ -3,6 +3,9 @@
 The patterns are for texts without spaces around them, and mean the same to Python's `re` and DuckDB's RE2.
 """
 
+import re
+from datetime import date
+
 # An id or the name of a number has no zeros or plus before it: `0012` and `12` are two text ids.
 INTEGER = "-?(0|[1-9][0-9]*)"
 # What a float that is a whole number is written as; 15 digits lie below 2**53.
@@ -23,3 +26,29 @@ ISO_TIME = (
     "([ T](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(:(?P<second>[0-9]{2})([.,](?P<fraction>[0-9]+))?)?"
     "(Z| ?UTC|(?P<zone>[+-][0-9]{2}| ?[+-][0-9]{2}:?[0-9]{2}))?)?"
 )
+_DAY = 86_400
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+def iso_seconds(text: str) -> int | None:
+    """The Unix seconds of a text like `ISO_TIME`, rounded down; None where it is none, or no day or time has it."""
+    found = re.fullmatch(ISO_TIME, text.strip(" "))
+    if found is None:
+        return None
+    try:
+        day = date(*(int(found[part]) for part in ("year", "month", "day")))
+    except ValueError:
+        return None
+    hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
+    within = (hour * 60 + minute) * 60 + second
+    ends_day = within == _DAY and not int(found["fraction"] or 0)
+    if minute > 59 or second > 59 or (hour > 23 and not ends_day):
+        return None
+    zone = re.sub("[ :]", "", found["zone"] or "+00").ljust(5, "0")
+    east = (int(zone[1:3]) * 60 + int(zone[3:])) * 60
+    return day_seconds(day) + within - (east if zone[0] == "+" else -east)
+
+
+def day_seconds(day: date) -> int:
+    """The Unix seconds of a day's first moment."""
+    return (day.toordinal() - _EPOCH) * _DAY

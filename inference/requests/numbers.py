@@ -7,10 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pinfm.inference.requests.ids import integer_of, whole_number
-from pinfm.model.written import DECIMAL, FLAGS, ISO_TIME, LEAST, MOST, WHOLE
-
-_DAY = 86_400
-_EPOCH = date(1970, 1, 1).toordinal()
+from pinfm.model.written import DECIMAL, FLAGS, LEAST, MOST, WHOLE, day_seconds, iso_seconds
 
 
 def category(value: Any) -> int | None:
@@ -34,12 +31,11 @@ def seconds(value: Any) -> int | None:
     if number is not None:
         return number
     if isinstance(value, str):
-        found = re.fullmatch(ISO_TIME, value.strip(" "))
-        return None if found is None else _of_iso(found)
+        return iso_seconds(value)
     if not isinstance(value, date) or pd.isna(value):
         return None
     if not isinstance(value, datetime):
-        return _of_day(value)
+        return day_seconds(value)
     return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() // 1)
 
 
@@ -64,22 +60,3 @@ def _floored(value: Any) -> int | None:
     whole, _, fraction = text.partition(".")
     number = _whole(whole) if re.fullmatch(DECIMAL, text) else None
     return number - 1 if number is not None and text.startswith("-") and fraction.strip("0") else number
-
-
-def _of_iso(found: re.Match[str]) -> int | None:
-    try:
-        day = date(*(int(found[part]) for part in ("year", "month", "day")))
-    except ValueError:
-        return None
-    hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
-    within = (hour * 60 + minute) * 60 + second
-    ends_day = within == _DAY and not int(found["fraction"] or 0)
-    if minute > 59 or second > 59 or (hour > 23 and not ends_day):
-        return None
-    zone = re.sub("[ :]", "", found["zone"] or "+00").ljust(5, "0")
-    east = (int(zone[1:3]) * 60 + int(zone[3:])) * 60
-    return _of_day(day) + within - (east if zone[0] == "+" else -east)
-
-
-def _of_day(day: date) -> int:
-    return (day.toordinal() - _EPOCH) * _DAY

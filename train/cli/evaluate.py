@@ -1,4 +1,9 @@
-"""Evaluate a run: ranking metrics per task for a fine-tuned run, retrieval for a pretrained one."""
+"""Evaluate a run: ranking metrics per task for a fine-tuned run, retrieval for a pretrained one.
+
+Retrieval asks for a user's next item among the whole catalogue. A query is a user's first positive event in the split:
+that item is to be found, the user's events before it are the history, and the items of the history are removed from the
+answers (docs/operations.md).
+"""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +24,10 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
     parser.add_argument("--split", type=Literal["train", "validation", "test"], default="test", help="which requests")
     parser.add_argument("--device", type=Device, default="auto", help="where a fine-tuned run is evaluated")
+    told = (
+        "tell a pretrained tower with request_time when the target happens, as a server tells it the time of a request"
+    )
+    parser.add_argument("--tell-time", type=bool, default=True, help=told)
 
 
 def run(args: Namespace) -> dict[str, Any]:
@@ -29,7 +38,7 @@ def run(args: Namespace) -> dict[str, Any]:
     from pinfm.train.evaluation.evaluate import evaluate
     from pinfm.train.metrics import metrics_notes, metrics_table
 
-    report = evaluate(args.run, config, args.data, args.split, args.device)
+    report = evaluate(args.run, config, args.data, args.split, args.device, args.tell_time)
     if "metrics" in report:
         print("\n".join([metrics_table(report["metrics"]), *metrics_notes(report["metrics"])]))
     else:

@@ -12,7 +12,7 @@ import duckdb
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.new_folder import new_folder
 from pinfm.model.schema import VOCABULARIES, Feature, InputSchema
-from pinfm.train.data.features import Splits, find_splits, find_surfaces, with_statistics
+from pinfm.train.data.features import find_surfaces, with_statistics
 from pinfm.train.data.id_texts import id_types, write_id_texts
 from pinfm.train.data.info import Counts, DatasetInfo
 from pinfm.train.data.options import PrepareOptions
@@ -21,6 +21,7 @@ from pinfm.train.data.reading.sql import name
 from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.request_cuts import cut_at, require_short, split_at_pauses, write_starts
 from pinfm.train.data.spellings import NUMBERED, spelled
+from pinfm.train.data.splits.by_time import Splits, find_splits
 from pinfm.train.data.tables import RawTables, Source, events_columns, impressions_columns, items_columns
 from pinfm.train.data.write import BucketWriter, gather_items, joined_impressions
 

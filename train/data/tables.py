@@ -1,47 +1,19 @@
 """The three raw tables that every source yields, and the columns that validation knows."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from pinfm.embeddings.errors import UserError
 from pinfm.model.schema import Feature
 from pinfm.train.data.reading.columns import TEXT_OF, Column, IdColumn, Kind, TimeColumn, VectorColumn
 from pinfm.train.data.reading.times import TimeUnit
+from pinfm.train.data.splits.rule import SplitRule
 
 if TYPE_CHECKING:
     from pinfm.train.data.reading.validate import Validator
 
 # Columns of ids; one name is one space of ids, in whatever tables it stands.
 IDS = ("user_id", "item_id", "request_id")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitRule:
-    """Where the splits begin, in Unix seconds.
-
-    Args:
-        validation_start: first second of validation; None puts 80 % of the impressions before it, or 8 of 9 of those
-            before a given test_start.
-        test_start: first second of test; None puts 90 % of the impressions before it, or halves those from a given
-            validation_start on.
-    """
-
-    validation_start: int | None = None
-    test_start: int | None = None
-
-    @classmethod
-    def from_dates(cls, validation_start: str | None, test_start: str | None) -> "SplitRule":
-        """Takes the first days of validation and test as `YYYY-MM-DD`, in UTC.
-
-        Raises:
-            UserError: when a date cannot be read.
-        """
-        return cls(
-            validation_start=_utc_seconds("validation_start", validation_start),
-            test_start=_utc_seconds("test_start", test_start),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +59,7 @@ class RawTables:
     time_unit: TimeUnit | None = None
     has_own_requests: bool = False
     request_gap_minutes: float | None = None
-    splits: SplitRule = SplitRule()
+    splits: SplitRule = field(default_factory=SplitRule)
     notes: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     raw_names: dict[str, str] = field(default_factory=dict)
@@ -188,12 +160,3 @@ def items_columns(tables: RawTables) -> tuple[Column, ...]:
 
 def _content(tables: RawTables) -> VectorColumn:
     return VectorColumn("content", "vector", raw=tables.raw_name("content"), length=tables.content_dim)
-
-
-def _utc_seconds(field: str, date: str | None) -> int | None:
-    if date is None:
-        return None
-    try:
-        return int(datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
-    except ValueError as error:
-        raise UserError(f"{field} ({date}) is no date; write it as YYYY-MM-DD, such as 2022-05-05") from error

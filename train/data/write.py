@@ -10,8 +10,8 @@ import pyarrow.parquet
 from tqdm import tqdm
 
 from pinfm.model.schema import Feature, InputSchema
-from pinfm.train.data.features import Splits
 from pinfm.train.data.reading.sql import POSITION, name, quoted
+from pinfm.train.data.splits.by_time import Splits
 
 # Row groups that a reader can hold many of: events are narrow, requests carry lists.
 _EVENTS = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"

@@ -24,7 +24,9 @@ from pinfm.train.run_folder import checkpoint
 from pinfm.train.run_folder.inputs import require_same_inputs
 
 
-def evaluate(path: Path, config: RunConfig, data: Path, split: str, device: Device = "auto") -> dict[str, Any]:
+def evaluate(
+    path: Path, config: RunConfig, data: Path, split: str, device: Device = "auto", tell_time: bool = True
+) -> dict[str, Any]:
     """Evaluates the newest checkpoint of a run.
 
     Args:
@@ -33,6 +35,7 @@ def evaluate(path: Path, config: RunConfig, data: Path, split: str, device: Devi
         data: a prepared dataset with the run's vocabularies, tasks and features.
         split: `train`, `validation` or `test`.
         device: where a fine-tuned run is evaluated, wherever it was trained.
+        tell_time: whether a pretrained tower with `request_time` is told when the target happens.
 
     Returns:
         For a fine-tuned run `metrics`: {"model" | "popularity": {task: metrics}}; for a pretrained one `retrieval`.
@@ -43,7 +46,7 @@ def evaluate(path: Path, config: RunConfig, data: Path, split: str, device: Devi
     run, dataset = RunFolder.open(path), PreparedDataset.open(data)
     require_same_inputs(run, dataset)
     if run.kind == "pretrain":
-        retrieval = retrieval_metrics(SequenceTower.from_run(path), dataset, split, config.max_history)
+        retrieval = retrieval_metrics(SequenceTower.from_run(path), dataset, split, config.max_history, tell_time)
         if not retrieval["queries"]:
             raise UserError(f"nobody with a history has a positive event in the {split} split; evaluate another split.")
         return {"retrieval": retrieval}

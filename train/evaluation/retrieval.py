@@ -39,7 +39,12 @@ class Queries(NamedTuple):
 
 
 def retrieval_metrics(
-    tower: SequenceTower, dataset: PreparedDataset, split: str, max_history: int, ks: Sequence[int] = (10, 50, 100)
+    tower: SequenceTower,
+    dataset: PreparedDataset,
+    split: str,
+    max_history: int,
+    tell_time: bool,
+    ks: Sequence[int] = (10, 50, 100),
 ) -> dict[str, float | None]:
     """HR@k and NDCG@k of the tower's state against psi of every item.
 
@@ -48,14 +53,14 @@ def retrieval_metrics(
         dataset: events and catalogue.
         split: targets are taken from this split's time.
         max_history: newest events of the history that the tower reads.
+        tell_time: see `rank_catalogue`.
         ks: cut-offs.
     """
     catalogue: IntArray = scalar_column(dataset.items(), "item_id").astype(np.int64)
     # disable=None: no bar where stderr is no terminal.
     buckets = tqdm(range(dataset.info.num_buckets), unit="bucket", disable=None)
-    return rank_catalogue(
-        tower, catalogue, (_split_queries(dataset, split, bucket) for bucket in buckets), max_history, ks
-    )
+    queries = (_split_queries(dataset, split, bucket) for bucket in buckets)
+    return rank_catalogue(tower, catalogue, queries, max_history, ks, tell_time)
 
 
 @torch.no_grad()

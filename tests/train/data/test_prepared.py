@@ -13,11 +13,11 @@ import pytest
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.new_folder import new_folder
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.data.features import find_splits
 from pinfm.train.data.info import DatasetInfo
 from pinfm.train.data.prepare import PrepareOptions
 from pinfm.train.data.sources.events import ColumnNames
-from pinfm.train.data.tables import SplitRule
+from pinfm.train.data.splits.by_time import find_splits
+from pinfm.train.data.splits.rule import SplitRule
 
 
 def test_no_id_time_code_or_count_is_written_as_a_float(dataset):

@@ -85,6 +85,17 @@ def test_splits_may_be_dates(tmp_path):
     }
 
 
+def test_splits_may_be_times(tmp_path):
+    source = MovieLens(
+        path=write(tmp_path, "dat"), validation_start="1970-01-01T01:00", test_start="1970-01-01 04:30+02"
+    )
+    assert {split: start for split, (start, _) in prepared(source, tmp_path).info.splits.items()} == {
+        "train": 1000,
+        "validation": 3600,
+        "test": 9000,
+    }
+
+
 @pytest.mark.parametrize("source", [MovieLens, MovieTweetings])
 def test_a_folder_without_ratings_is_an_error(tmp_path, source):
     with pytest.raises(UserError, match=r"holds no ratings\."):

@@ -195,8 +195,16 @@ def test_a_bad_vector_is_an_error(logs, content):
         ({"positive_actions": ["save", "save"]}, "positive_actions names 'save' twice"),
         ({"dense_features": ["click"]}, "the column click is named for two purposes"),
         ({"columns": ColumnNames(content="vector")}, r"items\.csv has no column vector; correct --columns\.content"),
-        ({"validation_start": "1970-31-12"}, "validation_start .* is no date"),
-        ({"validation_start": "1969-12-01"}, "the splits are out of order"),
+        (
+            {"validation_start": "1970-31-12"},
+            r"validation_start \(1970-31-12\) is no date or time; write it as 2022-05-05, ",
+        ),
+        ({"test_start": "1970-01-01T25:00"}, r"test_start \(1970-01-01T25:00\) is no date or time"),
+        ({"test_start": "in May"}, r"test_start \(in May\) is no date or time"),
+        (
+            {"validation_start": "1969-12-01"},
+            r"the splits are out of order \(first row 1970-01-01 01:00:00, validation_start 1969-12-01 00:00:00, ",
+        ),
     ],
 )
 def test_a_flag_that_does_not_fit_is_an_error(logs, fields, match):

@@ -31,7 +31,9 @@ from pinfm.train.evaluation import evaluate as module_under_test
 from pinfm.train.evaluation.evaluate import evaluate
 from pinfm.train.evaluation.popularity import PRIOR_IMPRESSIONS
 from pinfm.train.metrics import metrics_notes, ranking_metrics
+from pinfm.train.phases import pretrain
 from pinfm.train.run_folder.inputs import require_same_inputs
+from pinfm.train.run_folder.place import Place
 
 TASKS = ["click", "save", "hide"]
 
@@ -233,6 +235,17 @@ def test_a_device_that_is_not_there_is_refused(finetuned, dataset):
         pytest.skip("this machine has one")
     with pytest.raises(UserError, match="torch sees no CUDA device"):
         evaluate(finetuned, runs.CONFIG, dataset, "test", "cuda")
+
+
+def test_a_tower_is_told_the_targets_time_or_not(dataset, tmp_path):
+    config = replace(runs.CONFIG, tower=replace(runs.CONFIG.tower, request_time=True))
+    pretrain(config, Place(data=dataset, out=tmp_path / "timed"))
+    told, said, untold = (
+        report_of(tmp_path, tmp_path / "timed", "--data", dataset, *flags)["retrieval"]
+        for flags in ((), ("--tell-time", "true"), ("--tell-time", "false"))
+    )
+    assert told == said != untold
+    assert told["queries"] == untold["queries"]
 
 
 def test_retrieval_asks_for_nothing_of_impressions(pretrained, finetuned, dataset, tmp_path):

@@ -13,7 +13,8 @@ from pinfm.train.data.reading.sql import FILE, POSITION, ROW, quoted
 from pinfm.train.data.reading.sql import name as sql_name
 from pinfm.train.data.reading.times import TimeUnit
 from pinfm.train.data.sources.text_files import TextFiles
-from pinfm.train.data.tables import IDS, RawTables, SplitRule
+from pinfm.train.data.splits.rule import SplitFlags
+from pinfm.train.data.tables import IDS, RawTables
 
 if TYPE_CHECKING:
     from pinfm.train.data.reading.readers import Table
@@ -46,7 +47,7 @@ class ColumnNames:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Events(TextFiles):
+class Events(TextFiles, SplitFlags):
     """Tables of one's own; each is a file, or a folder of files: .parquet, .csv, .tsv, or the latter with .gz or .zst.
 
     Args:
@@ -69,8 +70,6 @@ class Events(TextFiles):
         order_only: for a log without times: `file` if its rows are in the order of time, `user` if only those of each
             user are. The times are then numbers of rows, and mean nothing else.
         request_gap_minutes: a pause this long within a request_id, which may be a session's, starts a new request.
-        validation_start: first day of validation, YYYY-MM-DD in UTC; by default 80 % of the rows lie before it.
-        test_start: first day of test, YYYY-MM-DD in UTC; by default 90 % of the rows lie before it.
     """
 
     name: ClassVar[str] = "events"
@@ -92,8 +91,6 @@ class Events(TextFiles):
     order_only: Literal["file", "user"] | None = None
     request_gap_minutes: float | None = None
     text_ids: list[str] = field(default_factory=list)
-    validation_start: str | None = None
-    test_start: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +115,7 @@ class Events(TextFiles):
         if self.request_gap_minutes is not None and self.impressions is None:
             raise UserError("request_gap_minutes splits impressions; give that table with --impressions")
         self._require_names([*self.tasks, *known, *self.item_attributes])
-        self._splits()
+        self.split_rule()
 
     def _require_actions(self) -> None:
         if self.action is not None and self.actions:
@@ -177,7 +174,7 @@ class Events(TextFiles):
             time_unit="seconds" if self.order_only else self.time_unit,
             has_own_requests=self.impressions is not None,
             request_gap_minutes=self.request_gap_minutes,
-            splits=self._splits(),
+            splits=self.split_rule(),
             raw_names=asdict(self.columns),
             text_ids=tuple(self.text_ids),
         )
@@ -271,9 +268,6 @@ class Events(TextFiles):
                     f"{table.path}: the column {column} is called like a value, so its first line is no header; name "
                     "all columns with --column-names"
                 )
-
-    def _splits(self) -> SplitRule:
-        return SplitRule.from_dates(self.validation_start, self.test_start)
 
     def _features(self) -> tuple[Feature, ...]:
         dense = [Feature(name=n, kind="dense", scope=self._scope(n)) for n in self.dense_features]

@@ -12,7 +12,8 @@ from pinfm.model.schema import Feature
 from pinfm.train.data.reading.columns import Column
 from pinfm.train.data.reading.files import need_table
 from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
-from pinfm.train.data.tables import RawTables, SplitRule
+from pinfm.train.data.splits.rule import SplitRule
+from pinfm.train.data.tables import RawTables
 
 if TYPE_CHECKING:
     import duckdb

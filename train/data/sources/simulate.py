@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pinfm.embeddings.errors import UserError, require_types
 from pinfm.model.schema import Feature
-from pinfm.train.data.tables import RawTables, SplitRule
+from pinfm.train.data.splits.rule import SplitRule
+from pinfm.train.data.tables import RawTables
 
 if TYPE_CHECKING:
     from pinfm.train.data.reading.validate import Validator

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from pinfm.embeddings.errors import require_at_least, require_types
 from pinfm.train.data.reading.columns import Column, TimeColumn
 from pinfm.train.data.reading.text.layout import Layout
-from pinfm.train.data.tables import RawTables, SplitRule
+from pinfm.train.data.splits.rule import SplitFlags
+from pinfm.train.data.tables import RawTables
 
 if TYPE_CHECKING:
     from pinfm.train.data.reading.validate import Validator
@@ -29,7 +30,7 @@ def rating_columns(user: str = "userId", item: str = "movieId") -> tuple[Column,
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilmFolder:
+class FilmFolder(SplitFlags):
     """Settings of a source of star ratings.
 
     Args:
@@ -38,23 +39,19 @@ class FilmFolder:
         request_gap_minutes: a pause this long between two ratings of a user starts a new request.
         sampled_candidates: above 0, each rating is a request of its own, among so many items drawn from what others
             rated in the 30 days before; the tasks are then `rate` and `like`.
-        validation_start: first day of validation, YYYY-MM-DD in UTC; by default 80 % of the ratings lie before it.
-        test_start: first day of test, YYYY-MM-DD in UTC; by default 90 % of the ratings lie before it.
     """
 
     path: Path
     like_from: float
     request_gap_minutes: int = 30
     sampled_candidates: int = 0
-    validation_start: str | None = None
-    test_start: str | None = None
 
     def __post_init__(self) -> None:
         require_types("", self)
         require_at_least(
             "", 0, request_gap_minutes=self.request_gap_minutes, sampled_candidates=self.sampled_candidates
         )
-        self._splits()
+        self.split_rule()
 
     def rated_tables(
         self, validator: "Validator", note: str, user_features: tuple[str, ...] = (), has_tags: bool = False
@@ -73,11 +70,8 @@ class FilmFolder:
             like_from=self.like_from,
             request_gap_minutes=self.request_gap_minutes,
             sampled_candidates=self.sampled_candidates,
-            splits=self._splits(),
+            splits=self.split_rule(),
             notes=(note,),
             user_features=user_features,
             has_tags=has_tags,
         ).tables(validator.connection)
-
-    def _splits(self) -> SplitRule:
-        return SplitRule.from_dates(self.validation_start, self.test_start)

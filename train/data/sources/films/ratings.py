@@ -9,7 +9,8 @@ from pinfm.model.schema import Feature
 from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
 from pinfm.train.data.sources.films.candidates import draw_candidates
 from pinfm.train.data.sources.sessions import number_requests
-from pinfm.train.data.tables import RawTables, SplitRule
+from pinfm.train.data.splits.rule import SplitRule
+from pinfm.train.data.tables import RawTables
 
 ATTRIBUTES = ("genre", "year")
 
