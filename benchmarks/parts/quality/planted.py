@@ -17,7 +17,7 @@ from benchmarks.parts.quality.runs import prepared
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.sources.events import Events
-from pinfm.train.data.sources.world import DAY, START
+from pinfm.train.data.sources.simulated.items import DAY, START
 from pinfm.train.metrics.ranking import auc
 
 # What trains on it: the value of --config.

@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pinfm.train.data.sources.world import DAY, START
+from pinfm.train.data.sources.simulated.items import DAY, START
 
 Reals = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -1,6 +1,6 @@
-"""A simulated log of any size: the world of `world.py`."""
+"""A simulated log of any size: the world of `simulated/`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +11,7 @@ from pinfm.train.data.tables import RawTables
 
 if TYPE_CHECKING:
     from pinfm.train.data.reading.validate import Validator
+    from pinfm.train.data.sources.simulated.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +20,14 @@ class Simulate:
 
     Args:
         num_users: users.
-        num_items: items; 40 % of them arrive during the days of the world.
+        num_items: items; 40 % of them arrive during the days of the world, or nearly all where they live hours.
         num_days: days of activity, from 2024-01-01; the last two tenths are validation and test.
         requests_per_user: mean number of requests of a user.
         candidates_per_request: most items of a request.
         content_dim: length of the content vectors; 0 for none.
+        item_life_hours: median half-life of the attention that an item gets, for items that arrive all the time and
+            live hours, as news do; 0 for items that live for weeks.
+        burst_scale: of items that live hours: mean height of their bursts, in log-odds of a click; 0 for none.
         seed: seed of all randomness.
     """
 
@@ -35,6 +39,8 @@ class Simulate:
     requests_per_user: float = 30.0
     candidates_per_request: int = 10
     content_dim: int = 32
+    item_life_hours: float = 0.0
+    burst_scale: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,24 +60,35 @@ class Simulate:
             raise UserError(f"requests_per_user ({self.requests_per_user}) must lie between 1 and 100,000; change it")
         if self.num_days > 365:
             raise UserError(f"num_days ({self.num_days}) must be at most 365; ask for more requests_per_user instead")
+        if self.item_life_hours != 0 and not 0.5 <= self.item_life_hours <= 168:
+            raise UserError(
+                f"item_life_hours ({self.item_life_hours}) must lie between 0.5 and 168, or be 0 for items that live "
+                "for weeks"
+            )
+        if not 0 <= self.burst_scale <= 3:
+            raise UserError(f"burst_scale ({self.burst_scale}) must lie between 0 and 3; change it")
+        if self.burst_scale and not self.item_life_hours:
+            raise UserError(
+                f"burst_scale ({self.burst_scale}) is of items that live hours; give item_life_hours, such as 6, too"
+            )
+
+    def world(self) -> "World":
+        """The world that is written down."""
+        from pinfm.train.data.sources.simulated.items import WorldSize
+        from pinfm.train.data.sources.simulated.world import World
+
+        size = WorldSize(**{field.name: getattr(self, field.name) for field in fields(WorldSize)})
+        return World(size, self.seed)
 
     def require_inputs(self) -> None:
         """See `tables.Source`: there are none."""
 
     def load(self, validator: "Validator", work: Path) -> RawTables:
         """See `tables.Source`."""
-        from pinfm.train.data.sources.simulated_files import ACTIONS, write_items, write_log
-        from pinfm.train.data.sources.world import DAY, START, World, WorldSize
+        from pinfm.train.data.sources.simulated.files import ACTIONS, write_items, write_log
+        from pinfm.train.data.sources.simulated.items import DAY, START
 
-        size = WorldSize(
-            num_users=self.num_users,
-            num_items=self.num_items,
-            num_days=self.num_days,
-            requests_per_user=self.requests_per_user,
-            candidates_per_request=self.candidates_per_request,
-            content_dim=self.content_dim,
-        )
-        world = World(size, self.seed)
+        world = self.world()
         write_items(world.items, self.content_dim, work / "items.parquet")
         counts = write_log(world, work)
         for table in ("items", "events", "impressions"):

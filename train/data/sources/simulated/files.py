@@ -8,7 +8,8 @@ import pyarrow
 import pyarrow.parquet
 from tqdm import tqdm
 
-from pinfm.train.data.sources.world import DAY, Items, Shown, World
+from pinfm.train.data.sources.simulated.items import DAY, Items
+from pinfm.train.data.sources.simulated.world import Shown, World
 
 ACTIONS = ("click", "save", "hide")
 SURFACES = ("home", "related", "search")

@@ -1,54 +1,28 @@
-"""A world with topics, drifting users, arriving items, ages and trends; its formulae are in docs/data.md.
+"""A world with topics, drifting users and items that come and go; its formulae are in docs/data.md.
 
-Shape suffixes: I items, U users of a block, T topics, K latent dimensions, D days, R requests, N impressions.
+Shape suffixes: I items, U users of a block, T topics, K latent dimensions, D days, P periods, R requests, C
+candidates, N impressions.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Reals = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from pinfm.train.data.sources.simulated.items import (
+    DAY,
+    LATENT_DIM,
+    NUM_TOPICS,
+    START,
+    Ints,
+    Items,
+    Reals,
+    WorldSize,
+    unit,
+)
+from pinfm.train.data.sources.simulated.lives import Lives, lives_of
 
-DAY = 86400
-START = 1704067200  # 2024-01-01 00:00 UTC, the first day of every world
-LATENT_DIM = 8
-NUM_TOPICS = 16
 BLOCK_USERS = 1024  # users that share one random stream; part of the definition of a world
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldSize:
-    """How large a world is.
-
-    Args:
-        num_users: users.
-        num_items: items, 60 % of them older than the world.
-        num_days: days of activity.
-        requests_per_user: mean number of requests of a user.
-        candidates_per_request: items shown in a request, at most (repeats are not shown).
-        content_dim: length of content vectors; 0 for none.
-    """
-
-    num_users: int
-    num_items: int
-    num_days: int
-    requests_per_user: float
-    candidates_per_request: int
-    content_dim: int
-
-
-class Items(NamedTuple):
-    """The catalogue, ordered by topic so that a topic is a slice."""
-
-    topic_I: Ints
-    latent_IK: Reals
-    quality_I: Reals
-    created_I: Ints
-    peak_day_I: Reals
-    content: Reals  # (I, content_dim)
 
 
 class Shown(NamedTuple):
@@ -60,6 +34,7 @@ class Shown(NamedTuple):
     position_N: Ints
     surface_N: Ints
     item_N: Ints
+    chance_N: Reals  # of a click: what nobody knows, and no ranker can do better than
     click_N: npt.NDArray[np.bool_]
     save_N: npt.NDArray[np.bool_]
     hide_N: npt.NDArray[np.bool_]
@@ -77,8 +52,8 @@ class World:
         self.size = size
         self.seed = seed
         rng = np.random.default_rng([seed, 0])
-        self.topic_TK = _unit(rng.standard_normal((NUM_TOPICS, LATENT_DIM)))
-        self.items = self._make_items(rng)
+        self.topic_TK = unit(rng.standard_normal((NUM_TOPICS, LATENT_DIM)))
+        self.items, self.lives = self._make_items(rng)
         self._exposure = self._exposures()
         self._first_of_topic = np.searchsorted(self.items.topic_I, np.arange(NUM_TOPICS + 1))
 
@@ -92,21 +67,22 @@ class World:
         rng = np.random.default_rng([self.seed, 1, block])
         first = block * BLOCK_USERS
         users = min(BLOCK_USERS, self.size.num_users - first)
-        lasting_UK = _unit(self._topics(rng, users) + 0.5 * rng.standard_normal((users, LATENT_DIM)))
+        lasting_UK = unit(self._topics(rng, users) + 0.5 * rng.standard_normal((users, LATENT_DIM)))
         mood_UDK = self._drift(rng, lasting_UK)
         user_R = np.repeat(np.arange(users), 1 + rng.poisson(max(self.size.requests_per_user - 1, 0), users))
-        second_R = rng.integers(0, self.size.num_days * DAY, len(user_R))
+        second_R = self.lives.request_seconds(rng, len(user_R))
         order_R = np.lexsort((second_R, user_R))
         second_R = second_R[order_R]
-        day_R = second_R // DAY
-        wish_RK = _unit(0.5 * lasting_UK[user_R] + mood_UDK[user_R, day_R])
-        item_RC = self._show(rng, wish_RK, day_R)
+        period_R = second_R // self.lives.period_seconds
+        wish_RK = unit(0.5 * lasting_UK[user_R] + mood_UDK[user_R, second_R // DAY])
+        item_RC = self._show(rng, wish_RK, period_R)
         keep_RC = _first_occurrences(item_RC)
         surface_R = rng.integers(0, 3, len(user_R))
         request_N, position_N = np.nonzero(keep_RC)
         item_N = item_RC[keep_RC]
+        chance_N = self._click_chances(item_N, wish_RK[request_N], surface_R[request_N], period_R[request_N])
         click_N, save_N, hide_N = self._feedback(
-            rng, item_N, wish_RK[request_N], lasting_UK[user_R[request_N]], surface_R[request_N]
+            rng, item_N, chance_N, wish_RK[request_N], lasting_UK[user_R[request_N]]
         )
         rank_R = np.arange(len(user_R)) - np.searchsorted(user_R, user_R)
         return Shown(
@@ -117,35 +93,30 @@ class World:
             position_N=position_N,
             surface_N=surface_R[request_N],
             item_N=item_N,
+            chance_N=chance_N,
             click_N=click_N,
             save_N=save_N,
             hide_N=hide_N,
         )
 
-    def _make_items(self, rng: np.random.Generator) -> Items:
-        count, days = self.size.num_items, self.size.num_days
+    def _make_items(self, rng: np.random.Generator) -> tuple[Items, Lives]:
+        count = self.size.num_items
         topic_I = np.sort(rng.integers(0, NUM_TOPICS, count))
-        latent_IK = _unit(self.topic_TK[topic_I] + 0.5 / np.sqrt(LATENT_DIM) * rng.standard_normal((count, LATENT_DIM)))
+        latent_IK = unit(self.topic_TK[topic_I] + 0.5 / np.sqrt(LATENT_DIM) * rng.standard_normal((count, LATENT_DIM)))
         quality_I = rng.standard_normal(count)
-        age_I = rng.exponential(20.0, count)  # days before the world begins
-        arrives_I = rng.random(count) < 0.4
-        arrives_I[0] = False  # so that the first day has something to show
-        born_I = np.where(arrives_I, rng.uniform(0, days, count), -age_I)
-        peak_day_I = np.maximum(born_I, 0) + rng.exponential(3.0, count)
+        lives = lives_of(self.size, rng)
         basis = rng.standard_normal((LATENT_DIM, self.size.content_dim)) / np.sqrt(LATENT_DIM)
         content = latent_IK @ basis + 0.1 * rng.standard_normal((count, self.size.content_dim))
-        created_I = START + np.floor(born_I * DAY).astype(np.int64)
-        return Items(topic_I, latent_IK, quality_I, created_I, peak_day_I, content)
+        created_I = START + np.floor(lives.born_day_I * DAY).astype(np.int64)
+        return Items(topic_I, latent_IK, quality_I, created_I, content), lives
 
     def _exposures(self) -> Reals:
-        """Running sum, day after day and item after item, of how much of the day's attention an item gets."""
-        weight_DI = np.zeros((self.size.num_days, self.size.num_items))
-        for day in range(self.size.num_days):
-            age_I = day - (self.items.created_I - START) / DAY
-            fresh_I = 0.1 + np.exp(-age_I / 7)
-            trend_I = 1 + 4 * np.exp(-0.5 * (day - self.items.peak_day_I) ** 2)
-            weight_DI[day] = np.where(age_I >= 0, fresh_I * trend_I * np.exp(0.5 * self.items.quality_I), 0)
-        return np.concatenate([[0.0], np.cumsum(weight_DI)])
+        """Running sum, period after period and item after item, of how much of its attention an item gets."""
+        periods = self.size.num_days * DAY // self.lives.period_seconds
+        weight_PI = np.empty((periods, self.size.num_items))
+        for period in range(periods):
+            weight_PI[period] = self.lives.attention(period, self.items.quality_I)
+        return np.concatenate([[0.0], np.cumsum(weight_PI)])
 
     def _topics(self, rng: np.random.Generator, users: int) -> Reals:
         return self.topic_TK[rng.integers(0, NUM_TOPICS, users)]
@@ -156,17 +127,17 @@ class World:
         mood_UK = lasting_UK
         for day in range(self.size.num_days):
             mood_UDK[:, day] = mood_UK
-            mood_UK = _unit(mood_UK + 0.3 / np.sqrt(LATENT_DIM) * rng.standard_normal(mood_UK.shape))
+            mood_UK = unit(mood_UK + 0.3 / np.sqrt(LATENT_DIM) * rng.standard_normal(mood_UK.shape))
         return mood_UDK
 
-    def _show(self, rng: np.random.Generator, wish_RK: Reals, day_R: Ints) -> Ints:
+    def _show(self, rng: np.random.Generator, wish_RK: Reals, period_R: Ints) -> Ints:
         """Draws the items of each request (R, C): 70 % from topics that the user wishes, the rest from all."""
-        shape = (len(day_R), self.size.candidates_per_request)
+        shape = (len(period_R), self.size.candidates_per_request)
         taste_RT = np.cumsum(np.exp(4 * wish_RK @ self.topic_TK.T), axis=1)
         aim_RC = rng.random(shape) * taste_RT[:, -1:]
         topic_RC = (aim_RC[:, :, None] >= taste_RT[:, None, :-1]).sum(axis=2)
         chosen_RC = rng.random(shape) < 0.7
-        offset_R1 = day_R[:, None] * self.size.num_items
+        offset_R1 = period_R[:, None] * self.size.num_items
         low_RC = self._exposure[offset_R1 + np.where(chosen_RC, self._first_of_topic[topic_RC], 0)]
         high_RC = self._exposure[
             offset_R1 + np.where(chosen_RC, self._first_of_topic[topic_RC + 1], self.size.num_items)
@@ -180,22 +151,22 @@ class World:
         drawn_RC = np.minimum(drawn_RC, np.nextafter(high_RC, low_RC))
         return np.searchsorted(self._exposure, drawn_RC, side="right") - 1 - offset_R1
 
+    def _click_chances(self, item_N: Ints, wish_NK: Reals, surface_N: Ints, period_N: Ints) -> Reals:
+        now_N = (wish_NK * self.items.latent_IK[item_N]).sum(axis=1)
+        lasting_N = -1.5 + 3.0 * now_N + 0.5 * self.items.quality_I[item_N] - 0.3 * surface_N
+        return _sigmoid(lasting_N + self.lives.heat(item_N, period_N))
+
     def _feedback(
-        self, rng: np.random.Generator, item_N: Ints, wish_NK: Reals, lasting_NK: Reals, surface_N: Ints
+        self, rng: np.random.Generator, item_N: Ints, chance_N: Reals, wish_NK: Reals, lasting_NK: Reals
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         latent_NK, quality_N = self.items.latent_IK[item_N], self.items.quality_I[item_N]
         now_N = (wish_NK * latent_NK).sum(axis=1)
         ever_N = (lasting_NK * latent_NK).sum(axis=1)
-        chance_3N = rng.random((3, len(item_N)))
-        click_N = chance_3N[0] < _sigmoid(-1.5 + 3.0 * now_N + 0.5 * quality_N - 0.3 * surface_N)
-        save_N = click_N & (chance_3N[1] < _sigmoid(-2.5 + 3.0 * ever_N + 0.5 * quality_N))
-        hide_N = ~click_N & (chance_3N[2] < _sigmoid(-4.0 - 2.0 * now_N - 0.5 * quality_N))
+        drawn_3N = rng.random((3, len(item_N)))
+        click_N = drawn_3N[0] < chance_N
+        save_N = click_N & (drawn_3N[1] < _sigmoid(-2.5 + 3.0 * ever_N + 0.5 * quality_N))
+        hide_N = ~click_N & (drawn_3N[2] < _sigmoid(-4.0 - 2.0 * now_N - 0.5 * quality_N))
         return click_N, save_N, hide_N
-
-
-def _unit(x: Reals) -> Reals:
-    norm: Reals = np.linalg.norm(x, axis=-1, keepdims=True)
-    return x / np.maximum(norm, 1e-12)
 
 
 def _sigmoid(x: Reals) -> Reals:
