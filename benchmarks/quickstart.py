@@ -51,7 +51,7 @@ def as_table(reports: dict[int, dict[str, Any]]) -> str:
     for task in next(iter(reports.values()))["metrics"]["fused"]:
         for ranker in RANKERS:
             runs = [report["metrics"][ranker][task] for report in reports.values()]
-            spreads = [mean_and_spread([run[metric] for run in runs]) for metric in METRICS]
+            spreads = [mean_and_spread([run[metric] for run in runs if run[metric] is not None]) for metric in METRICS]
             lines.append([task, ranker, *(f"{run['auc']:.4f}" for run in runs), *spreads])
     return table(heading, lines)
 

@@ -40,7 +40,8 @@ def run(args: Namespace) -> dict[str, Any]:
 
     report = evaluate(args.run, config, args.data, args.split, args.device, args.tell_time)
     if "metrics" in report:
-        print("\n".join([metrics_table(report["metrics"]), *metrics_notes(report["metrics"])]))
+        reading = ["model"] if report["reads_histories"] else []
+        print("\n".join([metrics_table(report["metrics"]), *metrics_notes(report["metrics"], reading)]))
     else:
         print("\n".join(f"{name:<18}{value}" for name, value in report["retrieval"].items()))
     return {"run": str(args.run), "data": str(args.data), "split": args.split, **report}

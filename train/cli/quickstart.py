@@ -59,14 +59,16 @@ def run(args: Namespace) -> dict[str, Any]:
         stages.run("export", ["export", fused, "--out", model])
         scores = str(out / "scores.parquet")
         stages.run("score", ["score", model, str(out / "fused" / "requests.parquet"), "--out", scores])
+    evaluated = {"fused": stages.report("evaluate"), "no_tower": stages.report("evaluate_no_tower")}
+    baselines = {name: of for name, of in evaluated["fused"]["metrics"].items() if name != "model"}
     report = {
         "seconds": stages.seconds,
         "dataset": stages.report("prepare"),
         "metrics": {
-            "fused": stages.report("evaluate")["metrics"]["model"],
-            "no_tower": stages.report("evaluate_no_tower")["metrics"]["model"],
-            "popularity": stages.report("evaluate")["metrics"]["popularity"],
+            **{name: of["metrics"]["model"] for name, of in evaluated.items()},
+            **baselines,
         },
+        "read_histories": [name for name, of in evaluated.items() if of["reads_histories"]],
         "parity": stages.report("export")["parity"],
         "artifact": stages.report("export")["artifact"],
     }
@@ -155,7 +157,8 @@ def _clear(out: Path, overwrite: bool) -> None:
 def _print(report: dict[str, Any], out: Path) -> None:
     from pinfm.train.metrics import metrics_notes, metrics_table
 
-    print("\n".join(["", metrics_table(report["metrics"]), *metrics_notes(report["metrics"]), ""]))
+    notes = metrics_notes(report["metrics"], report["read_histories"])
+    print("\n".join(["", metrics_table(report["metrics"]), *notes, ""]))
     print("seconds: " + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in report["seconds"].items()))
     parity = report["parity"]
     print(

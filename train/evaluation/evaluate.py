@@ -14,6 +14,7 @@ from pinfm.train.build import Tables, build_finetune, shard
 from pinfm.train.config import Device, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.distributed import choose_device, process_group
+from pinfm.train.evaluation.live import live_baselines
 from pinfm.train.evaluation.popularity import Popularity
 from pinfm.train.evaluation.predictions import Predictions, predict_split
 from pinfm.train.evaluation.retrieval import retrieval_metrics
@@ -38,7 +39,8 @@ def evaluate(
         tell_time: whether a pretrained tower with `request_time` is told when the target happens.
 
     Returns:
-        For a fine-tuned run `metrics`: {"model" | "popularity": {task: metrics}}; for a pretrained one `retrieval`.
+        For a fine-tuned run `metrics`: {ranker: {task: metrics}}, of "model", "popularity" and `live_baselines`, and
+        `reads_histories`, whether the model does; for a pretrained one `retrieval`.
 
     Raises:
         UserError: run and dataset do not fit together, or the split is empty.
@@ -50,7 +52,10 @@ def evaluate(
         if not retrieval["queries"]:
             raise UserError(f"nobody with a history has a positive event in the {split} split; evaluate another split.")
         return {"retrieval": retrieval}
-    return {"metrics": _ranking(run, config, dataset, split, choose_device(device))}
+    return {
+        "metrics": _ranking(run, config, dataset, split, choose_device(device)),
+        "reads_histories": config.use_tower or config.ranker.history_counts,
+    }
 
 
 def _ranking(
@@ -58,11 +63,13 @@ def _ranking(
 ) -> dict[str, Any]:
     predictions = predict_splits(run, config, dataset, (split,), device)[split]
     popularity = Popularity(dataset)
-    tasks = dataset.info.schema.tasks
-    return {
-        "model": predictions.metrics(tasks, popularity.item_id),
-        "popularity": popularity.predictions(predictions).metrics(tasks, popularity.item_id),
+    rankers = {
+        "model": predictions,
+        "popularity": popularity.predictions(predictions),
+        **live_baselines(dataset, predictions),
     }
+    tasks = dataset.info.schema.tasks
+    return {name: scored.metrics(tasks, popularity.item_id) for name, scored in rankers.items()}
 
 
 def predict_splits(

@@ -28,7 +28,7 @@ class Popularity:
         for bucket in range(dataset.info.num_buckets):
             requests = dataset.requests("train", bucket, ["item_id", *(f"label_{task}" for task in tasks)])
             item_parts.append(list_column(requests, "item_id")[0])
-            label_parts.append(_labels(requests, tasks))
+            label_parts.append(request_labels(requests, tasks))
         self.item_id, index = np.unique(np.concatenate(item_parts).astype(np.int64), return_inverse=True)
         labels = np.concatenate(label_parts)
         overall = labels.mean(axis=0)
@@ -49,5 +49,6 @@ class Popularity:
         return replace(like, probabilities=self.rates(like.item_id))
 
 
-def _labels(requests: pa.Table, tasks: Sequence[str]) -> npt.NDArray[np.float64]:
+def request_labels(requests: pa.Table, tasks: Sequence[str]) -> npt.NDArray[np.float64]:
+    """(candidates, tasks) labels of some requests, candidate after candidate."""
     return np.stack([list_column(requests, f"label_{task}")[0].astype(np.float64) for task in tasks], axis=1)

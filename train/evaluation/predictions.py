@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,20 +23,24 @@ class Predictions:
     """N candidates of one split.
 
     Args:
-        probabilities: (N, tasks).
+        probabilities: (N, tasks); whatever is higher for a better candidate, where `are_probabilities` is off.
         labels: (N, tasks), 0 or 1.
         item_id: (N,).
         user_id: (N,).
         request_id: (N,).
+        timestamp: (N,) of the request, Unix seconds.
         age_seconds: (N,) item's age at request time, seconds; NaN where unknown.
+        are_probabilities: whether they say how likely the action is; what only orders has no entropy.
     """
 
-    probabilities: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.floating]
     labels: npt.NDArray[np.float32]
     item_id: IntArray
     user_id: IntArray
     request_id: IntArray
+    timestamp: IntArray
     age_seconds: npt.NDArray[np.float64]
+    are_probabilities: bool = True
 
     def metrics(self, tasks: Sequence[str], seen_items: IntArray) -> dict[str, dict[str, object]]:
         """The ranking metrics of each task, also by item age.
@@ -52,6 +57,7 @@ class Predictions:
             torch.from_numpy(np.unique(self.request_id, return_inverse=True)[1]),
             torch.from_numpy(self.age_seconds),
             torch.from_numpy(~np.isin(self.item_id, seen_items)),
+            are_probabilities=self.are_probabilities,
         )
 
 
@@ -72,18 +78,20 @@ def predict_split(model: nn.Module, feed: Feed[RequestArrays], device: torch.dev
 
 def _with_labels(arrays: RequestArrays, probabilities: npt.NDArray[np.float32]) -> Predictions:
     owner = np.repeat(np.arange(len(arrays.user_id)), arrays.candidate_lengths)
-    ages = item_age_seconds(torch.from_numpy(arrays.request_timestamp[owner]), torch.from_numpy(arrays.created_at))
+    timestamp = arrays.request_timestamp[owner]
+    ages = item_age_seconds(torch.from_numpy(timestamp), torch.from_numpy(arrays.created_at))
     return Predictions(
         probabilities=probabilities,
         labels=arrays.labels,
         item_id=arrays.item_id,
         user_id=arrays.user_id[owner],
         request_id=arrays.request_id[owner],
+        timestamp=timestamp,
         age_seconds=ages.numpy(),
     )
 
 
 def _join(parts: list[Predictions]) -> Predictions:
-    return Predictions(
-        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Predictions)}
-    )
+    columns = [f.name for f in fields(Predictions) if f.name != "are_probabilities"]
+    joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
+    return Predictions(**joined)

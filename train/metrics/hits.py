@@ -17,11 +17,15 @@ def hit_metrics(of: TaskSlice, k: int = 3) -> dict[str, float]:
         of: the slice; its `runs` and `positive_N` are read, so that rivals outside the slice stay.
         k: how many top candidates are looked at.
 
+    A request of one candidate ranks nothing, so none of the three reads it: its candidate is first under any ranker,
+    and a hit wherever it received the action, which would measure the base rate. `requests_single` are so many.
+
     Returns:
         With k = 3, each NaN where there is no such request:
-        `hit3`: mean over the `requests_positive` requests with a positive in the slice, which reads as a recall.
-            A request without one is a miss for any ranker: counting it would measure the base rate.
-        `hit3_all`: mean over all `requests` with a candidate in the slice, the paper's definition to the letter.
+        `hit3`: mean over the `requests_contested` requests with a positive in the slice and a rival, which reads as a
+            recall. A request without a positive is a miss for any ranker.
+        `hit3_all`: mean over the requests with a candidate in the slice and a rival (`requests` but
+            `requests_single`): the paper's definition, of requests that rank.
         `hit3_hard`: mean over the `requests_hard` requests with a positive in the slice and more than k
             candidates. With k or fewer, any ranker hits.
 
@@ -32,14 +36,16 @@ def hit_metrics(of: TaskSlice, k: int = 3) -> dict[str, float]:
         raise ValueError(f"k ({k}) must be at least 1")
     runs = of.runs
     hit_G = expected_hits(runs, of.positive_N, k)
+    ranks_G = runs.group_size_G > 1
     present_G = runs.sum_by_group(runs.count(of.member_N)) > 0
     positive_G = runs.sum_by_group(runs.count(of.positive_N)) > 0
-    hard_G = positive_G & (runs.group_size_G > k)
+    hard_G = positive_G & ranks_G & (runs.group_size_G > k)
     return {
-        f"hit{k}": float(hit_G[positive_G].mean()),
-        f"hit{k}_all": float(hit_G[present_G].mean()),
+        f"hit{k}": float(hit_G[positive_G & ranks_G].mean()),
+        f"hit{k}_all": float(hit_G[present_G & ranks_G].mean()),
         f"hit{k}_hard": float(hit_G[hard_G].mean()),
         "requests": int(present_G.sum()),
+        "requests_single": int((present_G & ~ranks_G).sum()),
         "requests_positive": int(positive_G.sum()),
         "requests_hard": int(hard_G.sum()),
     }

@@ -86,6 +86,24 @@ def check_tasks(
     return checked
 
 
+def order_of(scores: Array) -> Tensor:
+    """Scores -> numbers in [0, 1] of the same order and with the same ties: float64 `[N]`.
+
+    Args:
+        scores: `[N]`, infinite ones included.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    scores_N = torch.as_tensor(scores)
+    if scores_N.isnan().any():
+        raise ValueError(
+            f"the score in row {int(scores_N.isnan().nonzero()[0])} is NaN, which has no place in an order"
+        )
+    place_N: Tensor = torch.unique(scores_N, return_inverse=True)[1]
+    return place_N.double() / max(1, place_N.numel())
+
+
 def _check_rows(name: str, values: Tensor, rows: int) -> None:
     if values.shape != (rows,):
         raise ValueError(f"{name} has shape {tuple(values.shape)}; expected ({rows},), one value a row of user_id")

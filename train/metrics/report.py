@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from pinfm.train.metrics.hits import hit_metrics, reciprocal_rank_metrics
-from pinfm.train.metrics.inputs import Array, Impressions, check_impressions, check_tasks
+from pinfm.train.metrics.inputs import Array, Impressions, check_impressions, check_tasks, order_of
 from pinfm.train.metrics.ranking import auc, entropy_metrics, grouped_auc
 from pinfm.train.metrics.slices import TaskRows, TaskSlice, age_slices
 
@@ -25,11 +25,13 @@ class RequestMetric:
         measure: a slice of a task -> its values by name, NaN where undefined.
         told: name -> what it is, in the order of the report; the docs' table says the same.
         shown: names that have a column in the printed table.
+        of_probabilities: reads more of a score than its order, and has no value where scores are no probabilities.
     """
 
     measure: Callable[[TaskSlice], Mapping[str, float]]
     told: Mapping[str, str]
     shown: tuple[str, ...] = ()
+    of_probabilities: bool = False
 
 
 REQUEST_METRICS = (
@@ -64,15 +66,19 @@ REQUEST_METRICS = (
             "logloss": "mean cross-entropy in nats",
         },
         shown=("ne", "logloss"),
+        of_probabilities=True,
     ),
     RequestMetric(
         measure=hit_metrics,
         told={
-            "hit3": "share of the requests with a positive that have one among their top three",
-            "hit3_all": "the same over all requests, as the paper has it",
+            "hit3": "share of the requests with a positive and more than one candidate that have one among their top "
+            "three",
+            "hit3_all": "the same over all requests with more than one candidate, with a positive or without, as the "
+            "paper has it",
             "hit3_hard": "the same over requests with a positive and more than three candidates: with three, any "
             "ranker hits",
             "requests": "requests with a candidate",
+            "requests_single": "requests of one candidate, which no HIT@3 reads: it is first under any ranker",
             "requests_positive": "requests with a positive",
             "requests_hard": "requests with a positive and more than three candidates",
         },
@@ -82,7 +88,7 @@ REQUEST_METRICS = (
         measure=reciprocal_rank_metrics,
         told={
             "mrr": "mean of 1 / place of the first positive, over requests with a positive and more than one candidate",
-            "requests_contested": "those requests",
+            "requests_contested": "those requests, which hit3 reads too",
         },
         shown=("mrr",),
     ),
@@ -96,16 +102,19 @@ def ranking_metrics(
     request_index: Array,
     age_seconds: Array,
     unseen: Array,
+    *,
+    are_probabilities: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Judge one ranker on a split: each task, as a whole and by item age.
 
     Args:
-        probabilities: task -> `[N]`, floating, in [0, 1].
+        probabilities: task -> `[N]`, floating, in [0, 1]; any but NaN where they are none.
         labels: task -> `[N]`, bool or 0 and 1; the same tasks.
         user_id: `[N]`, int64.
         request_index: `[N]`, int64, equal for the candidates of one request.
         age_seconds: `[N]`, age of the item at the time of the request, seconds; NaN where unknown.
         unseen: `[N]`, bool, the item never occurs in the training split.
+        are_probabilities: off where a higher score is better and says no more; metrics that read more are None then.
 
     Returns:
         Task -> every name of REQUEST_METRICS, `impressions_age_unknown`, and `by_age`: slice name -> the same metrics
@@ -124,25 +133,30 @@ def ranking_metrics(
         >>> report["click"]["auc"], report["click"]["by_age"]["unseen"]["auc"]
         (1.0, None)
     """
+    if not are_probabilities:
+        probabilities = {task: order_of(scores) for task, scores in probabilities.items()}
     tasks = check_tasks(probabilities, labels, len(user_id))
     device = next(iter(tasks.values()))[0].device
     rows = check_impressions(user_id, request_index, age_seconds, unseen, device)
-    return {task: _task_report(p_N, y_N, rows) for task, (p_N, y_N) in tasks.items()}
+    return {task: _task_report(p_N, y_N, rows, are_probabilities) for task, (p_N, y_N) in tasks.items()}
 
 
-def _task_report(p_N: Tensor, y_N: Tensor, rows: Impressions) -> dict[str, Any]:
+def _task_report(p_N: Tensor, y_N: Tensor, rows: Impressions, are_probabilities: bool) -> dict[str, Any]:
     task = TaskRows(p_N, y_N, rows)
     slices = age_slices(rows.age_seconds_N, rows.unseen_N)
     return {
-        **_slice_report(task.everything()),
+        **_slice_report(task.everything(), are_probabilities),
         "impressions_age_unknown": int(rows.age_seconds_N.isnan().sum()),
-        "by_age": {name: _slice_report(task.cut(member_N)) for name, member_N in slices.items()},
+        "by_age": {name: _slice_report(task.cut(member_N), are_probabilities) for name, member_N in slices.items()},
     }
 
 
-def _slice_report(of: TaskSlice) -> dict[str, float | None]:
+def _slice_report(of: TaskSlice, are_probabilities: bool) -> dict[str, float | None]:
     report: dict[str, float | None] = {}
     for metric in REQUEST_METRICS:
+        if metric.of_probabilities and not are_probabilities:
+            report |= dict.fromkeys(metric.told)
+            continue
         values = metric.measure(of)
         report |= {name: None if math.isnan(values[name]) else values[name] for name in metric.told}
     return report

@@ -1,12 +1,15 @@
 """The plain-text table that `quickstart` and `evaluate` print, and what has to be known to read it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pinfm.train.metrics.report import REQUEST_METRICS
 
 METRIC_COLUMNS = tuple(name for metric in REQUEST_METRICS for name in metric.shown)
+
+# Rankers that count: there is nothing about their entropy that training could mend.
+UNTRAINED = ("popularity", "live_popularity")
 
 # Ranker -> task -> metrics, as `ranking_metrics` returns them.
 Report = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -40,39 +43,68 @@ def metrics_table(report: Report) -> str:
     return "\n".join(_line(row, widths) for row in [heading, rule, *rows])
 
 
-def metrics_notes(report: Report) -> list[str]:
+def metrics_notes(report: Report, read_histories: Collection[str] = ()) -> list[str]:
     """Lines that belong under the table where its figures mislead: empty where they do not.
 
     Args:
         report: as of `metrics_table`.
+        read_histories: the rankers in it that read what a user did before, by a tower or by counts.
 
     Example:
-        >>> metrics_notes({"model": {"click": {"ne": 1.25}}})
-        ['click, model: ne 1.2500 is above 1, so the mean rate for every candidate would predict better.']
+        >>> metrics_notes({"model": {"click": {"requests": 9, "requests_single": 4}}})
+        ['4 of 9 requests are of one candidate, which ranks nothing: hit3, mrr and request_auc leave them out.']
     """
-    easy = {}  # the requests of a task are the same under every ranker: one line
-    lines = []
+    # The requests of a task are the same under every ranker.
+    of_tasks = {task: metrics for by_task in report.values() for task, metrics in by_task.items()}
+    return [*_short_requests(of_tasks), *_high_entropies(report), *_grouped_auc(report, read_histories)]
+
+
+def _short_requests(of_tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    single = {(of["requests_single"], of["requests"]) for of in of_tasks.values() if of.get("requests_single")}
+    for of_one, requests in sorted(single):
+        yield (
+            f"{of_one:,} of {requests:,} requests are of one candidate, which ranks nothing: hit3, mrr and request_auc "
+            "leave them out."
+        )
+    for task, metrics in of_tasks.items():
+        contested, hard = metrics.get("requests_contested", 0), metrics.get("requests_hard", 0)
+        if contested > 2 * hard:
+            better = [name for name in ("hit3_hard", "mrr", "request_auc") if metrics.get(name) is not None]
+            yield (
+                f"{task}: {contested - hard:,} of {contested:,} requests with a positive hold two or three candidates, "
+                f"which hit3 counts as found by any ranker; read {' and '.join(better or ['auc'])}."
+            )
+
+
+def _high_entropies(report: Report) -> Iterator[str]:
     for ranker, by_task in report.items():
         for task, metrics in by_task.items():
-            positive, hard = metrics.get("requests_positive", 0), metrics.get("requests_hard", 0)
-            if positive > 2 * hard:
-                better = [name for name in ("hit3_hard", "mrr", "request_auc") if metrics.get(name) is not None]
-                easy[task] = (
-                    f"{task}: {positive - hard:,} of {positive:,} requests with a positive hold three candidates or "
-                    f"fewer, which hit3 counts as found by any ranker; read {' and '.join(better or ['auc'])}."
+            if ranker not in UNTRAINED and _value(metrics.get("ne")) > 1.0:
+                yield (
+                    f"{task}, {ranker}: ne {metrics['ne']:.4f} is above 1, so the mean rate for every candidate would "
+                    "predict better; train longer where the loss still falls, or else at lower learning rates, or on "
+                    "newer days."
                 )
-            auc, gauc, ne = (_value(metrics.get(name)) for name in ("auc", "gauc", "ne"))
-            if ne > 1.0:
-                lines.append(
-                    f"{task}, {ranker}: ne {ne:.4f} is above 1, "
-                    "so the mean rate for every candidate would predict better."
-                )
-            if auc > 0.5 > gauc:
-                lines.append(
-                    f"{task}, {ranker}: gauc {gauc:.4f} is below one half though auc is above, as it can be "
-                    "where a ranker reads histories (docs/results.md); read auc and request_auc."
-                )
-    return [*easy.values(), *lines]
+
+
+def _grouped_auc(report: Report, read_histories: Collection[str]) -> Iterator[str]:
+    """What a user did is one number for all candidates of a request, and another in the user's next one."""
+    found = [
+        (f"{task} {_value(metrics.get('gauc')):.4f}", _value(metrics.get("gauc")))
+        for ranker in report
+        if ranker in read_histories
+        for task, metrics in report[ranker].items()
+        if metrics.get("gauc") is not None
+    ]
+    if found:
+        low = [text for text, gauc in found if gauc < 0.5]
+        below = f" ({', '.join(low)})" if low else ""
+        yield (
+            "gauc compares a user's requests with each other, and what a ranker reads of a history is the same for all "
+            "candidates of one request and changes between requests, where what a user did goes against what is left "
+            f"to do: gauc may fall, even below one half{below}, while the ranker "
+            "gets better; read auc and request_auc (docs/results.md)."
+        )
 
 
 def _value(value: object) -> float:

@@ -64,8 +64,11 @@ def test_the_report_has_the_fields_that_design_promises(tmp_path, monkeypatch, c
     metrics = {"click": {"auc": 0.7, "gauc": 0.6, "ne": 0.9, "logloss": 0.5, "hit3": 0.8, "hit3_hard": 0.7}}
     reports = {
         "prepare": {"counts": {}},
-        "evaluate": {"metrics": {"model": metrics, "popularity": metrics}},
-        "evaluate_no_tower": {"metrics": {"model": metrics, "popularity": metrics}},
+        "evaluate": {
+            "metrics": {"model": metrics, "popularity": metrics, "live_popularity": metrics},
+            "reads_histories": True,
+        },
+        "evaluate_no_tower": {"metrics": {"model": metrics, "popularity": metrics}, "reads_histories": False},
         "export": {"parity": {"max_abs_diff": 0.0, "rows": 3}, "artifact": "model"},
     }
     commands = {}
@@ -79,13 +82,16 @@ def test_the_report_has_the_fields_that_design_promises(tmp_path, monkeypatch, c
     monkeypatch.setattr(quickstart, "ProcessPoolExecutor", ThreadedPool)
     report = quickstart.run(SimpleNamespace(out=tmp_path / "out", config="kuairand", seed=3, overwrite=False))
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
-    assert report.keys() == {"seconds", "dataset", "metrics", "parity", "artifact"}
-    assert report["metrics"].keys() == {"fused", "no_tower", "popularity"}
+    assert report.keys() == {"seconds", "dataset", "metrics", "read_histories", "parity", "artifact"}
+    assert list(report["metrics"]) == ["fused", "no_tower", "popularity", "live_popularity"]
+    assert report["read_histories"] == ["fused"]
     assert commands["finetune_no_tower"][-2:] == ["--use_tower", "false"]
     assert commands["finetune"][-2:] == ["--pretrained", str(tmp_path / "out" / "pretrain")]
     assert commands["export"][1] == commands["evaluate"][1] == str(tmp_path / "out" / "fused")
     assert all("--seed" in commands[stage] and "3" in commands[stage] for stage in ("pretrain", "finetune"))
-    assert "everything is in" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "everything is in" in printed
+    assert "gauc compares a user's requests with each other" in printed
 
 
 class ThreadedPool:

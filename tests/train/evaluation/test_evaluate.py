@@ -29,6 +29,7 @@ from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.evaluation import evaluate as module_under_test
 from pinfm.train.evaluation.evaluate import evaluate
+from pinfm.train.evaluation.live import RECENT
 from pinfm.train.evaluation.popularity import PRIOR_IMPRESSIONS
 from pinfm.train.metrics import metrics_notes, ranking_metrics
 from pinfm.train.phases import pretrain
@@ -60,11 +61,17 @@ def test_ranking_metrics_are_those_of_the_artefact(finetuned, exported, dataset,
         assert metrics["requests"] == len(frame)
         assert metrics["auc"] == pytest.approx(roc_auc_score(labels, scores[task]), abs=1e-3)
         assert metrics["logloss"] == pytest.approx(log_loss(labels, scores[task].astype(float)), abs=1e-5)
+    rankers = list(report["metrics"])
+    assert rankers[:3] == ["model", "popularity", "live_popularity"]
+    assert rankers[3] in RECENT
+    assert rankers[4:] == ["freshest"]
+    for ranker in rankers:
+        assert (report["metrics"][ranker]["click"]["ne"] is None) == (ranker in rankers[3:])
     printed = capsys.readouterr().out
-    assert "popularity" in printed
-    assert all(task in printed for task in TASKS)
+    assert all(word in printed for word in (*TASKS, *rankers))
     # A run of a few steps is worse than the mean rate somewhere.
-    notes = metrics_notes(report["metrics"])
+    assert report["reads_histories"]
+    notes = metrics_notes(report["metrics"], ["model"])
     assert notes
     assert printed.splitlines()[-len(notes) :] == notes
 

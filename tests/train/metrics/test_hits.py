@@ -59,24 +59,29 @@ def test_shuffled_rows_hit_as_often(rows, random):
 
 @given(CANDIDATES)
 def test_means_and_counts_equal_a_loop_over_requests(rows):
-    all_hits, positive_hits, hard_hits = [], [], []
+    all_hits, positive_hits, hard_hits, single, positive_single = [], [], [], 0, 0
     for request in sorted({row[0] for row in rows}):
         mine = [row for row in rows if row[0] == request]
         if not any(in_slice for *_, in_slice in mine):
             continue
         request_N, p_N, y_N, slice_N = columns(mine)
         hit = expected_hits(tied_runs(p_N, request_N), y_N & slice_N, 3).item()
+        if len(mine) == 1:
+            single += 1
+            positive_single += int((y_N & slice_N).any())
+            continue
         all_hits.append(hit)
         if (y_N & slice_N).any():
             positive_hits.append(hit)
             hard_hits += [hit] if len(mine) > 3 else []
     got = hits(rows)
+    assert got["requests_single"] == single
     for name, count, found in [
-        ("hit3", "requests_positive", positive_hits),
-        ("hit3_all", "requests", all_hits),
-        ("hit3_hard", "requests_hard", hard_hits),
+        ("hit3", got["requests_positive"] - positive_single, positive_hits),
+        ("hit3_all", got["requests"] - single, all_hits),
+        ("hit3_hard", got["requests_hard"], hard_hits),
     ]:
-        assert got[count] == len(found)
+        assert count == len(found)
         assert got[name] == pytest.approx(sum(found) / len(found) if found else math.nan, nan_ok=True)
 
 
@@ -94,8 +99,18 @@ def test_a_request_of_three_is_a_hit_but_not_a_hard_one():
 
 
 def test_a_request_without_a_positive_counts_in_hit3_all_only():
-    got = hits([(0, 0.1, True, True), (1, 0.8, False, True)])
+    got = hits([(0, 0.1, True, True), (0, 0.2, False, True), (1, 0.8, False, True), (1, 0.7, False, True)])
     assert (got["hit3"], got["hit3_all"]) == (1.0, 0.5)
+
+
+def test_a_request_of_one_candidate_is_no_hit_and_no_miss():
+    lone = [(0, 0.1, True, True), (1, 0.8, False, True)]
+    got = hits(lone)
+    assert all(math.isnan(got[name]) for name in ("hit3", "hit3_all", "hit3_hard"))
+    assert (got["requests"], got["requests_single"], got["requests_positive"]) == (2, 2, 1)
+    assert math.isnan(hits(lone, k=1)["hit1"])
+    missed = [(2, 0.9 - place / 10, place == 3, True) for place in range(4)]
+    assert hits([*lone, *missed])["hit3"] == hits(missed)["hit3"] == 0.0
 
 
 def test_candidates_outside_the_slice_still_compete_and_cannot_be_hit():

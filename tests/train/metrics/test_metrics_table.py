@@ -31,30 +31,44 @@ def test_the_columns_are_those_that_the_list_shows():
 
 
 def test_hit3_of_lists_that_none_can_miss_is_called_so_once_a_task():
-    easy = {"requests_positive": 1200, "requests_hard": 500, "hit3_hard": 0.5, "mrr": 0.4, "request_auc": None}
-    tasks = {"click": easy, "like": {"requests_positive": 1200, "requests_hard": 900}, "hide": {"requests_positive": 0}}
+    easy = {"requests_contested": 1200, "requests_hard": 500, "hit3_hard": 0.5, "mrr": 0.4, "request_auc": None}
+    hard = {"requests_contested": 1200, "requests_hard": 900}
+    tasks = {"click": easy, "like": hard, "hide": {"requests_contested": 0}}
     (note,) = metrics_notes({"model": tasks, "popularity": tasks})
     assert note == (
-        "click: 700 of 1,200 requests with a positive hold three candidates or fewer, which hit3 counts as found "
-        "by any ranker; read hit3_hard and mrr."
+        "click: 700 of 1,200 requests with a positive hold two or three candidates, which hit3 counts as found by any "
+        "ranker; read hit3_hard and mrr."
     )
-    (note,) = metrics_notes({"model": {"click": {"requests_positive": 3, "requests_hard": 0, "hit3": 1.0}}})
+    (note,) = metrics_notes({"model": {"click": {"requests_contested": 3, "requests_hard": 0, "hit3": 1.0}}})
     assert note.startswith("click: 3 of 3 requests with a positive")
     assert note.endswith("; read auc.")
 
 
 def test_an_entropy_above_that_of_a_constant_is_named():
-    report = {"model": {"click": {"ne": 1.03}, "like": {"ne": 1.0}}, "popularity": {"click": {"ne": None}}}
-    (note,) = metrics_notes(report)
-    assert note == "click, model: ne 1.0300 is above 1, so the mean rate for every candidate would predict better."
-
-
-def test_a_grouped_auc_on_the_other_side_of_one_half_is_explained():
-    tasks = {"click": {"auc": 0.6, "gauc": 0.43}, "like": {"auc": 0.6, "gauc": 0.5}, "hide": {"auc": 0.4, "gauc": 0.0}}
-    (note,) = metrics_notes({"model": {**tasks, "save": {"auc": 0.6, "gauc": None}}})
+    report = {"model": {"click": {"ne": 1.03}, "like": {"ne": 1.0}}, "freshest": {"click": {"ne": None}}}
+    (note,) = metrics_notes({**report, "popularity": {"click": {"ne": 1.2}}})
     assert note.startswith(
-        "click, model: gauc 0.4300 is below one half though auc is above, as it can be where a ranker"
+        "click, model: ne 1.0300 is above 1, so the mean rate for every candidate would predict better; train longer"
     )
+
+
+def test_requests_of_one_candidate_are_counted_once_for_all_tasks():
+    of = {"requests": 5000, "requests_single": 1200}
+    (note,) = metrics_notes({"model": {"click": of, "like": of}, "popularity": {"click": of, "like": of}})
+    assert note.startswith("1,200 of 5,000 requests are of one candidate, which ranks nothing: hit3, mrr and request_")
+    assert metrics_notes({"model": {"click": {"requests": 5000, "requests_single": 0}}}) == []
+
+
+def test_a_grouped_auc_is_explained_once_where_histories_are_read():
+    tasks = {"click": {"auc": 0.6, "gauc": 0.43}, "like": {"auc": 0.6, "gauc": 0.5}, "hide": {"auc": 0.4, "gauc": 0.1}}
+    report = {"model": {**tasks, "save": {"auc": 0.6, "gauc": None}}, "popularity": {"save": {"gauc": 0.3}}}
+    assert metrics_notes(report) == []
+    (note,) = metrics_notes(report, ["model"])
+    assert note.startswith("gauc compares a user's requests with each other, and what a ranker reads of a history is ")
+    assert "even below one half (click 0.4300, hide 0.1000), while" in note
+    (note,) = metrics_notes({"model": {"like": tasks["like"]}}, ["model"])
+    assert "even below one half, while the ranker gets better; read auc and request_auc" in note
+    assert metrics_notes({"model": {"like": {"gauc": None}}}, ["model"]) == []
 
 
 @pytest.mark.parametrize("name", ["report", "retrieval", "table", "ties"])

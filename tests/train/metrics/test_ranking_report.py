@@ -51,6 +51,19 @@ def shared(world):
     return check_impressions(*columns, torch.device("cpu"))
 
 
+def test_scores_that_are_no_probabilities_are_judged_by_their_order_alone(world):
+    order = {"probabilities": {"click": 1000 * world["probabilities"]["click"] - 500}}
+    order["probabilities"]["click"][world["probabilities"]["click"] == 0] = -np.inf
+    ours = ranking_metrics(**{**world, **order}, are_probabilities=False)["click"]
+    expected = ranking_metrics(**world)["click"]
+    assert ours["ne"] is ours["logloss"] is ours["by_age"]["<7d"]["ne"] is None
+    assert expected["ne"] is not None
+    same = [name for name in NAMES if name not in ("ne", "logloss")]
+    assert {name: ours[name] for name in same} == {name: expected[name] for name in same}
+    with pytest.raises(ValueError, match="the score in row 0 is NaN, which has no place in an order"):
+        ranking_metrics(**{**world, "probabilities": {"click": np.full(ROWS, np.nan)}}, are_probabilities=False)
+
+
 def test_a_report_has_the_metrics_of_the_list_and_no_others(world):
     report = ranking_metrics(**world)["click"]
     assert list(report) == [*NAMES, "impressions_age_unknown", "by_age"]
