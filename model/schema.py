@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_choice, require_types
+from pinfm.model.live_counts import LiveCountsSpec, live_counts_from_json
 from pinfm.model.written import INTEGER
 
 # Columns of our own in the files of requests and scores, beside the features and the tasks.
@@ -67,6 +68,7 @@ class InputSchema:
         numbered: `action` and `surface`, where its names are whole numbers by what the whole log holds, so that
             2, 2.0 and "2" are one name.
         ids: how the log writes `user_id`, `item_id` and `request_id`, where it is not int64.
+        live_counts: which of the dense candidate features are counters, and of what; None where none are.
     """
 
     actions: tuple[str, ...]
@@ -77,6 +79,7 @@ class InputSchema:
     content_dim: int = 0
     numbered: tuple[str, ...] = ()
     ids: Mapping[str, IdType] = field(default_factory=dict)
+    live_counts: LiveCountsSpec | None = None
 
     def __post_init__(self) -> None:
         require_types("schema", self)
@@ -91,6 +94,10 @@ class InputSchema:
         for task in self.tasks:
             if task in RESERVED_TASKS:
                 raise UserError(f"a task must not be called {task}, which is a column of the scores; rename it.")
+        dense = {feature.name for feature in self.of("dense", "candidate")}
+        for name in self.live_counts.names() if self.live_counts else ():
+            if name not in dense:
+                raise UserError(f"schema.live_counts has the counter {name}, which is none of the features.")
 
     def of(self, kind: str, scope: str) -> tuple[Feature, ...]:
         """The features of one kind and scope, in input order."""
@@ -142,4 +149,5 @@ def schema_from_json(values: Mapping[str, Any]) -> InputSchema:
         content_dim=values["content_dim"],
         numbered=tuple(values.get("numbered", told_by_names)),
         ids=dict(values.get("ids", {})),
+        live_counts=live_counts_from_json(values.get("live_counts")),
     )

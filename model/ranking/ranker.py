@@ -18,6 +18,7 @@ from pinfm.model.ranking.history_counts import count_features
 from pinfm.model.ranking.interactions.build import build_interaction, out_shape_of
 from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape
 from pinfm.model.ranking.interactions.parts.split import SplitLinear
+from pinfm.model.ranking.live_rates import build_live_rates, rate_features
 from pinfm.model.schema import Feature, InputSchema
 
 # Normalised dense features beyond this many standard deviations are clipped.
@@ -184,6 +185,7 @@ class Ranker(nn.Module):
     """SparseArch and DenseArch, their interactions, and the heads.
 
     Args:
+        live_rates: LiveRates or NoLiveRates, more dense features of the candidates.
         dense_arch: DenseArch or NoDense.
         sparse_arch: SparseArch.
         interaction_arch: see `interactions/`.
@@ -191,9 +193,16 @@ class Ranker(nn.Module):
     """
 
     def __init__(
-        self, dense_arch: nn.Module, sparse_arch: SparseArch, interaction_arch: nn.Module, over_arch: OverArch
+        self,
+        *,
+        live_rates: nn.Module,
+        dense_arch: nn.Module,
+        sparse_arch: SparseArch,
+        interaction_arch: nn.Module,
+        over_arch: OverArch,
     ) -> None:
         super().__init__()
+        self.live_rates = live_rates
         self.dense_arch = dense_arch
         self.sparse_arch = sparse_arch
         self.interaction_arch = interaction_arch
@@ -212,7 +221,8 @@ class Ranker(nn.Module):
         """
         owner_N = torch.repeat_interleave(candidate_lengths_U)
         sparse = self.sparse_arch(features, owner_N, embeddings)
-        raw = Fields(features.request_dense[:, :, None], features.candidate_dense[:, :, None], owner_N)
+        dense_NM = torch.cat([features.candidate_dense, self.live_rates(features.candidate_dense)], dim=1)
+        raw = Fields(features.request_dense[:, :, None], dense_NM[:, :, None], owner_N)
         dense: Fields = self.dense_arch(raw, sparse.candidate.dtype)
         request = torch.cat([sparse.request, dense.request], dim=1)
         candidate = torch.cat([sparse.candidate, dense.candidate], dim=1)
@@ -230,7 +240,8 @@ def build_ranker(config: RankerConfig, schema: InputSchema, embedding_dims: Sequ
         dim: D, the width of a feature's vector.
     """
     counts = count_features(schema.actions) if config.history_counts else ()
-    request_dense, candidate_dense = (*schema.of("dense", "request"), *counts), schema.of("dense", "candidate")
+    request_dense = (*schema.of("dense", "request"), *counts)
+    candidate_dense = (*schema.of("dense", "candidate"), *rate_features(schema))
     shape = FieldShape(
         request=1 + len(schema.of("categorical", "request")) + bool(request_dense and not candidate_dense),
         candidate=len(schema.of("categorical", "candidate")) + len(embedding_dims) + bool(candidate_dense),
@@ -239,6 +250,7 @@ def build_ranker(config: RankerConfig, schema: InputSchema, embedding_dims: Sequ
     interaction_arch = build_interaction(config.interaction, shape)
     has_dense = request_dense or candidate_dense
     return Ranker(
+        live_rates=build_live_rates(schema),
         dense_arch=DenseArch(request_dense, candidate_dense, config.dense_hidden, dim) if has_dense else NoDense(dim),
         sparse_arch=SparseArch(embedding_dims, dim),
         interaction_arch=interaction_arch,

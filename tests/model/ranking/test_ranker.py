@@ -11,6 +11,7 @@ from torch import nn
 from pinfm.model.ranking.interactions.forms.input import Input
 from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape, whole
 from pinfm.model.ranking.interactions.table import InteractionName
+from pinfm.model.ranking.live_rates import NoLiveRates
 from pinfm.model.ranking.ranker import DenseArch, NoDense, OverArch, Ranker, RankerFeatures, SparseArch, build_ranker
 from pinfm.model.schema import Feature, InputSchema
 
@@ -107,7 +108,13 @@ def test_without_dense_features_no_vector_is_added():
 def test_request_features_reach_all_candidates_of_their_request_and_no_other():
     dense = roughen(DenseArch(DENSE[:1], DENSE[1:], [3], FEATURE_DIM))
     sparse = roughen(SparseArch([6, 5], FEATURE_DIM))
-    ranker = Ranker(dense, sparse, Input(FieldShape(2, 4, FEATURE_DIM)), Flat())
+    ranker = Ranker(
+        live_rates=NoLiveRates(),
+        dense_arch=dense,
+        sparse_arch=sparse,
+        interaction_arch=Input(FieldShape(2, 4, FEATURE_DIM)),
+        over_arch=Flat(),
+    )
     lengths = [2, 0, 3, 1]
     features = features_of(4, 6)
     ids, tower = torch.randn(6, 6), torch.randn(6, 5)
