@@ -15,6 +15,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.train.data.id_texts import FOLDER
 from pinfm.train.data.info import DatasetInfo
 from pinfm.train.data.item_attributes import ItemAttributes
+from pinfm.train.data.live.write import FOLDER as LIVE_COUNTS
 from pinfm.train.data.write import bucket_file
 
 
@@ -72,7 +73,14 @@ class PreparedDataset:
             raise UserError(f"{self.path} holds no impressions; prepare it with --impressions, or only pretrain on it")
         if split not in self.info.splits:
             raise UserError(f"{self.path} has no split {split!r}; choose one of {', '.join(self.info.splits)}")
-        return self._read(f"impressions/{split}/{bucket_file(bucket)}", columns)
+        file, spec = f"{split}/{bucket_file(bucket)}", self.info.schema.live_counts
+        counters = [] if spec is None else [name for name in spec.names() if columns is None or name in columns]
+        own = None if columns is None else [name for name in columns if name not in counters]
+        requests = self._read(f"impressions/{file}", own)
+        if counters:
+            for field, column in zip(counters, self._read(f"{LIVE_COUNTS}/{file}", counters).columns, strict=True):
+                requests = requests.append_column(field, column)
+        return requests
 
     def num_requests(self, split: str, bucket: int) -> int:
         """Returns how many requests a bucket has in a split, from the file's footer alone."""

@@ -1,9 +1,10 @@
 """What a user may choose of a prepared dataset, whatever its source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError, require_types
+from pinfm.model.live_counts import WINDOWS, LiveCountsSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,12 +17,21 @@ class PrepareOptions:
         num_buckets: files that users are spread over; None takes 16, or more where a bucket would pass 4M rows,
             because a bucket's requests are sorted in memory.
         memory_gib: memory that DuckDB may use before it spills to disk.
+        live_counts: features that count what has happened until each request: of `item`, of an attribute of items such
+            as `shop`, or of a user and an attribute such as `user.shop`; none by default.
+        live_counts_windows: how far back they look: minutes, hours, days, such as 30min, 6h, 7d, or `all`.
+        live_counts_labels: tasks whose labels are counted; by default those that no action is called like.
+        live_counts_label_delay_minutes: a label, which has no time of its own, counts from so long after its impression.
     """
 
     on_bad_rows: Literal["fail", "skip"] = "fail"
     max_history: int = 256
     num_buckets: int | None = None
     memory_gib: float = 4.0
+    live_counts: list[str] = field(default_factory=list)
+    live_counts_windows: list[str] = field(default_factory=lambda: list(WINDOWS))
+    live_counts_labels: list[str] = field(default_factory=list)
+    live_counts_label_delay_minutes: float = 0.0
 
     def __post_init__(self) -> None:
         require_types("", self)
@@ -29,5 +39,16 @@ class PrepareOptions:
             value = getattr(self, field)
             if value is not None and value <= 0:
                 raise UserError(f"{field} ({value}) must be positive; leave the flag out for the default")
+        self._require_live_counts()
         if not 0.1 <= self.memory_gib <= 1e6:
             raise UserError(f"memory_gib ({self.memory_gib}) must lie between 0.1 and 1,000,000")
+
+    def _require_live_counts(self) -> None:
+        """What is wrong whatever the log holds."""
+        windows, delay = self.live_counts_windows, self.live_counts_label_delay_minutes
+        if not 0 <= delay <= 1e6:
+            raise UserError(f"live_counts_label_delay_minutes ({delay}) must lie between 0 and 1,000,000")
+        LiveCountsSpec(of=("item",), kinds=("any",), windows=tuple(windows))
+        changed = windows != list(WINDOWS) or self.live_counts_labels or delay
+        if changed and not self.live_counts:
+            raise UserError("the flags of --live-counts are given without it; say what to count, such as item")

@@ -1,5 +1,6 @@
 """Raw data -> a prepared dataset: stage and check, split, measure, write, describe."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from pinfm.model.schema import VOCABULARIES, Feature, InputSchema
 from pinfm.train.data.features import find_surfaces, with_statistics
 from pinfm.train.data.id_texts import id_types, write_id_texts
 from pinfm.train.data.info import Counts, DatasetInfo
+from pinfm.train.data.live.marks import overall_rates
+from pinfm.train.data.live.spec import live_counts_spec
+from pinfm.train.data.live.write import LiveCountsWriter
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.reading.readers import connect
 from pinfm.train.data.reading.sql import name
@@ -77,6 +81,7 @@ class _Preparation:
     def write(self, folder: Path) -> DatasetInfo:
         """Runs the steps in order and returns what goes to `dataset.json`."""
         tables = spelled(self.validator, self.source.load(self.validator, self.validator.work))
+        spec = live_counts_spec(self.options, tables)
         self._stage(tables)
         splits = self._cut_requests(tables, self._splits(tables))
         write_id_texts(self.connection, tables, folder)
@@ -86,6 +91,10 @@ class _Preparation:
         largest = max(self._count("events"), 0 if tables.impressions is None else self._count("impressions"))
         num_buckets = self.options.num_buckets or max(16, -(-largest // _ROWS_PER_BUCKET))
         BucketWriter(self.connection, folder, schema, splits, num_buckets).write(tables.item_attributes)
+        if spec is not None:
+            spec = dataclasses.replace(spec, rates=overall_rates(self.connection, spec, splits["train"][1]))
+            counters = LiveCountsWriter(self.connection, folder, self.validator.work, spec, num_buckets).write()
+            schema = dataclasses.replace(schema, features=(*schema.features, *counters), live_counts=spec)
         self.validator.write_rejects(folder / "rejects.parquet")
         return DatasetInfo(
             source=self.source.name,

@@ -172,6 +172,7 @@ class Events(TextFiles, SplitFlags):
             has_content=has_content,
             content_dim=self.content_dim,
             time_unit="seconds" if self.order_only else self.time_unit,
+            has_times=self.order_only is None,
             has_own_requests=self.impressions is not None,
             request_gap_minutes=self.request_gap_minutes,
             splits=self.split_rule(),

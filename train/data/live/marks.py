@@ -1,0 +1,95 @@
+"""What is counted, in SQL: a mark for each impression, event or label, with the key that it counts for."""
+
+from collections.abc import Iterator
+
+import duckdb
+
+from pinfm.model.live_counts import IMPRESSION, ITEM, LABEL, USER, LiveCountsSpec
+from pinfm.train.data.live.counts import Marks
+from pinfm.train.data.reading.sql import name, quoted
+
+# Marks that are held in memory at once, some 50 bytes each.
+_MARKS_PER_PART = 16_000_000
+
+
+def key_columns(key: str) -> tuple[str, ...]:
+    """The columns that a key of `LiveCountsSpec.of` is made of: `item_id`, an attribute, `user_id` and an attribute."""
+    if key == ITEM:
+        return ("item_id",)
+    return ("user_id", key.removeprefix(USER)) if key.startswith(USER) else (key,)
+
+
+class MarkReader:
+    """The marks of one key, a range of keys at a time.
+
+    Args:
+        connection: the database with `events`, `impressions` and `all_items`.
+        spec: what is counted.
+        key: which of its keys.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, spec: LiveCountsSpec, key: str) -> None:
+        self._connection, self._spec = connection, spec
+        self.columns = key_columns(key)
+        keys = [f"{name(column)} AS key{place}" for place, column in enumerate(self.columns)]
+        known = [f"{name(column)} <> 0" for column in self.columns if column not in ("item_id", "user_id")]
+        items = "JOIN all_items USING (item_id)" if known else ""
+        where = f"WHERE {known[0]}" if known else ""
+        self._marks = f"SELECT {', '.join(keys)}, timestamp, kind FROM ({_all_marks(spec)}) {items} {where}"
+
+    def parts(self) -> Iterator[tuple[int, int, Marks]]:
+        """Yields the first and last value of a range of the key's first column, and its marks; ranges cover all."""
+        firsts = [-(2**63), *self._bounds()]
+        for first, last in zip(firsts, [*(bound - 1 for bound in firsts[1:]), 2**63 - 1], strict=True):
+            keys = [f"key{place}" for place in range(len(self.columns))]
+            rows = self._connection.execute(
+                f"SELECT * FROM ({self._marks}) WHERE key0 BETWEEN {first} AND {last} "
+                f"ORDER BY {', '.join(keys)}, timestamp"
+            ).fetchnumpy()
+            yield (
+                first,
+                last,
+                Marks([rows[key] for key in keys], rows["timestamp"], rows["kind"], len(self._spec.kinds)),
+            )
+
+    def _bounds(self) -> list[int]:
+        """Where ranges begin, so that each but those of one huge key holds no more marks than memory should."""
+        found = self._connection.execute(
+            "SELECT min(key0) FROM (SELECT key0, (sum(marks) OVER (ORDER BY key0) - 1) // "
+            f"{_MARKS_PER_PART} AS part FROM (SELECT key0, count(*) AS marks FROM ({self._marks}) GROUP BY key0)) "
+            "GROUP BY part ORDER BY part"
+        ).fetchall()
+        return [int(row[0]) for row in found[1:]]
+
+
+def _all_marks(spec: LiveCountsSpec) -> str:
+    """SQL of user_id, item_id, timestamp and kind, the place in `spec.kinds`."""
+    actions = [kind for kind in spec.kinds if kind != IMPRESSION and not kind.startswith(LABEL)]
+    of_action = " ".join(f"WHEN {quoted(action)} THEN {spec.kinds.index(action)}" for action in actions)
+    parts = []
+    if actions:
+        parts.append(
+            f"SELECT user_id, item_id, timestamp, (CASE action {of_action} END)::TINYINT AS kind FROM events "
+            f"WHERE action IN ({', '.join(map(quoted, actions))})"
+        )
+    for place, kind in enumerate(spec.kinds):
+        columns = f"SELECT user_id, item_id, timestamp + %d AS timestamp, {place}::TINYINT AS kind FROM impressions"
+        if kind == IMPRESSION:
+            parts.append(columns % 0)
+        elif kind.startswith(LABEL):
+            parts.append(f"{columns % spec.label_delay_seconds} WHERE {name(kind.removeprefix(LABEL))}")
+    return " UNION ALL ".join(parts)
+
+
+def overall_rates(connection: duckdb.DuckDBPyConnection, spec: LiveCountsSpec, before: int) -> dict[str, float]:
+    """The marks of each kind for each impression before a time; empty where impressions are not counted."""
+    if IMPRESSION not in spec.kinds:
+        return {}
+    counted = dict(
+        connection.execute(
+            f"SELECT kind, count(*) FROM ({_all_marks(spec)}) WHERE timestamp < {before} GROUP BY kind"
+        ).fetchall()
+    )
+    impressions = counted.get(spec.kinds.index(IMPRESSION), 0)
+    others = (kind for kind in spec.kinds if kind != IMPRESSION)
+    return {kind: counted.get(spec.kinds.index(kind), 0) / max(impressions, 1) for kind in others}
