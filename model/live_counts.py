@@ -27,6 +27,8 @@ ITEM, USER = "item", "user."
 IMPRESSION, LABEL = "impression", "label_"
 ALL = "all"
 WINDOWS = ("1h", "6h", "1d", "7d", ALL)
+# Long enough for most of what a user does with what was shown.
+LABEL_DELAY_SECONDS = 600
 # Parts of a window's length that it may reach back too far.
 GRID = 12
 # float32, which requests carry, holds whole numbers up to here: counters stop there, in training as in serving.
@@ -50,7 +52,7 @@ class LiveCountsSpec:
     of: tuple[str, ...]
     kinds: tuple[str, ...]
     windows: tuple[str, ...] = WINDOWS
-    label_delay_seconds: int = 0
+    label_delay_seconds: int = LABEL_DELAY_SECONDS
     rates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

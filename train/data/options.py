@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError, require_types
-from pinfm.model.live_counts import WINDOWS, LiveCountsSpec
+from pinfm.model.live_counts import LABEL_DELAY_SECONDS, WINDOWS, LiveCountsSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,9 @@ class PrepareOptions:
         live_counts: features that count what has happened until each request: of `item`, of an attribute of items such
             as `shop`, or of a user and an attribute such as `user.shop`; none by default.
         live_counts_windows: how far back they look: minutes, hours, days, such as 30min, 6h, 7d, or `all`.
-        live_counts_labels: tasks whose labels are counted; by default those that no action is called like.
-        live_counts_label_delay_minutes: a label, which has no time of its own, counts from so long after its impression.
+        live_counts_kinds: what they count: `impression`, actions, and `label_TASK` for the labels of a task; by default
+            impressions, every action, and the labels of tasks that no action is called like.
+        live_counts_label_delay_minutes: a label has no time of its own, so it counts from so long after its impression.
     """
 
     on_bad_rows: Literal["fail", "skip"] = "fail"
@@ -30,15 +31,15 @@ class PrepareOptions:
     memory_gib: float = 4.0
     live_counts: list[str] = field(default_factory=list)
     live_counts_windows: list[str] = field(default_factory=lambda: list(WINDOWS))
-    live_counts_labels: list[str] = field(default_factory=list)
-    live_counts_label_delay_minutes: float = 0.0
+    live_counts_kinds: list[str] = field(default_factory=list)
+    live_counts_label_delay_minutes: float = LABEL_DELAY_SECONDS / 60
 
     def __post_init__(self) -> None:
         require_types("", self)
-        for field in ("max_history", "num_buckets", "memory_gib"):
-            value = getattr(self, field)
+        for name in ("max_history", "num_buckets", "memory_gib"):
+            value = getattr(self, name)
             if value is not None and value <= 0:
-                raise UserError(f"{field} ({value}) must be positive; leave the flag out for the default")
+                raise UserError(f"{name} ({value}) must be positive; leave the flag out for the default")
         self._require_live_counts()
         if not 0.1 <= self.memory_gib <= 1e6:
             raise UserError(f"memory_gib ({self.memory_gib}) must lie between 0.1 and 1,000,000")
@@ -49,6 +50,6 @@ class PrepareOptions:
         if not 0 <= delay <= 1e6:
             raise UserError(f"live_counts_label_delay_minutes ({delay}) must lie between 0 and 1,000,000")
         LiveCountsSpec(of=("item",), kinds=("any",), windows=tuple(windows))
-        changed = windows != list(WINDOWS) or self.live_counts_labels or delay
+        changed = windows != list(WINDOWS) or self.live_counts_kinds or delay != LABEL_DELAY_SECONDS / 60
         if changed and not self.live_counts:
             raise UserError("the flags of --live-counts are given without it; say what to count, such as item")

@@ -8,7 +8,7 @@ from pinfm.model.live_counts import IMPRESSION, ITEM, LABEL, USER, LiveCountsSpe
 from pinfm.train.data.live.counts import Marks
 from pinfm.train.data.reading.sql import name, quoted
 
-# Marks that are held in memory at once, some 50 bytes each.
+# Marks that are held in memory at once, some 50 bytes each, beside as many queries.
 _MARKS_PER_PART = 16_000_000
 
 

@@ -11,8 +11,8 @@ from pinfm.train.data.tables import RawTables
 def live_counts_spec(options: PrepareOptions, tables: RawTables) -> LiveCountsSpec | None:
     """The counters that the flags ask for; None where they ask for none.
 
-    Counted are the impressions, where they were shown to somebody, every action of the events, and the labels of
-    those tasks that are no actions: of the others the events know better when they happened.
+    Of a task that is an action too, the events are counted: they know when it happened, where a label only says that it
+    did. Candidates that we drew were never shown, so neither impressions nor labels of them are counted.
 
     Raises:
         UserError: the log can't have such counters, or a flag names what is not there.
@@ -27,24 +27,28 @@ def live_counts_spec(options: PrepareOptions, tables: RawTables) -> LiveCountsSp
         if key != ITEM and key.removeprefix(USER) not in tables.item_attributes:
             known = ", ".join((ITEM, *tables.item_attributes, *(f"{USER}{name}" for name in tables.item_attributes)))
             raise UserError(f"--live-counts names {key!r}, which is none of {known}")
+    _require_known(options.live_counts_kinds, tables)
     return LiveCountsSpec(
         of=tuple(options.live_counts),
-        kinds=_kinds(options.live_counts_labels, tables),
+        kinds=tuple(options.live_counts_kinds) or _all_kinds(tables),
         windows=tuple(options.live_counts_windows),
         label_delay_seconds=round(60 * options.live_counts_label_delay_minutes),
     )
 
 
-def _kinds(labels: Sequence[str], tables: RawTables) -> tuple[str, ...]:
+def _all_kinds(tables: RawTables) -> tuple[str, ...]:
+    labels = tuple(LABEL + task for task in tables.tasks if task not in tables.actions)
+    return (IMPRESSION, *tables.actions, *labels) if tables.candidates == "shown" else tables.actions
+
+
+def _require_known(kinds: Sequence[str], tables: RawTables) -> None:
     for action in tables.actions:
         if action == IMPRESSION or action.startswith(LABEL):
             raise UserError(f"the action {action!r} has a name that --live-counts uses itself; rename it in the log")
-    for task in labels:
-        if task not in tables.tasks:
-            raise UserError(f"--live-counts-labels names {task!r}, which is none of the tasks {', '.join(tables.tasks)}")
-    if tables.candidates == "sampled":
-        if labels:
-            raise UserError("--live-counts-labels counts what was shown, and these candidates are drawn; leave it out")
-        return tables.actions
-    tasks = labels or [task for task in tables.tasks if task not in tables.actions]
-    return (IMPRESSION, *tables.actions, *(LABEL + task for task in tasks))
+    shown = (IMPRESSION, *(LABEL + task for task in tables.tasks))
+    for kind in kinds:
+        if kind in shown and tables.candidates == "sampled":
+            raise UserError(f"--live-counts-kinds names {kind!r}, but these candidates are drawn and were never shown")
+        if kind not in (*shown, *tables.actions):
+            known = ", ".join((*shown, *tables.actions))
+            raise UserError(f"--live-counts-kinds names {kind!r}, which is none of {known}")

@@ -31,5 +31,8 @@ def test_every_window_holds_what_a_plain_loop_counts(width, data):
     queries = data.draw(st.lists(st.tuples(*keys, TIME), max_size=20))
     columns = np.array(marks, dtype=np.int64).reshape(-1, width + 2).T
     asked = np.array(queries, dtype=np.int64).reshape(-1, width + 1).T
-    counted = Marks(list(columns[:width]), columns[-2], columns[-1], 3).count(list(asked[:-1]), asked[-1], WINDOWS)
-    assert counted.tolist() == [plain([list(m) for m in marks], list(q), WINDOWS, 3) for q in queries]
+    before = Marks(list(columns[:width]), columns[-2], columns[-1], 3).before(list(asked[:-1]), asked[-1])
+    counted = [before.within(window) for window in WINDOWS]
+    assert np.concatenate(counted, axis=1).tolist() == [
+        plain([list(m) for m in marks], list(q), WINDOWS, 3) for q in queries
+    ]
