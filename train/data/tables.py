@@ -36,7 +36,7 @@ class RawTables:
         has_content: whether items carry a content vector.
         content_dim: its length; None takes that of most vectors.
         time_unit: what times count that are numbers; None takes seconds, and doubts what looks like something else.
-        candidates: whether impressions were shown to their users, or were drawn by us.
+        were_shown: whether impressions were shown to their users; else we drew them.
         has_times: whether the times are times, and not places in an order.
         has_own_requests: whether request ids are the user's: they may be sessions that last for days.
         request_gap_minutes: a pause this long within a request starts a new one; None for none.
@@ -59,7 +59,7 @@ class RawTables:
     has_content: bool = False
     content_dim: int | None = None
     time_unit: TimeUnit | None = None
-    candidates: Literal["shown", "sampled"] = "shown"
+    were_shown: bool = True
     has_times: bool = True
     has_own_requests: bool = False
     request_gap_minutes: float | None = None

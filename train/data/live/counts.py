@@ -90,7 +90,8 @@ class Before:
         """(Q, C): how many of each kind lie within a window, see `pinfm.model.live_counts`; several threads may ask."""
         counts = self._until - self._before.take(self._begin(window), axis=0)
         counts[: self._unknown] = 0
-        return np.minimum(counts, LARGEST_COUNT, out=counts).take(self._back_Q, axis=0)
+        as_asked: Counts = np.minimum(counts, LARGEST_COUNT, out=counts).take(self._back_Q, axis=0)
+        return as_asked
 
     def _begin(self, window: str) -> IntArray:
         """The first mark of the window that ends at each place."""

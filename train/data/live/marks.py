@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 import duckdb
+import numpy as np
 
 from pinfm.model.live_counts import IMPRESSION, ITEM, LABEL, USER, LiveCountsSpec
 from pinfm.train.data.live.counts import Marks
+from pinfm.train.data.ragged import scalar_column
 from pinfm.train.data.reading.sql import name, quoted
 
 # Marks that are held in memory at once, some 50 bytes each, beside as many queries.
@@ -42,15 +44,15 @@ class MarkReader:
         firsts = [-(2**63), *self._bounds()]
         for first, last in zip(firsts, [*(bound - 1 for bound in firsts[1:]), 2**63 - 1], strict=True):
             keys = [f"key{place}" for place in range(len(self.columns))]
-            rows = self._connection.execute(
+            rows = self._connection.sql(
                 f"SELECT * FROM ({self._marks}) WHERE key0 BETWEEN {first} AND {last} "
                 f"ORDER BY {', '.join(keys)}, timestamp"
-            ).fetchnumpy()
-            yield (
-                first,
-                last,
-                Marks([rows[key] for key in keys], rows["timestamp"], rows["kind"], len(self._spec.kinds)),
+            ).to_arrow_table()
+            of_keys = [scalar_column(rows, key).astype(np.int64, copy=False) for key in keys]
+            times, kinds = (
+                scalar_column(rows, column).astype(np.int64, copy=False) for column in ("timestamp", "kind")
             )
+            yield first, last, Marks(of_keys, times, kinds, len(self._spec.kinds))
 
     def _bounds(self) -> list[int]:
         """Where ranges begin, so that each but those of one huge key holds no more marks than memory should."""

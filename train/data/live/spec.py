@@ -38,7 +38,7 @@ def live_counts_spec(options: PrepareOptions, tables: RawTables) -> LiveCountsSp
 
 def _all_kinds(tables: RawTables) -> tuple[str, ...]:
     labels = tuple(LABEL + task for task in tables.tasks if task not in tables.actions)
-    return (IMPRESSION, *tables.actions, *labels) if tables.candidates == "shown" else tables.actions
+    return (IMPRESSION, *tables.actions, *labels) if tables.were_shown else tables.actions
 
 
 def _require_known(kinds: Sequence[str], tables: RawTables) -> None:
@@ -47,7 +47,7 @@ def _require_known(kinds: Sequence[str], tables: RawTables) -> None:
             raise UserError(f"the action {action!r} has a name that --live-counts uses itself; rename it in the log")
     shown = (IMPRESSION, *(LABEL + task for task in tables.tasks))
     for kind in kinds:
-        if kind in shown and tables.candidates == "sampled":
+        if kind in shown and not tables.were_shown:
             raise UserError(f"--live-counts-kinds names {kind!r}, but these candidates are drawn and were never shown")
         if kind not in (*shown, *tables.actions):
             known = ", ".join((*shown, *tables.actions))

@@ -25,7 +25,7 @@ FOLDER = "live_counts"
 # Numpy and Arrow leave Python's lock; each thread holds a window's counters, or a bucket's.
 _THREADS = 2
 
-A, B = TypeVar("A"), TypeVar("B")
+T = TypeVar("T")
 
 
 class LiveCountsWriter:
@@ -146,7 +146,7 @@ class LiveCountsWriter:
         return statistics
 
 
-def _in_threads(work: Callable[[A], B], parts: Iterable[A], told: str) -> list[B]:
+def _in_threads(work: Callable[[int], T], parts: Iterable[int], told: str) -> list[T]:
     """The results of all parts, in order, with a bar where stderr is a terminal."""
     parts = list(parts)
     with ThreadPool(_THREADS) as pool:

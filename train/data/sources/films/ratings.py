@@ -58,6 +58,7 @@ class Ratings:
             impressions="rating_impressions",
             actions=("rate", "like", *tag),
             positive_actions=("like", *tag),
+            were_shown=False,
             tasks=tasks,
             features=tuple(Feature(name=n, kind="categorical", scope="request") for n in self.user_features),
             item_attributes=ATTRIBUTES,
