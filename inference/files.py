@@ -1,7 +1,10 @@
 """Scoring from file to file, a batch in memory at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,15 +48,8 @@ def score_file(
     total = sum(_opened(part.path).metadata.num_rows for part in parts)
     require_requests(total, batch_size)
     out.parent.mkdir(parents=True, exist_ok=True)
-    schema = _schema(scorer)
     done = candidates = 0
-    # disable=None: no bar where stderr is no terminal.
-    with (
-        being_written(out),
-        replaced(out) as unfinished,
-        tqdm(total=total, unit="request", unit_scale=True, disable=None) as bar,
-        pyarrow.parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer,
-    ):
+    with _scores_file(out, _schema(scorer), total) as (writer, bar):
         for part in parts:
             before = done
             for frame in _frames(part, batch_size, scorer.columns):
@@ -65,12 +61,71 @@ def score_file(
                         raise
                     raise UserError(f"{part.path}, {error}") from error
                 scores["request"] += before
-                writer.write_table(pyarrow.Table.from_pandas(scores, schema, preserve_index=False))
+                writer.write_table(pyarrow.Table.from_pandas(scores, writer.schema, preserve_index=False))
                 if explanation is not None:
                     explanation.write(frame, done)
                 done, candidates = done + len(frame), candidates + len(scores)
                 bar.update(len(frame))
     return done, candidates
+
+
+def score_frames(
+    scorer: Scorer, frames: Iterable[pd.DataFrame], out: Path, batch_size: int, explanation: TrustFile | None = None
+) -> tuple[int, int]:
+    """Scores requests that come as frames, into a file that also says whose they are.
+
+    Args:
+        scorer: the artefact.
+        frames: at least one; a row a request, with `request_id` beside the artefact's inputs; ids as in the log.
+        out: the file to write, outside the artefact: `request` (numbered over all frames), `request_id`, `user_id`,
+            `timestamp` of the request, `item_id`, and a probability a task.
+        batch_size: requests scored at a time; does not change the scores.
+        explanation: opened, also told of every request.
+
+    Returns:
+        How many requests and how many candidates.
+
+    Raises:
+        UserError: a frame does not fit the signature.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    frames = iter(frames)
+    first = next(frames)
+    # What ids are is the same in all frames.
+    schema = pyarrow.Schema.from_pandas(_whose(scorer.score(first.head(1)), first, 0), preserve_index=False)
+    done = candidates = 0
+    with _scores_file(out, schema, None) as (writer, bar):
+        for frame in chain([first], frames):
+            scores = _whose(scorer.score(frame, batch_size, done), frame, done)
+            writer.write_table(pyarrow.Table.from_pandas(scores, schema, preserve_index=False))
+            if explanation is not None:
+                explanation.write(frame, done)
+            done, candidates = done + len(frame), candidates + len(scores)
+            bar.update(len(frame))
+    return done, candidates
+
+
+def _whose(scores: pd.DataFrame, requests: pd.DataFrame, first_row: int) -> pd.DataFrame:
+    """Scores with the id, the user and the time of each candidate's request, behind the number of it."""
+    row = scores["request"].to_numpy() - first_row
+    names = {"request_id": "request_id", "user_id": "user_id", "request_timestamp": "timestamp"}
+    of_requests = requests[list(names)].rename(columns=names).iloc[row].reset_index(drop=True)
+    return pd.concat([scores[["request"]], of_requests, scores.drop(columns="request")], axis=1)
+
+
+@contextmanager
+def _scores_file(
+    out: Path, schema: pyarrow.Schema, total: int | None
+) -> Iterator[tuple[pyarrow.parquet.ParquetWriter, "tqdm[Any]"]]:
+    """A file that appears when it is whole, and a bar that counts requests."""
+    # disable=None: no bar where stderr is no terminal.
+    with (
+        being_written(out),
+        replaced(out) as unfinished,
+        tqdm(total=total, unit="request", unit_scale=True, disable=None) as bar,
+        pyarrow.parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer,
+    ):
+        yield writer, bar
 
 
 def _schema(scorer: Scorer) -> pyarrow.Schema:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pinfm.embeddings.sharded.versions import TESTED
+from pinfm.train.loader.dataset_requests import dataset_requests
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -81,6 +82,11 @@ def test_each_verb_is_a_verb():
         assert isinstance(verb.SUMMARY, str)
         assert callable(verb.configure)
         assert callable(verb.run)
+
+
+def test_scoring_finds_the_reader_of_datasets():
+    (reader,) = entry_points(group="pinfm.requests", name="dataset")
+    assert reader.load() is dataset_requests
 
 
 def test_torchx_finds_the_components():

@@ -106,6 +106,18 @@ class RunFolder:
             raise UserError(f"{self.path} has no checkpoint yet; let the run finish, or lower its checkpoint_steps.")
         return self.checked(self.checkpoints()[-1])
 
+    def checkpoint_of(self, step: int) -> Path:
+        """The checkpoint of a step.
+
+        Raises:
+            UserError: the run has none of that step, or it is another run's.
+        """
+        there = {int(path.name.removeprefix("step-")): path for path in self.checkpoints()}
+        if step not in there:
+            told = f"it has those of steps {', '.join(map(str, there))}" if there else "it has none yet"
+            raise UserError(f"{self.path} has no checkpoint of step {step}; {told}.")
+        return self.checked(there[step])
+
     def checked(self, checkpoint: Path) -> Path:
         """A checkpoint whose tables are the manifest's; under another hash its rows would be other items'.
 

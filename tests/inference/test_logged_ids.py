@@ -12,12 +12,12 @@ from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
 from pinfm.inference.export import export
 from pinfm.inference.requests.ids import text_id
+from pinfm.train.cli.main import main
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.prepare import prepare
 from pinfm.train.data.sources.events import Events
-from pinfm.train.evaluation.evaluate import evaluate
 from pinfm.train.phases import Place, finetune, pretrain
 
 SPELL = {
@@ -77,7 +77,29 @@ def test_kept_requests_and_scores_hold_the_ids_of_the_log(road):
     assert scores["item_id"].tolist() == [item for cell in kept["candidate_item_id"] for item in cell]
     expected = np.concatenate(list(kept["expected_click"]))
     np.testing.assert_allclose(scores["click"], expected, atol=1e-5)
-    assert evaluate(folder / "run", CONFIG, folder / "dataset", "test")["metrics"]["model"]
+
+
+def test_evaluate_and_score_say_the_same_of_a_dataset_by_the_ids_of_the_log(road, tmp_path, capsys):
+    folder, _ = road
+    run, data = str(folder / "run"), str(folder / "dataset")
+    for split in ("validation", "test"):
+        kept, out = str(tmp_path / f"{split}.parquet"), str(tmp_path / f"scores-{split}.parquet")
+        assert main(["evaluate", run, "--data", data, "--split", split, "--predictions", kept]) == 0
+        score = ["score", str(folder / "model"), "--data", data, "--split", split, "--out", out, "--batch-size", "7"]
+        assert main(score) == 0
+        predicted, scored = pd.read_parquet(kept), pd.read_parquet(out)
+        assert list(predicted) == ["request_id", "user_id", "timestamp", "item_id", "label_click", "click"]
+        assert list(scored) == ["request", "request_id", "user_id", "timestamp", "item_id", "click"]
+        assert scored["request"].is_monotonic_increasing
+        assert scored.groupby("request")["request_id"].nunique().eq(1).all()
+        assert f"{len(scored)} candidates of {scored['request'].max() + 1} requests" in capsys.readouterr().out
+        # One row a candidate of the log, as the log has it.
+        shown = pd.read_csv(folder / "shown.csv", dtype={"item_id": predicted["item_id"].dtype})
+        keys = ["request_id", "user_id", "timestamp", "item_id"]
+        joined = predicted.merge(scored, on=keys, suffixes=("", "_scored")).merge(shown, on=keys, suffixes=("", "_log"))
+        assert len(joined) == len(predicted) == len(scored) > 30
+        np.testing.assert_allclose(joined["click_scored"], joined["click"], atol=1e-5)
+        np.testing.assert_array_equal(joined["label_click"], joined["click_log"] > 0)
 
 
 def test_the_module_takes_the_integers_behind_them(road):

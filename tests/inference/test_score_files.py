@@ -4,12 +4,15 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
-from pinfm.inference.files import score_file
+from pinfm.inference.cli import score as score_verb
+from pinfm.inference.files import score_file, score_frames
 from pinfm.train.cli.main import main
+from pinfm.train.loader.dataset_requests import dataset_requests
 
 
 @pytest.fixture
@@ -72,6 +75,56 @@ def test_the_scores_of_a_library_are_not_written_into_the_model(exported, reques
     requests.to_parquet(tmp_path / "requests.parquet")
     with pytest.raises(UserError, match=r"--out .*scores\.parquet is in the model's folder; give a file elsewhere"):
         score_file(load(exported), tmp_path / "requests.parquet", exported / "scores.parquet", 8)
+
+
+def test_a_dataset_s_requests_are_scored_with_their_histories(exported, finetuned, dataset, tmp_path):
+    """RUN/requests.parquet are the first requests of the validation split, with the run's own answers."""
+    out = tmp_path / "made" / "scores.parquet"
+    assert main(["score", str(exported), "--data", str(dataset), "--split", "validation", "--out", str(out)]) == 0
+    scores, kept = pd.read_parquet(out), pd.read_parquet(finetuned / "requests.parquet")
+    exploded = kept[["request_id", "user_id", "candidate_item_id", "expected_click"]].explode(
+        ["candidate_item_id", "expected_click"]
+    )
+    joined = exploded.rename(columns={"candidate_item_id": "item_id"}).merge(
+        scores, on=["request_id", "user_id", "item_id"]
+    )
+    assert len(joined) == len(exploded) == len(scores) > 100
+    np.testing.assert_allclose(joined["click"], joined["expected_click"].astype(float), atol=1e-5)
+
+
+def test_requests_or_a_dataset_one_of_the_two(exported, finetuned, dataset, tmp_path, capsys):
+    score = ["score", str(exported), "--out", str(tmp_path / "scores.parquet")]
+    requests, data = str(finetuned / "requests.parquet"), ["--data", str(dataset)]
+    for words, told in [
+        ([], "score reads requests or a dataset, and neither is given; give REQUESTS or --data DATASET."),
+        ([requests, *data], "score reads requests or a dataset, and both are given; give REQUESTS or --data DATASET."),
+        (["--data", str(tmp_path / "nowhere")], "nowhere is no folder; give a prepared dataset."),
+        (["--data", str(finetuned)], "is no prepared dataset"),
+        ([*data, "--out", str(dataset / "scores.parquet")], "must be a file of its own"),
+    ]:
+        assert main([*score, *words]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_requests_may_stand_behind_the_flags(exported, finetuned, tmp_path):
+    out = tmp_path / "scores.parquet"
+    assert main(["score", str(exported), "--out", str(out), str(finetuned / "requests.parquet")]) == 0
+    assert out.is_file()
+
+
+def test_a_pinfm_that_reads_no_datasets_says_so(exported, dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(score_verb, "READERS", "pinfm.nobody")
+    assert main(["score", str(exported), "--data", str(dataset), "--out", str(tmp_path / "scores.parquet")]) == 2
+    assert "nothing is installed under pinfm.nobody that reads datasets for --data; install" in capsys.readouterr().err
+
+
+def test_a_split_without_requests_is_named(exported, dataset, tmp_path):
+    emptied = shutil.copytree(dataset, tmp_path / "emptied")
+    for bucket in (emptied / "impressions" / "test").iterdir():
+        pq.write_table(pq.read_table(bucket).slice(0, 0), bucket)
+    with pytest.raises(UserError, match=r"the test split of .*emptied has no requests; score another split"):
+        score_frames(load(exported), dataset_requests(emptied, "test", 8, 4), tmp_path / "scores.parquet", 4)
+    assert not (tmp_path / "scores.parquet").exists()
 
 
 def test_an_error_is_not_its_own_cause(exported, requests, tmp_path):

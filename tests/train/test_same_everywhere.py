@@ -8,7 +8,7 @@ from dataclasses import replace
 import runs
 from rounded_floats import RoundedFloats
 
-from pinfm.train.evaluation.evaluate import evaluate
+from pinfm.train.evaluation.evaluate import EvaluateOptions, evaluate
 from pinfm.train.phases import Place, finetune, pretrain
 
 # All parts at work that look at times, ages and content.
@@ -34,5 +34,5 @@ def test_no_step_of_a_run_depends_on_the_last_digit(dataset, tmp_path):
         finetune(CONFIG, Place(data=dataset, out=second, pretrained=first))
         assert watched.found == set()
         for run in (first, second):
-            evaluate(run, CONFIG, dataset, "test", "cpu")
+            evaluate(run, CONFIG, dataset, "test", EvaluateOptions(device="cpu"))
     assert {file for _, file in watched.found} == {"train/metrics/ranking.py", "train/metrics/retrieval.py"}

@@ -28,17 +28,36 @@ def configure(parser: ArgumentParser) -> None:
         "tell a pretrained tower with request_time when the target happens, as a server tells it the time of a request"
     )
     parser.add_argument("--tell-time", type=bool, default=True, help=told)
+    parser.add_argument(
+        "--checkpoint",
+        type=int | None,
+        default=None,
+        help="the step of the checkpoint to evaluate; default: the newest",
+    )
+    parser.add_argument(
+        "--predictions",
+        type=Path | None,
+        default=None,
+        help="also write what a fine-tuned run says of each candidate to this Parquet file: request_id, user_id, "
+        "timestamp, item_id, and of every task label_TASK and the probability TASK; ids as the log writes them",
+    )
 
 
 def run(args: Namespace) -> dict[str, Any]:
     """Evaluates, prints the table, and reports everything."""
-    config = config_from_manifest(RunFolder.open(args.run).manifest["config"])
+    run = RunFolder.open(args.run)
+    config = config_from_manifest(run.manifest["config"])
+    if args.checkpoint is not None:
+        run.checkpoint_of(args.checkpoint)
     DatasetInfo.read(args.data)
 
-    from pinfm.train.evaluation.evaluate import evaluate
+    from pinfm.train.evaluation.evaluate import EvaluateOptions, evaluate
     from pinfm.train.metrics import metrics_notes, metrics_table
 
-    report = evaluate(args.run, config, args.data, args.split, args.device, args.tell_time)
+    options = EvaluateOptions(
+        device=args.device, tell_time=args.tell_time, checkpoint=args.checkpoint, predictions=args.predictions
+    )
+    report = evaluate(args.run, config, args.data, args.split, options)
     if "metrics" in report:
         reading = ["model"] if report["reads_histories"] else []
         print("\n".join([metrics_table(report["metrics"]), *metrics_notes(report["metrics"], reading)]))

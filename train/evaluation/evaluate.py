@@ -1,6 +1,7 @@
 """`pinfm evaluate`: a run folder and a dataset in, a report out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pinfm.train.distributed import choose_device, process_group
 from pinfm.train.evaluation.live import live_baselines
 from pinfm.train.evaluation.popularity import Popularity
 from pinfm.train.evaluation.predictions import Predictions, predict_split
+from pinfm.train.evaluation.predictions_file import require_predictions_file, write_predictions
 from pinfm.train.evaluation.retrieval import retrieval_metrics
 from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.feeds import request_feed
@@ -25,43 +27,72 @@ from pinfm.train.run_folder import checkpoint
 from pinfm.train.run_folder.inputs import require_same_inputs
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """How a run is evaluated.
+
+    Args:
+        device: where a fine-tuned run is, wherever it was trained.
+        tell_time: whether a pretrained tower with `request_time` is told when the target happens.
+        checkpoint: the step of the checkpoint; the newest where None.
+        predictions: a Parquet file for what a fine-tuned run says of each candidate; none is written where None.
+    """
+
+    device: Device = "auto"
+    tell_time: bool = True
+    checkpoint: int | None = None
+    predictions: Path | None = None
+
+
+DEFAULTS = EvaluateOptions()
+
+
 def evaluate(
-    path: Path, config: RunConfig, data: Path, split: str, device: Device = "auto", tell_time: bool = True
+    path: Path, config: RunConfig, data: Path, split: str, options: EvaluateOptions = DEFAULTS
 ) -> dict[str, Any]:
-    """Evaluates the newest checkpoint of a run.
+    """Evaluates a run.
 
     Args:
         path: the run folder.
         config: the config that the run was made with.
         data: a prepared dataset with the run's vocabularies, tasks and features.
         split: `train`, `validation` or `test`.
-        device: where a fine-tuned run is evaluated, wherever it was trained.
-        tell_time: whether a pretrained tower with `request_time` is told when the target happens.
+        options: what else there is to choose.
 
     Returns:
         For a fine-tuned run `metrics`: {ranker: {task: metrics}}, of "model", "popularity" and `live_baselines`, and
         `reads_histories`, whether the model does; for a pretrained one `retrieval`.
 
     Raises:
-        UserError: run and dataset do not fit together, or the split is empty.
+        UserError: run and dataset do not fit together, the split is empty, there is no such checkpoint, or predictions
+            can't be written.
     """
     run, dataset = RunFolder.open(path), PreparedDataset.open(data)
     require_same_inputs(run, dataset)
     if run.kind == "pretrain":
-        retrieval = retrieval_metrics(SequenceTower.from_run(path), dataset, split, config.max_history, tell_time)
+        if options.predictions is not None:
+            raise UserError(f"{path} is a pretrained run, which predicts no task; leave --predictions out.")
+        checkpoint_path = None if options.checkpoint is None else run.checkpoint_of(options.checkpoint)
+        tower = SequenceTower.from_run(path, checkpoint_path)
+        retrieval = retrieval_metrics(tower, dataset, split, config.max_history, options.tell_time)
         if not retrieval["queries"]:
             raise UserError(f"nobody with a history has a positive event in the {split} split; evaluate another split.")
         return {"retrieval": retrieval}
     return {
-        "metrics": _ranking(run, config, dataset, split, choose_device(device)),
+        "metrics": _ranking(run, config, dataset, split, options),
         "reads_histories": config.use_tower or config.ranker.history_counts,
     }
 
 
 def _ranking(
-    run: RunFolder, config: RunConfig, dataset: PreparedDataset, split: str, device: torch.device
+    run: RunFolder, config: RunConfig, dataset: PreparedDataset, split: str, options: EvaluateOptions
 ) -> dict[str, Any]:
-    predictions = predict_splits(run, config, dataset, (split,), device)[split]
+    if options.predictions is not None:
+        require_predictions_file(options.predictions, run.path, dataset.path)
+    device = choose_device(options.device)
+    predictions = predict_splits(run, config, dataset, (split,), device, options.checkpoint)[split]
+    if options.predictions is not None:
+        write_predictions(options.predictions, predictions, dataset)
     popularity = Popularity(dataset)
     rankers = {
         "model": predictions,
@@ -73,9 +104,14 @@ def _ranking(
 
 
 def predict_splits(
-    run: RunFolder, config: RunConfig, dataset: PreparedDataset, splits: Sequence[str], device: torch.device
+    run: RunFolder,
+    config: RunConfig,
+    dataset: PreparedDataset,
+    splits: Sequence[str],
+    device: torch.device,
+    step: int | None = None,
 ) -> dict[str, Predictions]:
-    """What the newest checkpoint of a fine-tuned run says of every candidate of some splits.
+    """What a fine-tuned run says of every candidate of some splits.
 
     Args:
         run: the run.
@@ -83,6 +119,7 @@ def predict_splits(
         dataset: with the run's inputs; see `require_same_inputs`.
         splits: any of `train`, `validation` and `test`.
         device: where to compute.
+        step: of the checkpoint; the newest where None.
 
     Raises:
         UserError: a split is empty, the tables do not fit the device, or there are several processes.
@@ -103,5 +140,5 @@ def predict_splits(
         except DoesNotFitError as error:
             mend = "evaluate with --device cpu, or" if device.type == "cuda" else "evaluate"
             raise UserError(f"{error.short}; {mend} on a machine with more memory.") from error
-        checkpoint.load_model(model, ids, run)
+        checkpoint.load_model(model, ids, run, step)
         return {split: predict_split(model, feed, device) for split, feed in feeds.items()}

@@ -98,10 +98,20 @@ def resume(state: TrainState, run: RunFolder) -> None:
     state.step = values["step"]
 
 
-def load_model(model: DistributedModelParallel, ids: Ids, run: RunFolder) -> None:
-    """Loads the weights and the maps of a run's newest checkpoint into a module of the same shape."""
+def load_model(model: DistributedModelParallel, ids: Ids, run: RunFolder, step: int | None = None) -> None:
+    """Loads weights and maps of a run's checkpoint into a module of the same shape.
+
+    Args:
+        model: the sharded module.
+        ids: its maps.
+        run: the run.
+        step: which checkpoint; the newest where None.
+
+    Raises:
+        UserError: there is none, or it can't be read.
+    """
     values = {"model": model.state_dict(), **_maps(ids)}
-    with readable(_unchanged(run)) as path:
+    with readable(_unchanged(run, step)) as path:
         load_values(values, path)
     model.load_state_dict(values["model"])
     ids.load_state_dict(values.get("ids", {}))
@@ -154,9 +164,9 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
     return sorted(wanted)
 
 
-def _unchanged(run: RunFolder) -> Path:
-    """The newest checkpoint, whose files the ranks have read through, each its share."""
-    checkpoint = run.latest_checkpoint()
+def _unchanged(run: RunFolder, step: int | None = None) -> Path:
+    """The checkpoint of a step, or the newest, whose files the ranks have read through, each its share."""
+    checkpoint = run.latest_checkpoint() if step is None else run.checkpoint_of(step)
     together(lambda: require_unchanged(checkpoint, dist.get_rank(), dist.get_world_size()))
     return checkpoint
 

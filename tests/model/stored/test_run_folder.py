@@ -33,6 +33,8 @@ def test_a_run_without_checkpoint_says_so(tmp_path):
     assert not run.has_checkpoint()
     with pytest.raises(UserError, match=r"has no checkpoint yet; let the run finish, or lower its checkpoint_steps\.$"):
         run.latest_checkpoint()
+    with pytest.raises(UserError, match=r"has no checkpoint of step 5; it has none yet\.$"):
+        run.checkpoint_of(5)
 
 
 def test_the_newest_checkpoint_is_the_one_of_most_steps(tmp_path):
@@ -42,3 +44,6 @@ def test_the_newest_checkpoint_is_the_one_of_most_steps(tmp_path):
     run = RunFolder.open(tmp_path)
     assert run.has_checkpoint()
     assert run.latest_checkpoint().name == "step-00020000"
+    assert run.checkpoint_of(900).name == "step-00000900"
+    with pytest.raises(UserError, match=r"has no checkpoint of step 901; it has those of steps 900, 1000, 20000\.$"):
+        run.checkpoint_of(901)

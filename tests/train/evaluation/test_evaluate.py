@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from collections import defaultdict
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from pinfm.train.cli.main import main
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.evaluation import evaluate as module_under_test
-from pinfm.train.evaluation.evaluate import evaluate
+from pinfm.train.evaluation.evaluate import EvaluateOptions, evaluate
 from pinfm.train.evaluation.live import RECENT
 from pinfm.train.evaluation.popularity import PRIOR_IMPRESSIONS
 from pinfm.train.metrics import metrics_notes, ranking_metrics
@@ -218,6 +219,34 @@ def test_an_empty_split_is_named(finetuned, pretrained, nothing_to_test):
         evaluate(pretrained, runs.CONFIG, nothing_to_test, "test")
 
 
+def test_an_earlier_checkpoint_is_evaluated_by_its_step(finetuned, pretrained, dataset, tmp_path, capsys):
+    for run, of in ((finetuned, lambda report: report["metrics"]["model"]), (pretrained, lambda r: r["retrieval"])):
+        first, *_, last = (int(path.name.removeprefix("step-")) for path in RunFolder.open(run).checkpoints())
+        earlier = runs.interrupted(run, tmp_path / run.name, first)
+        by_step = of(report_of(tmp_path, run, "--data", dataset, "--checkpoint", first))
+        assert by_step == of(report_of(tmp_path, earlier, "--data", dataset))
+        newest = of(report_of(tmp_path, run, "--data", dataset))
+        assert by_step != newest == of(report_of(tmp_path, run, "--data", dataset, "--checkpoint", last))
+        assert main(["evaluate", str(run), "--data", str(dataset), "--checkpoint", "5"]) == 2
+        assert re.search(rf"has no checkpoint of step 5; it has those of steps {first}, .*{last}\.$", errors(capsys))
+
+
+def errors(capsys):
+    return capsys.readouterr().err.strip()
+
+
+def test_predictions_go_to_a_file_of_their_own(finetuned, pretrained, dataset, tmp_path, capsys):
+    for path, run, told in [
+        (tmp_path, finetuned, "must be a file, not a folder or a device"),
+        (finetuned / "x.parquet", finetuned, "lies within .*finetuned, which is read; give a file elsewhere"),
+        (dataset / "x.parquet", finetuned, "lies within .*dataset, which is read; give a file elsewhere"),
+        (tmp_path / "x.parquet", pretrained, "is a pretrained run, which predicts no task; leave --predictions out"),
+    ]:
+        assert main(["evaluate", str(run), "--data", str(dataset), "--predictions", str(path)]) == 2
+        assert re.search(told, errors(capsys))
+        assert not list(tmp_path.glob("*.parquet"))
+
+
 def test_several_processes_are_refused(finetuned, dataset, monkeypatch):
     @contextmanager
     def two(device):
@@ -234,14 +263,14 @@ def test_tables_that_do_not_fit_are_evaluated_elsewhere(finetuned, dataset, monk
 
     monkeypatch.setattr(module_under_test, "shard", shard)
     with pytest.raises(UserError, match=r"^the id tables need 40\.5 GiB; evaluate on a machine with more memory\.$"):
-        evaluate(finetuned, runs.CONFIG, dataset, "test", "cpu")
+        evaluate(finetuned, runs.CONFIG, dataset, "test", EvaluateOptions(device="cpu"))
 
 
 def test_a_device_that_is_not_there_is_refused(finetuned, dataset):
     if torch.cuda.is_available():
         pytest.skip("this machine has one")
     with pytest.raises(UserError, match="torch sees no CUDA device"):
-        evaluate(finetuned, runs.CONFIG, dataset, "test", "cuda")
+        evaluate(finetuned, runs.CONFIG, dataset, "test", EvaluateOptions(device="cuda"))
 
 
 def test_a_tower_is_told_the_targets_time_or_not(dataset, tmp_path):
