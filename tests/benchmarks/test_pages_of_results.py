@@ -55,6 +55,7 @@ TABLES = {
     (PERFORMANCE, "dcat sweep"): lambda report: sweep_tables(report["rows"]),
     (PERFORMANCE, "serving"): of_keys("latency", "stages", "operations", "context"),
     (PERFORMANCE, "serving rankers"): of_keys("rankers"),
+    (PERFORMANCE, "live counts prepare"): of_keys("prepare"),
     (PERFORMANCE, "interaction speed cpu"): interaction_speed.tables_of,
     (PERFORMANCE, "interaction speed cuda"): interaction_speed.tables_of,
     (PERFORMANCE, "interaction finetune cpu"): of_keys("steps"),

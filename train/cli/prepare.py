@@ -103,7 +103,13 @@ def _table(report: dict[str, Any]) -> str:
         lines.append(f"  {split:<12}{requests:>12,}{impressions:>13,}   {start} .. {end}")
     lines += [f"  {column}: {_SPELT[kind]}" for column, kind in report["ids"].items()]
     lines += [f"  {column}: whole numbers" for column in report["numbered"]]
+    lines += [f"  live counts: {_counters(report['live_counts'])}"] if report["live_counts"] else []
     lines += [f"  outside the splits: {counts['outside_splits']:,} impressions"] if counts["outside_splits"] else []
     lines += [f"  rejected: {count:,} x {reason}" for reason, count in counts["rejected"].items()]
     lines += [f"  note: {note}" for note in report["notes"]]
     return "\n".join(lines)
+
+
+def _counters(spec: dict[str, Any]) -> str:
+    """What is counted, in one line."""
+    return f"of {', '.join(spec['of'])}: {', '.join(spec['kinds'])}, each in {', '.join(spec['windows'])}"

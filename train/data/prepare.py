@@ -42,8 +42,8 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         options: what holds for every source.
 
     Returns:
-        The report: `source`, `out`, `counts`, `splits`, `time_span`, `num_buckets`, `notes`, `ids`, `numbered` and
-        `seconds`.
+        The report: `source`, `out`, `counts`, `splits`, `time_span`, `num_buckets`, `notes`, `ids`, `numbered`,
+        `live_counts` and `seconds`.
 
     Raises:
         UserError: for a mistake in the data or in the flags; `out` is then not created.
@@ -63,9 +63,9 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         (folder / "dataset.json").write_text(info.to_json())
     described = _plain(info)
     keys = ("source", "counts", "splits", "time_span", "num_buckets", "notes")
-    spellings = {key: described["schema"][key] for key in ("ids", "numbered")}
+    of_schema = {key: described["schema"][key] for key in ("ids", "numbered", "live_counts")}
     seconds = round(time.monotonic() - began, 3)
-    return {"out": str(out), **{key: described[key] for key in keys}, **spellings, "seconds": seconds}
+    return {"out": str(out), **{key: described[key] for key in keys}, **of_schema, "seconds": seconds}
 
 
 class _Preparation:
