@@ -93,7 +93,7 @@ class _Preparation:
         BucketWriter(self.connection, folder, schema, splits, num_buckets).write(tables.item_attributes)
         if spec is not None:
             spec = dataclasses.replace(spec, rates=overall_rates(self.connection, spec, splits["train"][1]))
-            counters = LiveCountsWriter(self.connection, folder, self.validator.work, spec, num_buckets).write()
+            counters = LiveCountsWriter(self.connection, folder, self.validator.work, spec).write()
             schema = dataclasses.replace(schema, features=(*schema.features, *counters), live_counts=spec)
         self.validator.write_rejects(folder / "rejects.parquet")
         return DatasetInfo(

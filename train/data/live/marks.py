@@ -1,6 +1,7 @@
 """What is counted, in SQL: a mark for each impression, event or label, with the key that it counts for."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -11,7 +12,7 @@ from pinfm.train.data.ragged import scalar_column
 from pinfm.train.data.reading.sql import name, quoted
 
 # Marks that are held in memory at once, some 50 bytes each, beside as many queries.
-_MARKS_PER_PART = 16_000_000
+_MARKS_PER_PART = 4_000_000
 
 
 def key_columns(key: str) -> tuple[str, ...]:
@@ -19,6 +20,20 @@ def key_columns(key: str) -> tuple[str, ...]:
     if key == ITEM:
         return ("item_id",)
     return ("user_id", key.removeprefix(USER)) if key.startswith(USER) else (key,)
+
+
+class Part(NamedTuple):
+    """The marks of a range of keys.
+
+    Args:
+        first: least value of the key's first column.
+        last: greatest value of it.
+        marks: of the keys between.
+    """
+
+    first: int
+    last: int
+    marks: Marks
 
 
 class MarkReader:
@@ -38,12 +53,18 @@ class MarkReader:
         items = "JOIN all_items USING (item_id)" if known else ""
         where = f"WHERE {known[0]}" if known else ""
         self._marks = f"SELECT {', '.join(keys)}, timestamp, kind FROM ({_all_marks(spec)}) {items} {where}"
+        self._firsts = [-(2**63), *self._bounds()]
 
-    def parts(self) -> Iterator[tuple[int, int, Marks]]:
-        """Yields the first and last value of a range of the key's first column, and its marks; ranges cover all."""
-        firsts = [-(2**63), *self._bounds()]
-        for first, last in zip(firsts, [*(bound - 1 for bound in firsts[1:]), 2**63 - 1], strict=True):
-            keys = [f"key{place}" for place in range(len(self.columns))]
+    @property
+    def num_parts(self) -> int:
+        """How many ranges of keys there are."""
+        return len(self._firsts)
+
+    def parts(self) -> Iterator[Part]:
+        """Yields the marks of each range; the ranges cover all keys."""
+        keys = [f"key{place}" for place in range(len(self.columns))]
+        lasts = [*(first - 1 for first in self._firsts[1:]), 2**63 - 1]
+        for first, last in zip(self._firsts, lasts, strict=True):
             rows = self._connection.sql(
                 f"SELECT * FROM ({self._marks}) WHERE key0 BETWEEN {first} AND {last} "
                 f"ORDER BY {', '.join(keys)}, timestamp"
@@ -52,7 +73,7 @@ class MarkReader:
             times, kinds = (
                 scalar_column(rows, column).astype(np.int64, copy=False) for column in ("timestamp", "kind")
             )
-            yield first, last, Marks(of_keys, times, kinds, len(self._spec.kinds))
+            yield Part(first, last, Marks(of_keys, times, kinds, len(self._spec.kinds)))
 
     def _bounds(self) -> list[int]:
         """Where ranges begin, so that each but those of one huge key holds no more marks than memory should."""
