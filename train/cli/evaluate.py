@@ -52,7 +52,7 @@ def run(args: Namespace) -> dict[str, Any]:
     DatasetInfo.read(args.data)
 
     from pinfm.train.evaluation.evaluate import EvaluateOptions, evaluate
-    from pinfm.train.metrics import metrics_notes, metrics_table
+    from pinfm.train.metrics import metrics_notes, metrics_table, retrieval_table
 
     options = EvaluateOptions(
         device=args.device, tell_time=args.tell_time, checkpoint=args.checkpoint, predictions=args.predictions
@@ -62,5 +62,5 @@ def run(args: Namespace) -> dict[str, Any]:
         reading = ["model"] if report["reads_histories"] else []
         print("\n".join([metrics_table(report["metrics"]), *metrics_notes(report["metrics"], reading)]))
     else:
-        print("\n".join(f"{name:<18}{value}" for name, value in report["retrieval"].items()))
+        print(retrieval_table({"model": report["retrieval"], **report["retrieval_baselines"]}))
     return {"run": str(args.run), "data": str(args.data), "split": args.split, **report}

@@ -61,7 +61,8 @@ def evaluate(
 
     Returns:
         For a fine-tuned run `metrics`: {ranker: {task: metrics}}, of "model", "popularity" and `live_baselines`, and
-        `reads_histories`, whether the model does; for a pretrained one `retrieval`.
+        `reads_histories`, whether the model does; for a pretrained one `retrieval`, and `retrieval_baselines`: {ranker:
+        metrics}.
 
     Raises:
         UserError: run and dataset do not fit together, the split is empty, there is no such checkpoint, or predictions
@@ -74,10 +75,11 @@ def evaluate(
             raise UserError(f"{path} is a pretrained run, which predicts no task; leave --predictions out.")
         checkpoint_path = None if options.checkpoint is None else run.checkpoint_of(options.checkpoint)
         tower = SequenceTower.from_run(path, checkpoint_path)
-        retrieval = retrieval_metrics(tower, dataset, split, config.max_history, options.tell_time)
+        rankers = retrieval_metrics(tower, dataset, split, config.max_history, options.tell_time)
+        retrieval = rankers.pop("model")
         if not retrieval["queries"]:
             raise UserError(f"nobody with a history has a positive event in the {split} split; evaluate another split.")
-        return {"retrieval": retrieval}
+        return {"retrieval": retrieval, "retrieval_baselines": rankers}
     return {
         "metrics": _ranking(run, config, dataset, split, options),
         "reads_histories": config.use_tower or config.ranker.history_counts,

@@ -1,11 +1,10 @@
-"""Next-item retrieval over the full catalogue, for a pretrained tower.
+"""Next-item retrieval over the full catalogue, for a pretrained tower and for what it has to beat.
 
 One query a user: the first positive event after the training split is the target, the events before it the history, and
 the items of that history are no answers. A tower with `request_time` may be told the target's time.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -17,53 +16,39 @@ from pinfm.model.layers.tokens import gap_buckets, gaps_to_next
 from pinfm.model.tower import SequenceTower
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.ragged import IntArray, scalar_column
+from pinfm.train.evaluation.queries import Queries, Scorer, rank_queries, split_queries
+from pinfm.train.evaluation.retrieval_baselines import retrieval_baselines
 from pinfm.train.loader.batches import history_tensors
-from pinfm.train.loader.requests import EVENT_COLUMNS, gather_history
-from pinfm.train.metrics import RetrievalMetrics
+from pinfm.train.loader.requests import gather_history
 
-BATCH = 256
-
-
-class Queries(NamedTuple):
-    """Next items to be found, of B users of one bucket.
-
-    Args:
-        events: the bucket's columns.
-        first_B: each user's first event.
-        target_B: the event to be found; its history are the events before it.
-    """
-
-    events: dict[str, IntArray]
-    first_B: IntArray
-    target_B: IntArray
+KS = (10, 50, 100)
 
 
 def retrieval_metrics(
-    tower: SequenceTower,
-    dataset: PreparedDataset,
-    split: str,
-    max_history: int,
-    tell_time: bool,
-    ks: Sequence[int] = (10, 50, 100),
-) -> dict[str, float | None]:
-    """HR@k and NDCG@k of the tower's state against psi of every item.
+    tower: SequenceTower, dataset: PreparedDataset, split: str, max_history: int, tell_time: bool
+) -> dict[str, dict[str, float | None]]:
+    """HR@k and NDCG@k of the tower's state against psi of every item, and of the baselines.
 
     Args:
         tower: from a pretraining run.
         dataset: events and catalogue.
         split: targets are taken from this split's time.
         max_history: newest events of the history that the tower reads.
-        tell_time: see `rank_catalogue`.
-        ks: cut-offs.
+        tell_time: see `TowerScorer`.
+
+    Returns:
+        "model" and the names of `retrieval_baselines` -> metrics.
     """
     catalogue: IntArray = scalar_column(dataset.items(), "item_id").astype(np.int64)
     # disable=None: no bar where stderr is no terminal.
     buckets = tqdm(range(dataset.info.num_buckets), unit="bucket", disable=None)
-    queries = (_split_queries(dataset, split, bucket) for bucket in buckets)
-    return rank_catalogue(tower, catalogue, queries, max_history, ks, tell_time)
+    rankers: dict[str, Scorer] = {
+        "model": TowerScorer(tower, catalogue, max_history, tell_time),
+        **retrieval_baselines(dataset, catalogue),
+    }
+    return rank_queries(rankers, catalogue, (split_queries(dataset, split, bucket) for bucket in buckets), KS)
 
 
-@torch.no_grad()
 def rank_catalogue(
     tower: SequenceTower,
     catalogue: IntArray,
@@ -72,7 +57,7 @@ def rank_catalogue(
     ks: Sequence[int],
     tell_time: bool = True,
 ) -> dict[str, float | None]:
-    """HR@k and NDCG@k of queries, over every item of the catalogue but those of the history.
+    """HR@k and NDCG@k of a tower on queries, over every item of the catalogue but those of the history.
 
     Args:
         tower: from a pretraining run.
@@ -80,53 +65,41 @@ def rank_catalogue(
         queries: what is to be found.
         max_history: newest events of the history that the tower reads.
         ks: cut-offs.
+        tell_time: see `TowerScorer`.
+    """
+    scorer = TowerScorer(tower, catalogue, max_history, tell_time)
+    return rank_queries({"model": scorer}, catalogue, queries, ks)["model"]
+
+
+class TowerScorer:
+    """A tower's state at the newest event against psi of every item.
+
+    Args:
+        tower: from a pretraining run.
+        catalogue: item ids, ascending.
+        max_history: newest events of the history that the tower reads.
         tell_time: tell the target's time to a tower with `request_time`, as a server would.
     """
-    tower.eval()
-    z_VO = tower.encoder.psi(tower.item_embedding(torch.from_numpy(catalogue)))
-    metrics = RetrievalMetrics(ks=ks)
-    for events, first, target in _batches(queries):
-        begin = np.maximum(first, target - max_history)
-        states_BO = _last_states(tower, events, begin, target - begin, tell_time)
-        seen = [np.searchsorted(catalogue, events["item_id"][a:b]) for a, b in zip(first, target, strict=True)]
-        wanted = torch.from_numpy(np.searchsorted(catalogue, events["item_id"][target]))
-        metrics.update(states_BO @ z_VO.T, wanted, [torch.from_numpy(rows) for rows in seen])
-    return metrics.compute()
 
+    @torch.no_grad()
+    def __init__(self, tower: SequenceTower, catalogue: IntArray, max_history: int, tell_time: bool) -> None:
+        self._tower, self._max_history, self._tell_time = tower.eval(), max_history, tell_time
+        self._z_VO = tower.encoder.psi(tower.item_embedding(torch.from_numpy(catalogue)))
 
-def bucket_events(dataset: PreparedDataset, bucket: int) -> dict[str, IntArray]:
-    """The columns of a bucket's events."""
-    table = dataset.events(bucket)
-    return {name: scalar_column(table, name).astype(np.int64) for name in (*EVENT_COLUMNS, "user_id")}
+    @torch.no_grad()
+    def __call__(self, queries: Queries) -> Tensor:
+        """(B, V)."""
+        events, first, target = queries
+        begin = np.maximum(first, target - self._max_history)
+        scores_BV: Tensor = self._last_states(events, begin, target - begin) @ self._z_VO.T
+        return scores_BV
 
-
-def _split_queries(dataset: PreparedDataset, split: str, bucket: int) -> Queries:
-    """Each user's first positive event in a split; users without history or target have none."""
-    events = bucket_events(dataset, bucket)
-    begin, end = dataset.info.splits[split]
-    in_split = (events["timestamp"] >= begin) & (events["timestamp"] < end)
-    hits = np.flatnonzero(in_split & np.isin(events["action"], dataset.info.schema.positive_codes()))
-    users, first_hit = np.unique(events["user_id"][hits], return_index=True)
-    target = hits[first_hit]
-    first = np.searchsorted(events["user_id"], users)
-    kept = target > first
-    return Queries(events, first[kept], target[kept])
-
-
-def _batches(queries: Iterable[Queries]) -> Iterator[Queries]:
-    for events, first, target in queries:
-        for start in range(0, len(target), BATCH):
-            yield Queries(events, first[start : start + BATCH], target[start : start + BATCH])
-
-
-def _last_states(
-    tower: SequenceTower, events: dict[str, IntArray], start: IntArray, length: IntArray, tell_time: bool
-) -> Tensor:
-    history = history_tensors(gather_history(events, start, length))
-    context = tower.encoder.encode_context(history, tower.item_embedding(history.item_id))
-    last_B = starts(history.lengths) + history.lengths - 1
-    gap_T = gaps_to_next(history)
-    if tell_time:
-        target_time_B = torch.from_numpy(events["timestamp"][start + length])
-        gap_T[last_B] = gap_buckets(target_time_B - history.timestamp[last_B])
-    return tower.encoder.states(context, gap_T)[last_B]
+    def _last_states(self, events: dict[str, IntArray], start: IntArray, length: IntArray) -> Tensor:
+        history = history_tensors(gather_history(events, start, length))
+        context = self._tower.encoder.encode_context(history, self._tower.item_embedding(history.item_id))
+        last_B = starts(history.lengths) + history.lengths - 1
+        gap_T = gaps_to_next(history)
+        if self._tell_time:
+            target_time_B = torch.from_numpy(events["timestamp"][start + length])
+            gap_T[last_B] = gap_buckets(target_time_B - history.timestamp[last_B])
+        return self._tower.encoder.states(context, gap_T)[last_B]

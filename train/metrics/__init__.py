@@ -8,7 +8,7 @@ from pinfm.train.metrics.ranking import auc, entropy_metrics, grouped_auc
 from pinfm.train.metrics.report import REQUEST_METRICS, ranking_metrics
 from pinfm.train.metrics.retrieval import RetrievalMetrics
 from pinfm.train.metrics.slices import AGE_SLICES, TaskRows, age_slices, item_age_seconds
-from pinfm.train.metrics.table import metrics_notes, metrics_table
+from pinfm.train.metrics.table import metrics_notes, metrics_table, retrieval_table
 from pinfm.train.metrics.ties import tied_runs
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "metrics_notes",
     "metrics_table",
     "ranking_metrics",
+    "retrieval_table",
     "tied_runs",
 ]

@@ -37,10 +37,31 @@ def metrics_table(report: Report) -> str:
         for ranker, by_task in report.items()
         if task in by_task
     ]
-    heading = ["task", "ranker", *METRIC_COLUMNS]
-    widths = [max(len(row[column]) for row in [heading, *rows]) for column in range(len(heading))]
-    rule = ["-" * width for width in widths]
-    return "\n".join(_line(row, widths) for row in [heading, rule, *rows])
+    return "\n".join(_laid_out([["task", "ranker", *METRIC_COLUMNS], *rows], names=2))
+
+
+def retrieval_table(report: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Lay out rankers of the catalogue under each other, and above them how many queries there are.
+
+    Args:
+        report: ranker -> metrics, as `RetrievalMetrics` computes them.
+
+    Returns:
+        No newline at the end.
+
+    Example:
+        >>> found = {"queries": 7, "targets_excluded": 0, "mean_rank": 2.5, "hr@10": 0.5}
+        >>> print(retrieval_table({"model": found}))
+        7 queries; 0 targets were in the history
+        ranker  mean_rank   hr@10
+        ------  ---------  ------
+        model      2.5000  0.5000
+    """
+    first = next(iter(report.values()))
+    columns = [name for name in first if name not in ("queries", "targets_excluded")]
+    rows = [[ranker, *(_number(of[name]) for name in columns)] for ranker, of in report.items()]
+    told = f"{first['queries']:,} queries; {first['targets_excluded']:,} targets were in the history"
+    return "\n".join([told, *_laid_out([["ranker", *columns], *rows], names=1)])
 
 
 def metrics_notes(report: Report, read_histories: Collection[str] = ()) -> list[str]:
@@ -116,7 +137,12 @@ def _number(value: object) -> str:
     return "-" if math.isnan(_value(value)) else f"{value:.4f}"
 
 
-def _line(cells: list[str], widths: list[int]) -> str:
-    names = [cell.ljust(width) for cell, width in zip(cells[:2], widths, strict=False)]
-    numbers = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
-    return "  ".join(names + numbers)
+def _laid_out(rows: list[list[str]], names: int) -> Iterator[str]:
+    """Lines of a table, a rule under the first: so many columns of names to the left, then numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in [rows[0], ["-" * width for width in widths], *rows[1:]]:
+        cells = [
+            cell.ljust(width) if i < names else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells)

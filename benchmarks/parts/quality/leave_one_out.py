@@ -12,7 +12,7 @@ import pyarrow.parquet
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.ragged import IntArray, scalar_column
 from pinfm.train.data.write import bucket_file
-from pinfm.train.evaluation.retrieval import Queries, bucket_events
+from pinfm.train.evaluation.queries import Queries, bucket_events
 
 TEST, VALIDATION = 1, 2  # places from a user's end
 

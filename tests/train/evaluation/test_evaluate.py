@@ -1,10 +1,11 @@
 """The report of a run equals what the artefact's scores, counted rates and brute-force retrieval give."""
 
+import itertools
 import json
 import math
 import re
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -147,7 +148,52 @@ def test_retrieval_equals_brute_force(pretrained, dataset, tmp_path, capsys):
         gains = [1 / math.log2(rank + 2) if rank < k else 0.0 for rank in ranks]
         assert report[f"ndcg@{k}"] == pytest.approx(np.mean(gains), abs=1e-4)
     assert report["mean_rank"] == pytest.approx(np.mean(ranks), abs=0.5)
-    assert "ndcg@10" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{len(ranks)} queries; ")
+    assert "ndcg@10" in printed
+    assert "last_item" in printed
+
+
+def test_retrieval_baselines_equal_brute_force(pretrained, dataset, tmp_path):
+    whole = report_of(tmp_path, pretrained, "--data", dataset)
+    report, data = whole["retrieval_baselines"], PreparedDataset.open(dataset)
+    begin, end = data.info.splits["test"]
+    train_end, positive = data.info.splits["train"][1], data.info.schema.positive_codes()
+    users = loops.events_by_user(data)
+    everything = [e for events in users.values() for e in events if e["action"] in positive]
+    known = Counter(e["item_id"] for e in everything if e["timestamp"] < train_end)
+    after = defaultdict(Counter)
+    for events in users.values():
+        for before, event in itertools.pairwise(events):
+            if event["action"] in positive and event["timestamp"] < train_end:
+                after[before["item_id"]][event["item_id"]] += 1
+    popularity, recent, last_item = report
+    assert (popularity, last_item) == ("popularity", "last_item")
+    window = RECENT[recent] or math.inf
+    ranks = defaultdict(list)
+    for events in users.values():
+        hits = [i for i, e in enumerate(events) if begin <= e["timestamp"] < end and e["action"] in positive]
+        if not hits or not hits[0]:
+            continue
+        target, before = events[hits[0]], events[: hits[0]]
+        moment = target["timestamp"]
+        lately = Counter(e["item_id"] for e in everything if moment - window <= e["timestamp"] < moment)
+        answers = {item["item_id"] for item in data.items().to_pylist()} - {e["item_id"] for e in before}
+        followed = after[before[-1]["item_id"]]
+        for name, score in [
+            ("popularity", lambda item: known[item]),
+            (recent, lambda item, lately=lately: lately[item]),
+            ("last_item", lambda item, followed=followed: (followed[item], known[item])),
+        ]:
+            own = score(target["item_id"])
+            rivals = [score(item) for item in answers if item != target["item_id"]]
+            ranks[name].append((sum(s > own for s in rivals), sum(s == own for s in rivals)))
+    for name, found in ranks.items():
+        assert report[name]["queries"] == whole["retrieval"]["queries"] == len(found)
+        assert report[name]["mean_rank"] == pytest.approx(np.mean([above + ties / 2 for above, ties in found]))
+        hit = [min(max(10 - above, 0) / (ties + 1), 1.0) for above, ties in found]
+        assert report[name]["hr@10"] == pytest.approx(np.mean(hit))
+        assert report[name]["targets_excluded"] == whole["retrieval"]["targets_excluded"]
 
 
 @pytest.fixture
@@ -220,7 +266,7 @@ def test_an_empty_split_is_named(finetuned, pretrained, nothing_to_test):
 
 
 def test_an_earlier_checkpoint_is_evaluated_by_its_step(finetuned, pretrained, dataset, tmp_path, capsys):
-    for run, of in ((finetuned, lambda report: report["metrics"]["model"]), (pretrained, lambda r: r["retrieval"])):
+    for run, of in ((finetuned, lambda r: r["metrics"]["model"]), (pretrained, lambda r: r["retrieval"])):
         first, *_, last = (int(path.name.removeprefix("step-")) for path in RunFolder.open(run).checkpoints())
         earlier = runs.interrupted(run, tmp_path / run.name, first)
         by_step = of(report_of(tmp_path, run, "--data", dataset, "--checkpoint", first))

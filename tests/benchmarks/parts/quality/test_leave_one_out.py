@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.parts.quality.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.evaluation.retrieval import bucket_events
+from pinfm.train.evaluation.queries import bucket_events
 
 
 @pytest.fixture
