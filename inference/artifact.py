@@ -3,7 +3,6 @@
 `scoring.crc32` is for hosts that read no JSON: libtorch does not notice that a file of weights was changed.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from torch import Tensor
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.sums import crc32_of
 from pinfm.embeddings.one_device.forks import require_own_threads
-from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, require_batch_size, require_model
+from pinfm.inference.folders import MODULE, SIGNATURE, require_batch_size, require_model
 from pinfm.inference.requests.checks import InputChecks
 from pinfm.inference.requests.columns import Column
 from pinfm.inference.requests.frames import to_inputs, written_ids
+from pinfm.inference.signature import Signature, require_unchanged, sha256
 from pinfm.inference.tables import TableFile, place_tables
 
 MODULE_CRC32 = "scoring.crc32"
@@ -34,19 +34,33 @@ class Scorer:
 
     Args:
         module: the TorchScript module.
-        columns: its inputs.
-        tasks: its outputs.
-        max_history: newest events of a history that it was trained to read.
+        signature: what it takes and gives.
         folder: where it lies.
-        clock_start: Unix seconds of the first time that it was trained on; 0 where nobody knows.
     """
 
     module: torch.jit.ScriptModule
-    columns: Sequence[Column]
-    tasks: Sequence[str]
-    max_history: int
+    signature: Signature
     folder: Path
-    clock_start: int = 0
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Its inputs."""
+        return self.signature.columns
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """Its outputs."""
+        return self.signature.tasks
+
+    @property
+    def max_history(self) -> int:
+        """Newest events of a history that it was trained to read."""
+        return self.signature.max_history
+
+    @property
+    def clock_start(self) -> int:
+        """Unix seconds of the first time that it was trained on; 0 where nobody knows."""
+        return self.signature.clock_start
 
     @cached_property
     def _checks(self) -> InputChecks:
@@ -107,16 +121,8 @@ def load(path: str | Path) -> Scorer:
     """
     folder = Path(path)
     require_model(folder)
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        digests = {name: manifest["sha256"][name] for name in (MODULE, SIGNATURE)}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / MANIFEST} is not what this pinfm writes; export the run again.") from error
-    for name, digest in digests.items():
-        if sha256(folder / name) != digest:
-            raise UserError(f"{folder / name} was changed after its export (sha256 differs); export the run again.")
-    signature = json.loads((folder / SIGNATURE).read_text())
-    columns = [Column.from_json(column) for column in signature["inputs"]]
+    require_unchanged(folder, MODULE)
+    signature = Signature.read(folder)
     module = torch.jit.load(folder / MODULE)
     if not hasattr(module, "table_files"):
         raise UserError(
@@ -124,8 +130,7 @@ def load(path: str | Path) -> Scorer:
         )
     # What the manifest says of tables is for readers; this is under its checksum.
     place_tables(module, folder, [TableFile.from_row(row) for row in module.table_files])
-    clock_start = signature.get("clock_start", 0)  # which an older pinfm did not write
-    return Scorer(module, columns, signature["tasks"], signature["max_history"], folder, clock_start)
+    return Scorer(module, signature, folder)
 
 
 def require_requests(count: int, batch_size: int) -> None:
@@ -144,9 +149,3 @@ def write_checksums(folder: Path) -> dict[str, str]:
     """Writes `scoring.crc32`, and tells the SHA-256 of module and signature for the manifest, in hex."""
     (folder / MODULE_CRC32).write_text(f"{crc32_of(folder / MODULE):08x}\n")
     return {name: sha256(folder / name) for name in (MODULE, SIGNATURE)}
-
-
-def sha256(path: Path) -> str:
-    """The file's SHA-256, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

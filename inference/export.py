@@ -21,6 +21,7 @@ from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import BATCH_SIZE, check_parity, kept_requests
 from pinfm.inference.requests.checks import InputChecks
 from pinfm.inference.requests.columns import input_columns
+from pinfm.inference.signature import Signature
 from pinfm.inference.tables import TABLES, TableFile, place_tables
 from pinfm.inference.write_tables import write_tables
 from pinfm.model.adaptation.adapted import build_adaptation
@@ -142,18 +143,8 @@ def _saved(
     save_module(module, folder / MODULE)
     del module  # or its tables would be there twice
     adaptation = {"form": options.adapt, "settings": None if config is None else asdict(config)}
-    write_json(
-        folder / SIGNATURE,
-        {
-            "inputs": [column.to_json() for column in input_columns(run.schema)],
-            "max_history": run.manifest["config"]["max_history"],
-            "clock_start": clock_start(run),
-            "lengths": ["history_lengths", "candidate_lengths"],
-            "tasks": list(run.schema.tasks),
-            "outputs": "task -> float32 probabilities, one per candidate",
-            "adaptation": adaptation,
-        },
-    )
+    signature = Signature.of(run.schema, run.manifest["config"]["max_history"], clock_start(run))
+    write_json(folder / SIGNATURE, {**signature.to_json(), "adaptation": adaptation})
     manifest: dict[str, Any] = {
         "sha256": write_checksums(folder),
         "tables": [file.to_json() for file in listed],

@@ -53,7 +53,8 @@ def to_inputs(
     scopes: tuple[tuple[Scope, int | None], ...] = (("history", checks.max_history), ("candidate", None))
     for scope, newest in scopes:
         own = [column for column in columns if column.scope == scope]
-        inputs |= _list_inputs(frame, own, scope, first_row, newest)
+        values = list_values(frame, own, first_row, newest)
+        inputs |= {name: torch.from_numpy(value) for name, value in values.items()}
     if problem := checks(inputs, first_row):
         raise UserError(problem)
     return inputs
@@ -72,9 +73,23 @@ def written_ids(cells: Iterable[Any], ids_N: Tensor, column: Column) -> pd.Serie
     return pd.Series(ids_N.numpy().view(np.uint64) if column.ids == "uint64" else ids_N.numpy())
 
 
-def _list_inputs(
-    frame: pd.DataFrame, columns: Sequence[Column], scope: Scope, first_row: int, newest: int | None
-) -> dict[str, Tensor]:
+def list_values(
+    frame: pd.DataFrame, columns: Sequence[Column], first_row: int = 0, newest: int | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """The values of lists, one request's after the other's.
+
+    Args:
+        frame: one row per request.
+        columns: of one scope.
+        first_row: number of the frame's first row in the caller's file, for messages.
+        newest: values that are taken from the end of each list; None for all.
+
+    Returns:
+        Name -> values; under `history_lengths` or `candidate_lengths` how many each request has.
+
+    Raises:
+        UserError: a list is none, holds an impossible value, or differs in length from the others of its request.
+    """
     cells = {column.name: _cells(frame, column, first_row) for column in columns}
     lengths = _lengths(cells[columns[0].name])
     for column in columns:
@@ -88,12 +103,9 @@ def _list_inputs(
     if newest is not None:
         cells = {name: [cell[-newest:] for cell in column_cells] for name, column_cells in cells.items()}
         lengths = np.minimum(lengths, newest)
-    inputs = {f"{scope}_lengths": torch.from_numpy(lengths)}
     rows = first_row + np.repeat(np.arange(len(lengths)), lengths)
-    for column in columns:
-        values = convert(joined(cells[column.name], column), column, rows)
-        inputs[column.name] = torch.from_numpy(values)
-    return inputs
+    values = {column.name: convert(joined(cells[column.name], column), column, rows) for column in columns}
+    return {f"{columns[0].scope}_lengths": lengths, **values}
 
 
 def _cells(frame: pd.DataFrame, column: Column, first_row: int) -> list[npt.NDArray[Any]]:

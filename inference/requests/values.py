@@ -70,7 +70,7 @@ def convert(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray
     if column.ids is not None:
         return _ids(values, column, rows)
     if column.name in TIMES:
-        return _times(values, column, rows)
+        return times(values, column, rows)
     # As in training, 0 is the missing value of a categorical feature.
     return _integers(np.where(pd.isna(values), 0, values), column, rows, category)
 
@@ -110,8 +110,12 @@ def _ids(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray[np
     return _each(values, lambda value: int64_of(value, ids), wanted, column, rows)
 
 
-def _times(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray[np.int64]:
-    """Unix seconds; a typed time, or one in ISO form, has no doubtful unit, and is of UTC where it names no zone."""
+def times(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray[np.int64]:
+    """Unix seconds; a typed time, or one in ISO form, has no doubtful unit, and is of UTC where it names no zone.
+
+    Raises:
+        UserError: a value is missing or no time.
+    """
     if values.dtype.kind == "M":
         refuse(np.isnat(values), rows, column, "holds a missing time")
         return values.astype("datetime64[s]").astype(np.int64)
