@@ -78,10 +78,8 @@ class Inputs:
         places = np.array([self._code(name) for name in names], dtype=np.int64)
         unknown = places < 0
         if unknown.any():
-            row, name = rows[unknown[codes]][0], names[unknown].tolist()[0]
-            raise UserError(
-                f"row {row}: kind {name!r} is none of those counted ({', '.join(self.spec.kinds)}); leave such marks out."
-            )
+            row, name, counted = rows[unknown[codes]][0], names[unknown].tolist()[0], ", ".join(self.spec.kinds)
+            raise UserError(f"row {row}: kind {name!r} is none of those counted ({counted}); leave such marks out.")
         return places[codes]
 
     def _code(self, name: Any) -> int:
