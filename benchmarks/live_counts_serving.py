@@ -2,9 +2,9 @@ r"""What `pinfm.inference.LiveCounts` takes: events a second that it is fed, mil
 
     ./run python -m benchmarks.live_counts_serving --write
 
-A made-up stream of impressions, clicks and saves, most of them of few items. It is fed in order of time, the clock going
-on after each batch; then requests ask for candidates drawn evenly, most of which are not in the processor's caches. A
-request that is `feeding` also counts the marks of the second before it, which came in one batch.
+A made-up stream of impressions, clicks and saves, most of them of few items. It is fed in order of time, the clock
+going on after each batch; then requests ask for candidates drawn evenly, most of which are not in the processor's
+caches. A request that is `feeding` also counts the marks of the second before it, which came in one batch.
 """
 
 import argparse

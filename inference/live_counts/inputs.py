@@ -21,6 +21,8 @@ from pinfm.model.schema import IdType
 
 TIMESTAMP, KIND = "timestamp", "kind"
 ITEM_ID, USER_ID = "item_id", "user_id"
+REQUEST_TIMESTAMP = "request_timestamp"
+_TIMES = {name: Column(name=name, dtype="int64", scope="request") for name in (TIMESTAMP, REQUEST_TIMESTAMP)}
 
 
 class Inputs:
@@ -46,6 +48,7 @@ class Inputs:
         key_columns = [column for key in spec.of for column in columns_of(key)]
         # Of a mark: its time, its kind's code, and what keys are made of.
         self.names = (TIMESTAMP, KIND, *dict.fromkeys(key_columns))
+        self.columns = {name: self.column(name) for name in (ITEM_ID, USER_ID, *spec.attributes())}
 
     def keys(self, key: str, values: Mapping[str, Int64s]) -> Int64s:
         """(N, V) what makes the keys of one of `spec.of`."""
@@ -67,7 +70,7 @@ class Inputs:
         rows = np.arange(len(frame))
         kinds = self._kinds(frame[KIND], rows)
         seconds = moments(frame[TIMESTAMP], TIMESTAMP, rows) + self.delay_of[kinds]
-        ids = [_converted(frame[name], self.column(name), rows) for name in self.names[2:]]
+        ids = [_converted(frame[name], self.columns[name], rows) for name in self.names[2:]]
         return np.stack([seconds, kinds, *ids])
 
     def _kinds(self, kinds: pd.Series, rows: Rows) -> Int64s:
@@ -106,13 +109,13 @@ def moments(values: Any, name: str, rows: Rows) -> Int64s:
 
     Args:
         values: seconds, or times of any type that requests may have.
-        name: of the column.
+        name: `timestamp` or `request_timestamp`.
         rows: the row of each, for messages.
 
     Raises:
         UserError: a value is missing, no time, before 1970, or in a finer unit than seconds.
     """
-    column = Column(name=name, dtype="int64", scope="request")
+    column = _TIMES[name]
     found = times(as_array(values), column, rows)
     for bad, problem in ((found >= END_OF_TIME, FUTURE.rstrip(".")), (found < 0, "before 1970; give Unix seconds")):
         if bad.any():

@@ -48,15 +48,16 @@ class KeyTable:
         rows_N = np.zeros(len(keys_NW), dtype=np.intp)
         left, bucket = np.arange(len(keys_NW)), self._home(keys_NW)
         while len(left):
-            equal = self._keys[0][bucket] == keys_NW[left, 0, None]
+            # take(): of few rows that lie far apart, indexing is four times as slow.
+            equal = self._keys[0].take(bucket, axis=0) == keys_NW[left, 0, None]
             for column in range(1, self.width):
-                equal &= self._keys[column][bucket] == keys_NW[left, column, None]
+                equal &= self._keys[column].take(bucket, axis=0) == keys_NW[left, column, None]
             (matches,) = equal.ravel().nonzero()
             asked = matches // SLOTS
-            rows = self._rows[bucket[asked], matches % SLOTS]
+            rows = self._rows.ravel().take(bucket[asked] * SLOTS + matches % SLOTS)
             # Empty slots look like the key of zeros, and a removed key has a row elsewhere or none.
             rows_N[left[asked[rows > 0]]] = rows[rows > 0]
-            on = (self._filled[bucket] == SLOTS) & (rows_N[left] == 0)
+            on = (self._filled.take(bucket) == SLOTS) & (rows_N[left] == 0)
             left, bucket = left[on], self._next(bucket[on])
         return rows_N
 

@@ -14,6 +14,8 @@ from pinfm.embeddings.errors import UserError, require_at_least
 from pinfm.inference.live_counts.counters import KeyCounters
 from pinfm.inference.live_counts.inputs import (
     ITEM_ID,
+    REQUEST_TIMESTAMP,
+    TIMESTAMP,
     USER_ID,
     Inputs,
     columns_of,
@@ -33,7 +35,7 @@ from pinfm.model.schema import IdType
 # A mark that waits takes 8 bytes a column, so that four columns of so many take half a gigabyte.
 MAX_PENDING = 1 << 24
 MAX_KEYS = 1_000_000
-REQUEST_TIMESTAMP, CANDIDATES = "request_timestamp", "candidate_item_id"
+CANDIDATES = "candidate_item_id"
 
 
 class LiveCounts:
@@ -150,15 +152,15 @@ class LiveCounts:
         Raises:
             UserError: something that keys are made of is missing, of another length, or an impossible value.
         """
-        now, values = _moment(timestamp), {ITEM_ID: one_request(item_ids, self._inputs.column(ITEM_ID))}
+        now, values = _moment(timestamp), {ITEM_ID: one_request(item_ids, self._inputs.columns[ITEM_ID])}
         count = len(values[ITEM_ID])
         if self.spec.counts_users():
             user = as_array([user_id])
-            values[USER_ID] = convert(user, self._inputs.column(USER_ID), np.arange(1)).repeat(count)
+            values[USER_ID] = convert(user, self._inputs.columns[USER_ID], np.arange(1)).repeat(count)
         for name in self.spec.attributes():
             if name not in (attributes or {}):
                 raise UserError(f"the request lacks the attribute {name!r}; give one value a candidate.")
-            values[name] = one_request((attributes or {})[name], self._inputs.column(name))
+            values[name] = one_request((attributes or {})[name], self._inputs.columns[name])
             if len(values[name]) != count:
                 raise UserError(f"{name} has {len(values[name])} values for {count} candidates; give one each.")
         with self._lock:
@@ -183,12 +185,12 @@ class LiveCounts:
                 raise UserError(f"the requests lack the column {name!r}; the counters are made of it.")
         rows = np.arange(len(requests))
         now = moments(requests[REQUEST_TIMESTAMP], REQUEST_TIMESTAMP, rows)
-        lists = [self._inputs.column(ITEM_ID, CANDIDATES), *map(self._inputs.column, attributes)]
+        lists = [self._inputs.column(ITEM_ID, CANDIDATES), *map(self._inputs.columns.__getitem__, attributes)]
         values = list_values(requests, lists)
         lengths = values.pop("candidate_lengths")
         values[ITEM_ID] = values.pop(CANDIDATES)
         for name in users:
-            values[name] = convert(as_array(requests[name]), self._inputs.column(name), rows).repeat(lengths)
+            values[name] = convert(as_array(requests[name]), self._inputs.columns[name], rows).repeat(lengths)
         ends = lengths.cumsum()
         cells: list[dict[str, npt.NDArray[np.float32]]] = [{}] * len(requests)
         with self._lock:
@@ -291,7 +293,7 @@ class LiveCounts:
 
 
 def _moment(timestamp: Any) -> int:
-    return int(moments([timestamp], "timestamp", np.arange(1))[0])
+    return int(moments([timestamp], TIMESTAMP, np.arange(1))[0])
 
 
 def _asked_for(model: Path) -> tuple[LiveCountsSpec, dict[str, IdType]]:

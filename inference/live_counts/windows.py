@@ -84,5 +84,5 @@ class WindowCounts:
 
     def read(self, rows_N: Places) -> npt.NDArray[np.float32]:
         """(N, W K) counters, window after window."""
-        counts = self.sums_RWK.reshape(len(self.sums_RWK), -1)[rows_N]
+        counts = self.sums_RWK.reshape(len(self.sums_RWK), -1).take(rows_N, axis=0)  # see KeyTable.find
         return np.minimum(counts, LARGEST_COUNT).astype(np.float32)
