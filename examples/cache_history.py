@@ -24,6 +24,7 @@ def page_of(items: torch.Tensor) -> Candidates:
         item_id=items,
         created_at=torch.full_like(items, NOW - 86_400),
         content=torch.zeros(len(items), 0),
+        surface=torch.tensor([1]),
     )
 
 

@@ -45,6 +45,7 @@ def two_requests() -> tuple[History, Candidates]:
         item_id=torch.tensor([5, 17, 5]),
         created_at=torch.tensor([1_704_000_000, 1_704_067_200, 1_704_000_000]),
         content=torch.zeros(3, 0),
+        surface=torch.tensor([1, 2]),
     )
     return history, candidates
 

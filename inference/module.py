@@ -4,6 +4,7 @@ U  requests     T  events of all histories     N  candidates of all requests
 """
 
 from collections.abc import Mapping
+from typing import Optional
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.adapted import AdaptedRanker
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
 from pinfm.model.ranking.ranker import RankerFeatures
-from pinfm.model.schema import InputSchema
+from pinfm.model.schema import SURFACE, InputSchema
 
 
 class ScoringModule(nn.Module):
@@ -54,7 +55,9 @@ class ScoringModule(nn.Module):
         for parameter in model.parameters():  # not the buffers: dense features are normalised in float32
             parameter.data = parameter.data.to(dense_dtype)
         self.tasks, self.table_files = list(schema.tasks), []
-        self.has_content = schema.content_dim > 0
+        self.has_content, self.has_surface = schema.content_dim > 0, schema.has_request_surface
+        # TorchScript sees no constants of a module.
+        self.surface = SURFACE
         self.checks = checks
         # For hosts that read no JSON.
         self.item_ids: str = schema.id_type("item_id")
@@ -75,7 +78,8 @@ class ScoringModule(nn.Module):
             inputs: see signature.json. int64: `user_id`, `request_timestamp`, `history_lengths`, `candidate_lengths`
                 (U,), `history_{item_id,action,surface,timestamp}` (T,), `candidate_{item_id,created_at}` (N,);
                 categorical features int64 and dense features float32, (U,) for request scope and (N,) for candidate
-                scope; `candidate_content` float32 (N, K) where items have content vectors.
+                scope, `surface` among the former where requests have one; `candidate_content` float32 (N, K) where
+                items have content vectors.
 
         Returns:
             Task -> probabilities (N,) float32.
@@ -88,12 +92,16 @@ class ScoringModule(nn.Module):
         content = torch.zeros([item_ids.size(0), 0], device=item_ids.device)
         if self.has_content:
             content = inputs["candidate_content"]
+        surface: Optional[Tensor] = None  # noqa: UP045
+        if self.has_surface:
+            surface = inputs[self.surface]
         candidates = Candidates(
             inputs["candidate_lengths"],
             inputs["request_timestamp"],
             item_ids,
             inputs["candidate_created_at"],
             content.to(self.dense_dtype),
+            surface,
         )
         # History and candidates share one lookup, as in training.
         vectors = self.item_tables(torch.cat([history.item_id, item_ids])).to(self.dense_dtype)

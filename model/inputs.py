@@ -10,7 +10,7 @@
 These are named tuples of tensors because TorchScript reads them as they are.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ class Candidates(NamedTuple):
         item_id: (N,) int64.
         created_at: (N,) int64, Unix seconds.
         content: (N, K) float32; K = 0 where items have no content vector, a row of zeros where one item has none.
+        surface: (U,) int64 codes of where each request is made, 0 = unknown, as `History.surface` has them. None leaves
+            it out of the candidates' tokens: for a tower that was not trained on the surfaces of requests.
     """
 
     lengths: Tensor
@@ -50,6 +52,7 @@ class Candidates(NamedTuple):
     item_id: Tensor
     created_at: Tensor
     content: Tensor
+    surface: Optional[Tensor] = None  # noqa: UP045
 
 
 class Reads(NamedTuple):

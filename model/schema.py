@@ -15,6 +15,9 @@ RESERVED_TASKS = ("request", "request_id", "user_id", "item_id")
 # Inputs of our own, and the item tables' name among the tables.
 RESERVED_FEATURES = ("user_id", "request_timestamp", "item")
 
+# The feature that says where a request is made: `prepare` makes it, and the tower's candidates read it too.
+SURFACE = "surface"
+
 # How a log writes an id. Inside, each is an int64: `uint64` by two's complement, `text` by its hash (docs/data.md).
 IdType = Literal["int64", "uint64", "text"]
 # Their names are in `actions` and `surfaces`.
@@ -51,6 +54,11 @@ class Feature:
                 f"feature name {self.name!r} must consist of letters, digits and underscores, and must not be "
                 f"{', '.join(RESERVED_FEATURES)}, {' or '.join(f'{prefix}*' for prefix in RESERVED_PREFIXES)}; "
                 "rename the column."
+            )
+        if self.name == SURFACE and (self.kind, self.scope) != ("categorical", "request"):
+            raise UserError(
+                f"feature {SURFACE!r} is the request's surface, categorical and of request scope, not {self.kind} of "
+                f"{self.scope} scope; rename the column."
             )
 
 
@@ -102,6 +110,11 @@ class InputSchema:
     def of(self, kind: str, scope: str) -> tuple[Feature, ...]:
         """The features of one kind and scope, in input order."""
         return tuple(f for f in self.features if f.kind == kind and f.scope == scope)
+
+    @property
+    def has_request_surface(self) -> bool:
+        """Whether requests say where they are made; older datasets, and logs without surfaces, do not."""
+        return any(feature.name == SURFACE for feature in self.features)
 
     def id_type(self, name: str) -> IdType:
         """How the log writes `user_id`, `item_id` or `request_id`."""

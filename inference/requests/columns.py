@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pinfm.embeddings.errors import require_types
-from pinfm.model.schema import VOCABULARIES, IdType, InputSchema, are_whole_numbers
+from pinfm.model.schema import SURFACE, VOCABULARIES, IdType, InputSchema, are_whole_numbers
 
 Scope = Literal["request", "history", "candidate"]
 HISTORY = ("item_id", "action", "surface", "timestamp")
@@ -72,9 +72,18 @@ def input_columns(schema: InputSchema) -> tuple[Column, ...]:
         width = schema.content_dim
         columns.append(Column(name="candidate_content", dtype="float32", scope="candidate", width=width))
     for feature in schema.features:
+        if feature.name == SURFACE:
+            columns.append(_surface(schema))
+            continue
         dtype = "int64" if feature.kind == "categorical" else "float32"
         columns.append(Column(name=feature.name, dtype=dtype, scope=feature.scope))
     return tuple(columns)
+
+
+def _surface(schema: InputSchema) -> Column:
+    """The request's surface, in the names that its history's surfaces have."""
+    numbered = SURFACE in schema.numbered
+    return Column(name=SURFACE, dtype="int64", scope="request", vocabulary=schema.surfaces, numbered=numbered)
 
 
 def _holds_ids(name: str) -> bool:

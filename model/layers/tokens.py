@@ -1,4 +1,4 @@
-"""Events and candidates as tokens: phi_in(E + A + S + time).
+"""Events and candidates as tokens: phi_in(E + A + S + time). A candidate's surface is that of its request.
 
 Order enters through rotary positions in the attention. Time enters here, as an embedding of the log-bucketed gap to
 the event BEFORE: causal, so the history's tokens do not depend on when it is read, and a candidate's gap (request time
@@ -97,7 +97,11 @@ class TokenInput(nn.Module):
         gap_U = gap_U.masked_fill(reads.visible == 0, self.no_gap)
         owner_N = torch.repeat_interleave(candidates.lengths)
         action_N = torch.full_like(owner_N, self.candidate_action)
-        tokens_ND: Tensor = self.dropout(self._project(item_NE + self.action(action_N) + self.gap(gap_U[owner_N])))
+        parts_NE = item_NE + self.action(action_N) + self.gap(gap_U[owner_N])
+        surface_U = candidates.surface  # TorchScript narrows an Optional in a variable alone
+        if surface_U is not None:
+            parts_NE = parts_NE + self.surface(surface_U[owner_N])
+        tokens_ND: Tensor = self.dropout(self._project(parts_NE))
         return tokens_ND
 
     def _project(self, parts: Tensor) -> Tensor:

@@ -108,6 +108,7 @@ BAD_INPUTS = (
         "a code above", put("history_action", 0, 4), "row 0: history_action holds a code outside 0 to 3; see signature"
     ),
     Bad("a code below", put("history_surface", 0, -1), "row 0: history_surface holds a code outside 0 to 3; see sign"),
+    Bad("an unknown surface", put("surface", 0, 4), "row 0: surface holds a code outside 0 to 3; see sign"),
     *(
         Bad(f"{name} of {dtype}", change(name, lambda t, d=dtype: t.to(d)), f"{name} must be int64", tensors_only=True)
         for name in ("user_id", "history_item_id", "candidate_item_id", "hour")

@@ -90,10 +90,12 @@ def test_scores_do_not_depend_on_the_other_candidates(scorer, requests):
     pd.testing.assert_frame_equal(scorer.score(last).set_index("request"), scores, rtol=0, atol=1e-6)
 
 
-def test_a_candidates_id_and_history_matter(scorer, requests):
+def test_a_candidates_id_history_and_surface_matter(scorer, requests):
     scores = scorer.score(requests)
-    for column in ("history_item_id", "candidate_item_id"):
-        other = requests.assign(**{column: [cell + 1 for cell in requests[column]]})
+    others = {name: [cell + 1 for cell in requests[name]] for name in ("history_item_id", "candidate_item_id")}
+    others["surface"] = np.where(requests["surface"] == "home", "search", "home")
+    for column, values in others.items():
+        other = requests.assign(**{column: values})
         # Training was short, so the difference is small; rounding makes less than a tenth of this.
         assert (scorer.score(other)["click"] - scores["click"]).abs().max() > 1e-6, column
 
@@ -106,6 +108,15 @@ def test_names_of_actions_are_codes_and_unknown_ones_are_zero(scorer, requests):
     zeros = requests.assign(history_action=[np.zeros(len(cell), np.int64) for cell in requests["history_action"]])
     pd.testing.assert_frame_equal(scorer.score(unknown), scorer.score(zeros))
     assert scorer.inputs(unknown)["history_action"].unique().tolist() == [0]
+
+
+def test_the_surface_of_a_request_is_a_name_or_its_code(scorer, requests):
+    codes = {"home": 1, "related": 2, "search": 3}
+    coded = requests.assign(surface=requests["surface"].map(codes))
+    pd.testing.assert_frame_equal(scorer.score(coded), scorer.score(requests))
+    assert scorer.inputs(requests)["surface"].tolist() == coded["surface"].tolist()
+    for unknown in ("never heard of", None):
+        assert scorer.inputs(requests.assign(surface=unknown))["surface"].unique().tolist() == [0]
 
 
 @pytest.mark.parametrize(("clock_start", "refused"), [(0, False), (20_000_000, False), (1_600_000_000, True)])
@@ -205,6 +216,8 @@ def with_codes(name, row, code):
         (with_cell("history_action", 0, lambda cell: [*cell, 1]), "row 0: history_action has"),
         (with_codes("history_action", 1, 4), "row 1: history_action holds a code outside 0 to 3"),
         (with_codes("history_surface", 1, -1), "row 1: history_surface holds a code outside 0 to 3"),
+        (lambda frame: frame.assign(surface=4), "row 0: surface holds a code outside 0 to 3"),
+        (lambda frame: frame.drop(columns="surface"), "the requests lack the column 'surface'"),
         (
             with_cell("candidate_content", 2, lambda cell: [v[:2] for v in cell]),
             "row 2: candidate_content must be a list of vectors of 4 values",

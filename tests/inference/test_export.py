@@ -21,6 +21,8 @@ from pinfm.inference.export import export
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import BATCH_SIZE, ParityError, check_parity
 from pinfm.train.cli.main import main
+from pinfm.train.phases import finetune
+from pinfm.train.run_folder.place import Place
 
 TASKS = ["click", "save", "hide"]
 FILES = ["manifest.json", "scoring.crc32", "scoring.pt", "signature.json"]
@@ -44,6 +46,8 @@ def test_the_folder_says_what_it_is(exported, finetuned, requests):
     columns = {column["name"]: column for column in signature["inputs"]}
     assert columns["history_action"]["vocabulary"] == ["click", "save", "hide"]
     assert columns["candidate_content"]["width"] == 4
+    assert columns["surface"]["vocabulary"] == ["home", "related", "search"]
+    assert set(requests["surface"]) == {"home", "related", "search"}
     assert set(columns) <= set(requests)
 
 
@@ -102,8 +106,9 @@ def test_tables_in_fewer_bits(finetuned, exported, requests, tmp_path, precision
     every_half = 1 << 17 if precision == "int8" else 0  # the bytes of one more buffer
     assert small - every_half < whole
     scores = load(out).score(requests)
-    expected = np.concatenate(requests["expected_click"].to_list())
-    assert np.abs(scores["click"] - expected).max() == pytest.approx(manifest["parity"]["max_abs_diff"], abs=1e-6)
+    expected = {task: np.concatenate(requests[f"expected_{task}"].to_list()) for task in TASKS}
+    largest = max(np.abs(scores[task] - expected[task]).max() for task in TASKS)
+    assert largest == pytest.approx(manifest["parity"]["max_abs_diff"], abs=1e-6)
 
 
 def test_tables_that_cost_too_much_are_refused(exported, requests):
@@ -220,3 +225,18 @@ def test_an_unfinished_run_is_refused(finetuned, tmp_path):
     with pytest.raises(UserError, match="has no checkpoint yet"):
         export(run, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_dataset_of_before_requests_had_a_surface_trains_and_serves(dataset, tmp_path):
+    older = shutil.copytree(dataset, tmp_path / "older")
+    info = json.loads((older / "dataset.json").read_text())
+    info["schema"]["features"] = [f for f in info["schema"]["features"] if f["name"] != "surface"]
+    (older / "dataset.json").write_text(json.dumps(info))
+    finetune(runs.CONFIG, Place(data=older, out=tmp_path / "run"))
+    export(tmp_path / "run", tmp_path / "model")  # parity is checked
+    scorer = load(tmp_path / "model")
+    assert "surface" not in [column.name for column in scorer.columns]
+    requests = pd.read_parquet(tmp_path / "run" / "requests.parquet")
+    assert "surface" not in requests
+    expected = np.concatenate(requests["expected_click"].to_list())
+    np.testing.assert_allclose(scorer.score(requests)["click"], expected, atol=1e-5)

@@ -27,11 +27,13 @@ FEATURES = (
     Feature(name="tab", kind="categorical", scope="request"),
     Feature(name="stock", kind="dense", scope="candidate", mean=1.0, std=0.7),
     Feature(name="brand", kind="categorical", scope="candidate"),
+    Feature(name="surface", kind="categorical", scope="request"),
 )
 VARIANTS = {
     **model_fakes.VARIANTS,
     "content that the model ignores": {"content_dim": 3},
     "no features": {"features": ()},
+    "no surface": {"features": FEATURES[:-1]},
     "features with the names of a module's attributes": {
         "features": (
             *(Feature(name=name, kind="categorical", scope="request") for name in ("type", "keys", "forward")),
@@ -65,7 +67,7 @@ def build(
     schema = InputSchema(
         actions=("click", "save"),
         positive_actions=("save",),
-        surfaces=("home",),
+        surfaces=("home", "search"),
         tasks=("click", "save", "share"),
         features=features,
         content_dim=3 if content or content_vector else content_dim,
@@ -129,6 +131,8 @@ def inputs_of(schema, lengths):
     for feature in schema.features:
         categorical = feature.kind == "categorical"
         inputs[feature.name] = any_ids(feature.scope) if categorical else 3 * torch.randn(sizes[feature.scope])
+    if schema.has_request_surface:
+        inputs["surface"] = torch.randint(3, (sizes["request"],))
     return inputs
 
 
@@ -224,11 +228,12 @@ def test_inputs_reach_the_model_by_their_names():
             item_id=inputs["candidate_item_id"],
             created_at=inputs["candidate_created_at"],
             content=inputs["candidate_content"],
+            surface=inputs["surface"],
         ),
         item_TE=item_TE,
         item_NE=item_NE,
         features=RankerFeatures(
-            request_vectors=torch.stack([tables[name](inputs[name]) for name in ("user_id", "tab")], dim=1),
+            request_vectors=torch.stack([tables[name](inputs[name]) for name in ("user_id", "tab", "surface")], dim=1),
             candidate_vectors=torch.stack([tables[name](inputs[name]) for name in ("author", "brand")], dim=1),
             request_dense=inputs["age"][:, None],
             candidate_dense=torch.stack([inputs["price"], inputs["stock"]], dim=1),
@@ -249,7 +254,7 @@ def test_every_input_changes_some_score():
     # Item age acts through the dropout of training alone.
     for name in inputs.keys() - lengths - {"candidate_created_at"}:
         values = inputs[name]
-        if name in ("history_action", "history_surface"):
+        if name in ("history_action", "history_surface", "surface"):
             other = 1 - values.clamp(max=1)
         elif name == "history_timestamp":
             other = values // 1000
@@ -259,3 +264,19 @@ def test_every_input_changes_some_score():
             other = values + 1
         after = torch.stack(list(module({**inputs, name: other}).values()))
         assert (after - before).abs().max() > 1e-7, name
+
+
+@pytest.mark.parametrize("reader", ["token", "ranker"])
+@torch.no_grad()
+def test_token_and_ranker_each_read_the_surface_of_the_request(reader):
+    module, schema = build()
+    if reader == "token":  # the ranker sees one vector for all surfaces
+        table = module.request_tables[module.request_names.index("surface")]
+        for name in table.names:
+            table.place(name, torch.zeros(19, 2))
+    else:  # the tower too
+        module.model.encoder.tokens.surface.weight.zero_()
+    inputs = inputs_of(schema, [(5, 2), (0, 3)])
+    scores = [module({**inputs, "surface": torch.tensor([1, code])})["click"] for code in (1, 2)]
+    assert torch.equal(scores[0][:2], scores[1][:2])
+    assert ((scores[0] - scores[1])[2:].abs() > 1e-6).all()

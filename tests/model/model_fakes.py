@@ -77,6 +77,7 @@ def random_request(num_events, num_candidates, item_VE, content_dim=0):
             candidate_items,
             now - torch.randint(60 * DAY, (num_candidates,)),
             content,
+            torch.randint(3, (1,)),
         ),
         RankerFeatures(
             torch.randn(1, 2, FEATURE_DIM, dtype=item_VE.dtype),

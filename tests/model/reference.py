@@ -119,15 +119,18 @@ def event_tokens(tokens, history, item_TE):
 
 def candidate_tokens(tokens, history, candidates, item_NE, reads=None):
     rows = []
-    for now, times, items in zip(
+    surfaces = [None] * len(candidates.lengths) if candidates.surface is None else candidates.surface
+    for now, surface, times, items in zip(
         candidates.request_timestamp,
+        surfaces,
         parts_read(history.timestamp, history.lengths.tolist(), reads),
         split(item_NE, candidates.lengths.tolist()),
         strict=True,
     ):
         for item in items:
             gap = int(now - times[-1]) if len(times) else None
-            rows.append(token(tokens, item + tokens.action.weight[-1] + gap_vector(tokens, gap)))
+            parts = item + tokens.action.weight[-1] + gap_vector(tokens, gap)
+            rows.append(token(tokens, parts if surface is None else parts + tokens.surface.weight[surface]))
     return torch.stack(rows) if rows else item_NE.new_zeros(0, tokens.phi_in.mlp[-1].out_features)
 
 

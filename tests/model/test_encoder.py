@@ -105,6 +105,7 @@ def test_the_features_depend_on_every_input():
         features(item_NE=item_NE + torch.randn(ITEM_DIM)),
         features(candidates=candidates._replace(content=torch.randn(2, 3))),
         features(candidates=candidates._replace(request_timestamp=candidates.request_timestamp + 10**7)),
+        features(candidates=candidates._replace(surface=(candidates.surface + 1) % 3)),
     ]
     for other in changed:
         assert (other - features()).abs().max() > 1e-4

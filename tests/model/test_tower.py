@@ -60,7 +60,8 @@ def test_a_cached_context_scores_as_the_whole_call(options):
     cached, whole = tower.encode_context(history), tower(history, candidates)
     assert torch.equal(tower.score(cached, candidates), whole)
     # The second page of the first request, and nothing for the others.
-    page = Candidates(torch.tensor([1, 0, 0]), candidates.request_timestamp, *(rows[1:2] for rows in candidates[2:]))
+    of_candidates = {name: getattr(candidates, name)[1:2] for name in ("item_id", "created_at", "content")}
+    page = candidates._replace(lengths=torch.tensor([1, 0, 0]), **of_candidates)
     torch.testing.assert_close(tower.score(cached, page), whole[1:2], rtol=1e-5, atol=1e-6)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import duckdb
 
-from pinfm.model.schema import Feature
+from pinfm.model.schema import SURFACE, Feature
 from pinfm.train.data.reading.sql import name
 
 
@@ -22,6 +22,21 @@ def find_surfaces(connection: duckdb.DuckDBPyConnection, tables: Sequence[str], 
         f"SELECT surface FROM ({seen}) ORDER BY TRY_CAST(surface AS BIGINT) NULLS LAST, surface"
     ).fetchall()
     return tuple(str(row[0]) for row in rows)
+
+
+def surface_feature(connection: duckdb.DuckDBPyConnection, before: int) -> tuple[Feature, ...]:
+    """Returns the feature that says where a request is made; none where no impression before a time does."""
+    num_values = len(find_surfaces(connection, ["impressions"], before))
+    return (Feature(name=SURFACE, kind="categorical", scope="request", num_values=num_values),) if num_values else ()
+
+
+def requests_on_several_surfaces(connection: duckdb.DuckDBPyConnection) -> int:
+    """Returns how many requests of the staged impressions name more than one surface; a missing one is none."""
+    row = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM impressions GROUP BY request_id HAVING min(surface) <> max(surface))"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def with_statistics(

@@ -13,7 +13,12 @@ import duckdb
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.new_folder import new_folder
 from pinfm.model.schema import VOCABULARIES, Feature, InputSchema
-from pinfm.train.data.features import find_surfaces, with_statistics
+from pinfm.train.data.features import (
+    find_surfaces,
+    requests_on_several_surfaces,
+    surface_feature,
+    with_statistics,
+)
 from pinfm.train.data.id_texts import id_types, write_id_texts
 from pinfm.train.data.info import Counts, DatasetInfo
 from pinfm.train.data.live.marks import overall_rates
@@ -179,7 +184,10 @@ class _Preparation:
         joined = joined_impressions(features, tables.item_attributes, tables.tasks)
         train = f"SELECT * FROM ({joined}) WHERE timestamp < {splits['train'][1]}"
         measured = with_statistics(self.connection, features, train)
-        return InputSchema(**{**schema.__dict__, "features": measured})
+        surface = surface_feature(self.connection, splits["train"][1])
+        if surface and (several := requests_on_several_surfaces(self.connection)):
+            self.validator.notes.append(f"{several:,} requests name several surfaces: the first candidate's is taken.")
+        return InputSchema(**{**schema.__dict__, "features": (*surface, *measured)})
 
     def _counts(self, tables: RawTables, splits: Splits) -> Counts:
         users = "SELECT user_id FROM events"

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from tqdm import tqdm
 
-from pinfm.model.schema import Feature, InputSchema
+from pinfm.model.schema import SURFACE, Feature, InputSchema
 from pinfm.train.data.reading.sql import POSITION, name, quoted
 from pinfm.train.data.splits.by_time import Splits
 
@@ -61,9 +61,9 @@ def gather_items(
 
 def joined_impressions(features: tuple[Feature, ...], attributes: tuple[str, ...], tasks: tuple[str, ...]) -> str:
     """Returns the SQL of the impressions with their request's start, the item's birth and its attributes."""
-    own = [feature.name for feature in features if feature.name not in attributes]
+    own = [feature.name for feature in features if feature.name not in (*attributes, SURFACE)]
     columns = [
-        *(f"m.{name(column)}" for column in ("request_id", "user_id", "surface", "item_id", POSITION, *tasks, *own)),
+        *(f"m.{name(column)}" for column in ("request_id", "user_id", SURFACE, "item_id", POSITION, *tasks, *own)),
         "m.timestamp AS __shown_at",
         "r.timestamp",
         "a.created_at",

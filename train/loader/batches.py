@@ -12,7 +12,7 @@ from torchrec.streamable import Pipelineable
 
 from pinfm.embeddings.sharded.collections import RowFinder
 from pinfm.model.inputs import Candidates, History, Reads
-from pinfm.model.schema import InputSchema
+from pinfm.model.schema import SURFACE, InputSchema
 from pinfm.train.data.item_attributes import ItemAttributes
 from pinfm.train.data.ragged import IntArray
 from pinfm.train.ids.maps import FreshRows, Ids
@@ -34,7 +34,8 @@ class Batch(Pipelineable):  # type: ignore[misc]  # torchrec carries no types
         for f in fields(self):
             value = getattr(self, f.name)
             for tensor in value if isinstance(value, tuple) else [value]:
-                tensor.record_stream(stream)
+                if tensor is not None:
+                    tensor.record_stream(stream)
 
 
 @dataclass
@@ -176,7 +177,7 @@ class RequestCollator:
 
     def __call__(self, arrays: RequestArrays) -> RequestBatch:
         """The batch on the CPU."""
-        num_events = len(arrays.history.item_id)
+        num_events, surface = len(arrays.history.item_id), arrays.categorical.get(SURFACE)
         item_ids, index = np.unique(
             np.concatenate([arrays.history.item_id, arrays.embedded_item_id]), return_inverse=True
         )
@@ -193,6 +194,7 @@ class RequestCollator:
                 item_id=torch.from_numpy(arrays.item_id),
                 created_at=torch.from_numpy(arrays.created_at),
                 content=torch.from_numpy(arrays.content),
+                surface=None if surface is None else torch.from_numpy(surface),
             ),
             user=_user_index(arrays.user_id[arrays.opens_history]),
             positive=torch.from_numpy(np.isin(arrays.history.action, self._positive_codes)),
@@ -247,5 +249,7 @@ def _rows_of_items(finder: RowFinder, item_ids: IntArray) -> KeyedJaggedTensor:
 
 def _to(value: Any, device: torch.device, non_blocking: bool) -> Any:
     if isinstance(value, tuple):
-        return type(value)(*(tensor.to(device, non_blocking=non_blocking) for tensor in value))
+        return type(value)(*(_to(tensor, device, non_blocking) for tensor in value))
+    if value is None:
+        return None
     return value.to(device, non_blocking=non_blocking)

@@ -1,5 +1,7 @@
 """What a dataset must have in common with the one that a run was trained on."""
 
+from collections.abc import Sequence
+
 from pinfm.embeddings.errors import UserError
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.data.dataset import PreparedDataset
@@ -34,5 +36,15 @@ def require_same_inputs(run: RunFolder, dataset: PreparedDataset) -> None:
     )
     if reads_impressions and ours != theirs:
         raise UserError(
-            f"{dataset.path} has other features than the run was trained with; prepare it from the same source."
+            f"{dataset.path} has other features than the run was trained with{_named(theirs, ours)}; prepare it from "
+            "the same source, by the pinfm that prepared the run's data."
         )
+
+
+def _named(dataset: Sequence[tuple[str, str, str]], run: Sequence[tuple[str, str, str]]) -> str:
+    """The first feature that only one of them has, in parentheses; empty where the order alone differs."""
+    for features, others, said in ((dataset, run, "which the run lacks"), (run, dataset, "which the dataset lacks")):
+        for name, kind, scope in features:
+            if (name, kind, scope) not in others:
+                return f" ({name}, {kind} of the {scope}, {said})"
+    return ""

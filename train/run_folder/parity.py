@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from pinfm.embeddings.files.whole import replaced
-from pinfm.model.schema import InputSchema
+from pinfm.model.schema import SURFACE, InputSchema
 from pinfm.model.stored.run_folder import REQUESTS
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.ragged import ragged_index
@@ -131,6 +131,8 @@ def split_rows(values: npt.NDArray[Any], lengths: npt.NDArray[np.int64]) -> list
 
 
 def _feature(arrays: RequestArrays, schema: InputSchema, name: str) -> npt.NDArray[Any]:
+    if name == SURFACE:
+        return _names(arrays.categorical[name], schema.surfaces)
     if name in arrays.categorical:
         return arrays.categorical[name]
     for scope, block in (("request", arrays.request_dense), ("candidate", arrays.candidate_dense)):

@@ -94,7 +94,7 @@ def _source(shown: Shown, config: WorldConfig, folder: Path) -> Events:
     """Writes the world as anybody's log, one event a click."""
     request_fields = [f"request_{f + 1}" for f in range(config.num_request_fields)]
     fields = [*request_fields, *(f"item_{f + 1}" for f in range(config.num_item_fields))]
-    shared = {"user_id": shown.user_N, "surface": np.full(len(shown.user_N), SURFACE), "item_id": shown.item_N}
+    shared = {"user_id": shown.user_N, "item_id": shown.item_N}
     impressions: dict[str, Any] = {
         "request_id": shown.request_N,
         "timestamp": shown.timestamp_N,
@@ -107,6 +107,8 @@ def _source(shown: Shown, config: WorldConfig, folder: Path) -> Events:
     clicked_E, task_E = np.nonzero(shown.click_NK)
     events = {name: column_N[clicked_E] for name, column_N in shared.items()}
     events |= {"timestamp": shown.timestamp_N[clicked_E] + 1, "action": np.array(list(TASKS))[task_E]}
+    # Of events alone: the surface of a request would be one feature more than the world has.
+    events["surface"] = np.full(len(clicked_E), SURFACE)
     items = {"item_id": np.arange(config.num_items), "created_at": np.full(config.num_items, START - DAY)}
     paths = {name: folder / f"{name}.parquet" for name in ("events", "impressions", "items")}
     for name, columns in (("events", events), ("impressions", impressions), ("items", items)):

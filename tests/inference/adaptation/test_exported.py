@@ -144,7 +144,7 @@ def test_a_cached_user_of_a_tower_reads_what_the_artefact_reads(adapted, finetun
     )
     content = inputs["candidate_content"]
     named = [inputs[name] for name in ("candidate_lengths", "request_timestamp", "candidate_item_id")]
-    candidates = Candidates(*named, inputs["candidate_created_at"], content)
+    candidates = Candidates(*named, inputs["candidate_created_at"], content, inputs["surface"])
     history = History(*(inputs[f"history_{name}"] for name in History._fields))
     with torch.no_grad():
         found = tower.score(tower.encode_context(history), candidates)

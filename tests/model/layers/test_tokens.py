@@ -80,7 +80,9 @@ def test_the_request_time_moves_the_candidates_with_a_history():
 
 def test_a_shared_history_dates_each_request_by_the_newest_event_that_it_sees():
     tokens, (history, candidates, _, _, item_NE) = make_tokens(), batch((5, 2), (1, 2))
-    candidates = candidates._replace(lengths=torch.tensor([1, 1, 1]), request_timestamp=torch.full([3], 2 * 10**9))
+    candidates = candidates._replace(
+        lengths=torch.tensor([1, 1, 1]), request_timestamp=torch.full([3], 2 * 10**9), surface=torch.tensor([0, 2, 1])
+    )
     reads = Reads(torch.tensor([0, 0, 1]), torch.tensor([3, 0, 2]))
     torch.testing.assert_close(
         tokens.candidates(history, reads, candidates, item_NE),
@@ -96,6 +98,25 @@ def test_actions_and_surfaces_are_read():
         codes = getattr(history, field)
         other = history._replace(**{field: (codes + 1) % size})
         assert (tokens.events(other, item_TE) != tokens.events(history, item_TE)).any(1).all()
+
+
+def test_a_candidate_has_the_surface_of_its_request():
+    tokens, (history, candidates, _, _, item_NE) = make_tokens(), batch()
+    reads = own_histories(history.lengths)
+    before = tokens.candidates(history, reads, candidates._replace(surface=torch.tensor([1, 0, 2])), item_NE)
+    after = tokens.candidates(history, reads, candidates._replace(surface=torch.tensor([1, 2, 2])), item_NE)
+    assert (before != after).any(1).tolist() == [False, False, True, False, False]
+
+
+def test_a_request_without_a_surface_is_not_one_on_an_unknown_surface():
+    # Towers that were trained before candidates had a surface keep their features.
+    tokens, (history, candidates, _, _, item_NE) = make_tokens(), batch()
+    reads, nowhere = own_histories(history.lengths), candidates._replace(surface=None)
+    found = tokens.candidates(history, reads, nowhere, item_NE)
+    torch.testing.assert_close(found, candidate_tokens(tokens, history, nowhere, item_NE), rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        tokens.surface.weight[0] += 1
+    assert torch.equal(tokens.candidates(history, reads, nowhere, item_NE), found)
 
 
 def test_unknown_codes_have_vectors_of_their_own():

@@ -94,8 +94,8 @@ def test_candidates_and_requests_in_another_order_keep_their_scores(options):
     ]
     turned = [
         request._replace(
-            candidates=backwards.candidates._replace(
-                lengths=request.candidates.lengths, request_timestamp=request.candidates.request_timestamp
+            candidates=request.candidates._replace(
+                **{name: getattr(backwards.candidates, name) for name in ("item_id", "created_at", "content")}
             ),
             features=request.features._replace(
                 candidate_vectors=backwards.features.candidate_vectors,
@@ -107,6 +107,16 @@ def test_candidates_and_requests_in_another_order_keep_their_scores(options):
     ]
     for expected, found in zip(plain, score(model, turned[::-1])[::-1], strict=True):
         torch.testing.assert_close(found.flip(0), expected, rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_the_surface_of_a_request_moves_the_scores_of_its_candidates_alone():
+    model, requests = joint_model(), requests_of([(4, 3), (0, 2)], {})
+    candidates = requests[0].candidates
+    elsewhere = requests[0]._replace(candidates=candidates._replace(surface=(candidates.surface + 1) % 3))
+    before, after = score(model, requests), score(model, [elsewhere, requests[1]])
+    assert (after[0] - before[0]).abs().amin() > 1e-6
+    torch.testing.assert_close(after[1], before[1], rtol=1e-5, atol=1e-6)
 
 
 @torch.no_grad()

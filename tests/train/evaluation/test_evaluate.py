@@ -224,9 +224,15 @@ def rewritten(dataset, tmp_path):
             lambda schema: schema.update(ids={"item_id": "uint64"}),
             "has item_id as uint64, .* as int64; prepare both al",
         ),
-        (lambda schema: schema["features"].pop(), "has other features"),
-        (lambda schema: schema["features"][0].update(kind="categorical"), "has other features"),
-        (lambda schema: schema["features"].reverse(), "has other features"),
+        (
+            lambda schema: schema["features"].pop(0),
+            r"other features .* \(surface, categorical of the request, which the d",
+        ),
+        (
+            lambda schema: schema["features"][1].update(kind="categorical"),
+            r"\(position, categorical .*, which the run la",
+        ),
+        (lambda schema: schema["features"].reverse(), "has other features than the run was trained with; prepare it"),
     ],
 )
 def test_another_datasets_codes_are_refused(finetuned, rewritten, change, sentence):

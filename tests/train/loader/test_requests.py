@@ -23,7 +23,7 @@ from pinfm.train.loader.requests import (
 from pinfm.train.loader.streams import Draw
 
 ITEM = IdTable(name="item", num_hashes=2, rows=50, dim=4)
-FEATURES = [IdTable(name=name, num_hashes=2, rows=40, dim=4) for name in ("user_id", "hour", "topic")]
+FEATURES = [IdTable(name=name, num_hashes=2, rows=40, dim=4) for name in ("user_id", "surface", "hour", "topic")]
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +158,7 @@ def test_candidates_and_features_are_the_datasets(data, items):
             assert arrays.created_at[here].tolist() == request["created_at"]
             assert arrays.categorical["topic"][here].tolist() == request["topic"]
             assert arrays.categorical["hour"][row] == request["hour"]
+            assert arrays.categorical["surface"][row] == request["surface"]
             assert arrays.candidate_dense[here, 0].tolist() == request["position"]
             np.testing.assert_allclose(arrays.content[here], [content[item] for item in request["item_id"]])
             for column, task in enumerate(data.info.schema.tasks):
@@ -196,12 +197,15 @@ def test_a_batch_gives_back_the_raw_ids(data, items, randomization):
         users = np.unique(arrays.user_id)
         assert users[batch.user].tolist() == arrays.user_id[arrays.opens_history].tolist()
         assert_rows(batch.item_rows, "item", ITEM, ids)
-        unique = {"user_id": users, "hour": np.unique(arrays.categorical["hour"])}
-        unique["topic"] = np.unique(arrays.categorical["topic"])
+        unique = {name: np.unique(arrays.categorical[name]) for name in ("surface", "hour", "topic")} | {
+            "user_id": users
+        }
         for table in FEATURES:
             assert_rows(batch.feature_rows, table.name, table, unique[table.name])
         assert users[batch.request_values[:, 0]].tolist() == arrays.user_id.tolist()
-        assert unique["hour"][batch.request_values[:, 1]].tolist() == arrays.categorical["hour"].tolist()
+        assert unique["surface"][batch.request_values[:, 1]].tolist() == arrays.categorical["surface"].tolist()
+        assert batch.candidates.surface.tolist() == arrays.categorical["surface"].tolist()
+        assert unique["hour"][batch.request_values[:, 2]].tolist() == arrays.categorical["hour"].tolist()
         assert unique["topic"][batch.candidate_values[:, 0]].tolist() == arrays.categorical["topic"].tolist()
 
 
