@@ -16,6 +16,7 @@ from pinfm.train.data.id_texts import FOLDER
 from pinfm.train.data.info import DatasetInfo
 from pinfm.train.data.item_attributes import ItemAttributes
 from pinfm.train.data.live.write import FOLDER as LIVE_COUNTS
+from pinfm.train.data.ragged import list_column
 from pinfm.train.data.write import bucket_file
 
 
@@ -77,9 +78,14 @@ class PreparedDataset:
         counters = [] if spec is None else [name for name in spec.names() if columns is None or name in columns]
         own = None if columns is None else [name for name in columns if name not in counters]
         requests = self._read(f"impressions/{file}", own)
-        if counters:
-            for field, column in zip(counters, self._read(f"{LIVE_COUNTS}/{file}", counters).columns, strict=True):
-                requests = requests.append_column(field, column)
+        if not counters:
+            return requests
+        # Counters lie flat, in the order of the candidates.
+        lengths = list_column(self._read(f"impressions/{file}", ["item_id"]), "item_id")[1]
+        offsets = pyarrow.array(np.append(0, np.cumsum(lengths)).astype(np.int32))
+        for name, column in zip(counters, self._read(f"{LIVE_COUNTS}/{file}", counters).columns, strict=True):
+            values = column.combine_chunks() if column.num_chunks else pyarrow.array([], column.type)
+            requests = requests.append_column(name, pyarrow.ListArray.from_arrays(offsets, values))
         return requests
 
     def num_requests(self, split: str, bucket: int) -> int:

@@ -21,7 +21,7 @@ class PrepareOptions:
             as `shop`, or of a user and an attribute such as `user.shop`; none by default.
         live_counts_windows: how far back they look: minutes, hours, days, such as 30min, 6h, 7d, or `all`.
         live_counts_kinds: what they count: `impression`, actions, and `label_TASK` for the labels of a task; by default
-            impressions, every action, and the labels of tasks that no action is called like.
+            impressions, every action, and the labels of tasks of which the events lack a tenth or more.
         live_counts_label_delay_minutes: a label has no time of its own, so it counts from so long after its impression.
     """
 

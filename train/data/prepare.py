@@ -21,8 +21,7 @@ from pinfm.train.data.features import (
 )
 from pinfm.train.data.id_texts import id_types, write_id_texts
 from pinfm.train.data.info import Counts, DatasetInfo
-from pinfm.train.data.live.marks import overall_rates
-from pinfm.train.data.live.spec import live_counts_spec
+from pinfm.train.data.live.spec import live_counts_spec, require_countable
 from pinfm.train.data.live.write import LiveCountsWriter
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.reading.readers import connect
@@ -86,7 +85,7 @@ class _Preparation:
     def write(self, folder: Path) -> DatasetInfo:
         """Runs the steps in order and returns what goes to `dataset.json`."""
         tables = spelled(self.validator, self.source.load(self.validator, self.validator.work))
-        spec = live_counts_spec(self.options, tables)
+        require_countable(self.options, tables)
         self._stage(tables)
         splits = self._cut_requests(tables, self._splits(tables))
         write_id_texts(self.connection, tables, folder)
@@ -96,8 +95,8 @@ class _Preparation:
         largest = max(self._count("events"), 0 if tables.impressions is None else self._count("impressions"))
         num_buckets = self.options.num_buckets or max(16, -(-largest // _ROWS_PER_BUCKET))
         BucketWriter(self.connection, folder, schema, splits, num_buckets).write(tables.item_attributes)
-        if spec is not None:
-            spec = dataclasses.replace(spec, rates=overall_rates(self.connection, spec, splits["train"][1]))
+        if self.options.live_counts:
+            spec = live_counts_spec(self.connection, self.options, tables, splits["train"][1])
             counters = LiveCountsWriter(self.connection, folder, self.validator.work, spec).write()
             schema = dataclasses.replace(schema, features=(*schema.features, *counters), live_counts=spec)
         self.validator.write_rejects(folder / "rejects.parquet")

@@ -15,7 +15,7 @@ from pinfm.train.data.splits.by_time import Splits
 
 # Row groups that a reader can hold many of: events are narrow, requests carry lists.
 _EVENTS = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
-REQUESTS_PER_GROUP = 16384
+_REQUESTS_PER_GROUP = 16384
 
 
 def bucket_file(bucket: int) -> str:
@@ -138,7 +138,7 @@ class BucketWriter:
             inside = pc.and_(pc.greater_equal(packed["timestamp"], start), pc.less(packed["timestamp"], end))
             path = self.folder / "impressions" / split / bucket_file(bucket)
             pyarrow.parquet.write_table(
-                packed.filter(inside), path, compression="zstd", row_group_size=REQUESTS_PER_GROUP
+                packed.filter(inside), path, compression="zstd", row_group_size=_REQUESTS_PER_GROUP
             )
 
     def _in_bucket(self, bucket: int) -> str:

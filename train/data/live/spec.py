@@ -1,24 +1,29 @@
 """What `prepare --live-counts` is asked for -> what is counted."""
 
+import dataclasses
 from collections.abc import Sequence
+
+import duckdb
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.live_counts import IMPRESSION, ITEM, LABEL, USER, LiveCountsSpec
+from pinfm.train.data.live.marks import overall_rates
 from pinfm.train.data.options import PrepareOptions
+from pinfm.train.data.reading.sql import name, quoted
 from pinfm.train.data.tables import RawTables
 
+# A log whose events hold fewer of what the labels tell keeps one action of several, or counts clicks elsewhere.
+_TOLD_BY_EVENTS = 0.9
 
-def live_counts_spec(options: PrepareOptions, tables: RawTables) -> LiveCountsSpec | None:
-    """The counters that the flags ask for; None where they ask for none.
 
-    Of a task that is an action too, the events are counted: they know when it happened, where a label only says that it
-    did. Candidates that we drew were never shown, so neither impressions nor labels of them are counted.
+def require_countable(options: PrepareOptions, tables: RawTables) -> None:
+    """Looks at what the flags of --live-counts ask for, before anything is read.
 
     Raises:
         UserError: the log can't have such counters, or a flag names what is not there.
     """
     if not options.live_counts:
-        return None
+        return
     if tables.impressions is None:
         raise UserError("--live-counts counts for requests, and this log has no impressions; leave it out")
     if not tables.has_times:
@@ -27,21 +32,11 @@ def live_counts_spec(options: PrepareOptions, tables: RawTables) -> LiveCountsSp
         if key != ITEM and key.removeprefix(USER) not in tables.item_attributes:
             known = ", ".join((ITEM, *tables.item_attributes, *(f"{USER}{name}" for name in tables.item_attributes)))
             raise UserError(f"--live-counts names {key!r}, which is none of {known}")
-    _require_known(options.live_counts_kinds, tables)
-    return LiveCountsSpec(
-        of=tuple(options.live_counts),
-        kinds=tuple(options.live_counts_kinds) or _all_kinds(tables),
-        windows=tuple(options.live_counts_windows),
-        label_delay_seconds=round(60 * options.live_counts_label_delay_minutes),
-    )
+    _require_kinds(options.live_counts_kinds, tables)
+    _spec(options, options.live_counts_kinds or tables.actions)
 
 
-def _all_kinds(tables: RawTables) -> tuple[str, ...]:
-    labels = tuple(LABEL + task for task in tables.tasks if task not in tables.actions)
-    return (IMPRESSION, *tables.actions, *labels) if tables.were_shown else tables.actions
-
-
-def _require_known(kinds: Sequence[str], tables: RawTables) -> None:
+def _require_kinds(kinds: Sequence[str], tables: RawTables) -> None:
     for action in tables.actions:
         if action == IMPRESSION or action.startswith(LABEL):
             raise UserError(f"the action {action!r} has a name that --live-counts uses itself; rename it in the log")
@@ -52,3 +47,52 @@ def _require_known(kinds: Sequence[str], tables: RawTables) -> None:
         if kind not in (*shown, *tables.actions):
             known = ", ".join((*shown, *tables.actions))
             raise UserError(f"--live-counts-kinds names {kind!r}, which is none of {known}")
+
+
+def live_counts_spec(
+    connection: duckdb.DuckDBPyConnection, options: PrepareOptions, tables: RawTables, train_end: int
+) -> LiveCountsSpec:
+    """The counters that the flags ask for.
+
+    Args:
+        connection: the database with `events` and `impressions`.
+        options: the flags, with some of `--live-counts`.
+        tables: what the source said of the log.
+        train_end: end of the training split, Unix seconds; what came later decides nothing.
+    """
+    kinds = tuple(options.live_counts_kinds) or _default_kinds(connection, tables, train_end)
+    spec = _spec(options, kinds)
+    return dataclasses.replace(spec, rates=overall_rates(connection, spec, train_end))
+
+
+def _spec(options: PrepareOptions, kinds: Sequence[str]) -> LiveCountsSpec:
+    return LiveCountsSpec(
+        of=tuple(options.live_counts),
+        kinds=tuple(kinds),
+        windows=tuple(options.live_counts_windows),
+        label_delay_seconds=round(60 * options.live_counts_label_delay_minutes),
+    )
+
+
+def _default_kinds(connection: duckdb.DuckDBPyConnection, tables: RawTables, train_end: int) -> tuple[str, ...]:
+    """Impressions, every action, and the labels of tasks that the events do not tell.
+
+    Events are better: they know when it happened, where a label only says that it did. Candidates that we drew were
+    never shown, so there is nothing of them to count.
+    """
+    if not tables.were_shown:
+        return tables.actions
+    untold = (task for task in tables.tasks if not _is_told(connection, task, tables.actions, train_end))
+    return (IMPRESSION, *tables.actions, *(LABEL + task for task in untold))
+
+
+def _is_told(connection: duckdb.DuckDBPyConnection, task: str, actions: Sequence[str], train_end: int) -> bool:
+    if task not in actions:
+        return False
+    counted = connection.execute(
+        f"SELECT (SELECT count(*) FROM events WHERE action = {quoted(task)} AND timestamp < {train_end}), "
+        f"(SELECT count(*) FROM impressions WHERE {name(task)} AND timestamp < {train_end})"
+    ).fetchone()
+    assert counted is not None
+    events, labels = counted
+    return bool(events >= _TOLD_BY_EVENTS * labels)

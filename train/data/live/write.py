@@ -1,4 +1,4 @@
-"""The counters of a dataset's requests: `live_counts/SPLIT/bucket-00000.parquet`, row for row beside `impressions/`."""
+"""The counters of a dataset's requests: `live_counts/SPLIT/bucket-00000.parquet`, one row a candidate."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +17,7 @@ from pinfm.train.data.live.scratch import Scratch
 from pinfm.train.data.live.statistics import Statistics
 from pinfm.train.data.live.threads import in_threads
 from pinfm.train.data.ragged import IntArray, list_column, scalar_column
-from pinfm.train.data.write import REQUESTS_PER_GROUP, bucket_file
+from pinfm.train.data.write import bucket_file
 
 FOLDER = "live_counts"
 
@@ -115,23 +115,21 @@ class LiveCountsWriter:
     def _write_bucket(self, bucket: int) -> Statistics:
         """Writes the files of a bucket; returns the statistics of its training split."""
         statistics, counts, begin = Statistics(len(self._spec.names())), self._scratch[bucket], 0
+        schema = pyarrow.schema([pyarrow.field(name, pyarrow.int32(), nullable=False) for name in self._spec.names()])
         for split in SPLITS:
-            lengths = self._lengths(split, bucket)
-            columns = list(counts[:, begin : begin + lengths.sum()])
-            begin += lengths.sum()
+            end = begin + int(self._lengths(split, bucket).sum())
+            columns = list(counts[:, begin:end])
+            begin = end
             if split == "train":
                 statistics.add(columns)
-            offsets = pyarrow.array(np.append(0, np.cumsum(lengths)).astype(np.int32))
-            lists = [pyarrow.ListArray.from_arrays(offsets, pyarrow.array(column)) for column in columns]
             pyarrow.parquet.write_table(
-                pyarrow.table(lists, names=list(self._spec.names())),
+                pyarrow.table([pyarrow.array(column) for column in columns], schema=schema),
                 self._folder / FOLDER / split / bucket_file(bucket),
+                # The upper bytes of small numbers are zeros: once they stand together, they pack to nothing.
                 compression="zstd",
-                # Neighbouring counters differ by little: a quarter less time than with dictionaries.
                 use_dictionary=False,
-                column_encoding="DELTA_BINARY_PACKED",
+                column_encoding="BYTE_STREAM_SPLIT",
                 write_statistics=False,
-                row_group_size=REQUESTS_PER_GROUP,
             )
         self._scratch.drop(bucket)
         return statistics

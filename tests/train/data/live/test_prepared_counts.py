@@ -61,6 +61,7 @@ def prepared(folder, tables, **options):
     wanted = {
         "live_counts": list(KEYS),
         "live_counts_windows": list(WINDOWS),
+        "live_counts_kinds": list(KINDS),
         "live_counts_label_delay_minutes": DELAY / 60,
         "num_buckets": 2,
     }
@@ -135,8 +136,17 @@ def test_statistics_are_those_of_the_training_split(simulated):
 
 def test_rates_are_marks_for_each_impression_of_the_training_split(simulated):
     rates = simulated.info.schema.live_counts.rates
-    assert set(rates) == {"click", "save", "hide"}
-    assert 0 < rates["hide"] < rates["save"] < rates["click"] < 1
+    # An event carries the strongest action: of clicks there are fewer events than labels.
+    assert list(rates) == ["click", "save", "hide", "label_click"]
+    assert 0 < rates["hide"] < rates["save"] < rates["click"] < rates["label_click"] < 1
+
+
+def test_labels_count_where_no_event_tells_them(tmp_path):
+    event = pd.DataFrame({"user_id": [1], "timestamp": [1_000_000], "action": ["click"], "item_id": [1]})
+    shown = pd.DataFrame({"request_id": [1], "user_id": [1], "timestamp": [1_000_001], "item_id": [1]})
+    items = pd.DataFrame({"item_id": [1], "created_at": [10], "shop": [1]})
+    dataset = prepared(tmp_path, (event, shown.assign(click=True, buy=True), items), live_counts_kinds=[])
+    assert dataset.info.schema.live_counts.kinds == ("impression", "click", "add to cart", "label_buy")
 
 
 def test_columns_are_read_from_either_file(simulated):
