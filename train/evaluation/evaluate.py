@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_types
 from pinfm.embeddings.sharded.too_small import DoesNotFitError
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
@@ -42,6 +42,9 @@ class EvaluateOptions:
     tell_time: bool = True
     checkpoint: int | None = None
     predictions: Path | None = None
+
+    def __post_init__(self) -> None:
+        require_types("", self)
 
 
 DEFAULTS = EvaluateOptions()
