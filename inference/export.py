@@ -76,8 +76,9 @@ def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:
 
 def clock_start(run: RunFolder) -> int:
     """Unix seconds of the first time of training; 0 where the manifest does not tell."""
-    splits = (run.manifest.get("dataset") or {}).get("splits", {})
-    return int(splits["train"][0]) if "train" in splits else 0
+    dataset = run.manifest.get("dataset") or {}
+    start, _ = dataset.get("splits", {}).get("train") or dataset.get("time_span") or (0, 0)
+    return int(start)
 
 
 def save_module(module: ScoringModule, path: Path) -> None:

@@ -23,6 +23,7 @@ from pinfm.train.build import (
 )
 from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.info import DatasetInfo
 from pinfm.train.distributed import by_first_rank, choose_device, is_first_rank, process_group
 from pinfm.train.hints import tell_start
 from pinfm.train.ids.maps import Ids
@@ -153,6 +154,7 @@ def begin(
             "source": dataset.info.source,
             "counts": asdict(dataset.info.counts),
             "splits": dataset.info.splits,
+            **_held_out_by_place(dataset.info),
             "num_buckets": dataset.info.num_buckets,
             "positive_actions": dataset.info.schema.positive_actions,
         },
@@ -169,6 +171,11 @@ def begin(
             checkpoint.resume(state, run)
             return
     by_first_rank(lambda: write_manifest(place.out, kind, config, dataset.info.schema, tables, origin))
+
+
+def _held_out_by_place(info: DatasetInfo) -> dict[str, Any]:
+    """What the manifest says in place of bounds in time."""
+    return {} if info.split_last is None else {"split_last": info.split_last, "time_span": info.time_span}
 
 
 def run_loop(

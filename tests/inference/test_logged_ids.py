@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-
 import runs
+
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
 from pinfm.inference.export import export

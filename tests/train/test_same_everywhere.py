@@ -5,9 +5,9 @@ Of evaluation the metrics compare scores, which is what they are for; all else i
 
 from dataclasses import replace
 
+import runs
 from rounded_floats import RoundedFloats
 
-import runs
 from pinfm.train.evaluation.evaluate import EvaluateOptions, evaluate
 from pinfm.train.phases import Place, finetune, pretrain
 

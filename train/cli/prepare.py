@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -10,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.files.new_folder import require_free
 from pinfm.train.cli.flags.words import name_list
+from pinfm.train.data.info import SPLITS
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.sources.events import Events
 from pinfm.train.data.sources.films.movielens import MovieLens
@@ -96,11 +98,13 @@ def _table(report: dict[str, Any]) -> str:
     counts = report["counts"]
     lines = [f"{report['out']}: {report['source']}, {report['seconds']:.1f} s, {report['num_buckets']} buckets", ""]
     lines += [f"  {key:<12}{counts[key]:>12,}" for key in ("events", "users", "items")]
-    lines += ["", f"  {'split':<12}{'requests':>12}{'impressions':>13}   from .. to (UTC)"]
-    for split, bounds in report["splits"].items():
-        requests, impressions = counts["requests"].get(split, 0), counts["impressions"].get(split, 0)
-        start, end = (datetime.fromtimestamp(bound, UTC).strftime("%Y-%m-%d %H:%M") for bound in bounds)
-        lines.append(f"  {split:<12}{requests:>12,}{impressions:>13,}   {start} .. {end}")
+    by_time = report["split_last"] is None
+    span = "from .. to (UTC)" if by_time else "by place"
+    lines += ["", f"  {'split':<12}{'requests':>12}{'impressions':>13}{'events':>12}   {span}"]
+    for split in SPLITS:
+        rows = [counts[kind].get(split, 0) for kind in ("requests", "impressions", "events_by_split")]
+        told = _span(report["splits"][split]) if by_time else _place(split, report["split_last"])
+        lines.append(f"  {split:<12}{rows[0]:>12,}{rows[1]:>13,}{rows[2]:>12,}   {told}")
     lines += [f"  {column}: {_SPELT[kind]}" for column, kind in report["ids"].items()]
     lines += [f"  {column}: whole numbers" for column in report["numbered"]]
     lines += [f"  live counts: {_counters(report['live_counts'])}"] if report["live_counts"] else []
@@ -113,3 +117,15 @@ def _table(report: dict[str, Any]) -> str:
 def _counters(spec: dict[str, Any]) -> str:
     """What is counted, in one line."""
     return f"of {', '.join(spec['of'])}: {', '.join(spec['kinds'])}, each in {', '.join(spec['windows'])}"
+
+
+def _span(bounds: Sequence[int]) -> str:
+    start, end = (datetime.fromtimestamp(bound, UTC).strftime("%Y-%m-%d %H:%M") for bound in bounds)
+    return f"{start} .. {end}"
+
+
+def _place(split: str, last: int) -> str:
+    newest = "newest" if last == 1 else f"newest {last}"
+    return {"train": "the rest", "validation": f"the {last} before" if last > 1 else "the one before"}.get(
+        split, f"each user's {newest}"
+    )

@@ -13,10 +13,10 @@ import pyarrow.parquet
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.id_texts import FOLDER
-from pinfm.train.data.info import DatasetInfo
+from pinfm.train.data.info import SPLITS, DatasetInfo
 from pinfm.train.data.item_attributes import ItemAttributes
 from pinfm.train.data.live.write import FOLDER as LIVE_COUNTS
-from pinfm.train.data.ragged import list_column
+from pinfm.train.data.ragged import IntArray, list_column
 from pinfm.train.data.write import bucket_file
 
 
@@ -42,7 +42,10 @@ class PreparedDataset:
         return cls(Path(path), DatasetInfo.read(Path(path)))
 
     def items(self) -> pyarrow.Table:
-        """Returns all items, ascending in item_id: created_at, content, attributes, event_count."""
+        """Returns all items, ascending in item_id: created_at, content, attributes, event_count.
+
+        Where the splits are not by time `in_training` tells whether training may know of an item.
+        """
         return self._read("items.parquet")
 
     @cached_property
@@ -51,13 +54,29 @@ class PreparedDataset:
         return ItemAttributes(self.items(), self.info.schema.content_dim)
 
     def events(self, bucket: int, columns: Sequence[str] | None = None) -> pyarrow.Table:
-        """Returns the events of a bucket's users, ascending in user_id, then timestamp.
+        """Returns the events of a bucket's users, ascending in user_id, then timestamp, equal times as in the log.
+
+        Where the splits are not by time each has a `split`, its place in `SPLITS`.
 
         Args:
             bucket: from 0 to `info.num_buckets` - 1.
             columns: to read; all where None.
         """
         return self._read(f"events/{bucket_file(bucket)}", columns)
+
+    def known_items(self) -> IntArray:
+        """The ids of items that training may know of, ascending."""
+        by_place = self.info.split_last is not None
+        return self.item_attributes.in_training() if by_place else self.item_attributes.known_at(self.info.train_end)
+
+    @property
+    def split_column(self) -> str:
+        """The column of events that tells their split."""
+        return "timestamp" if self.info.split_last is None else "split"
+
+    def are_training(self, split_column_N: IntArray) -> npt.NDArray[np.bool_]:
+        """(N,) which events training sees, by their `split_column`: those before its end, or at no held-out place."""
+        return split_column_N < (self.info.train_end if self.info.split_last is None else 1)
 
     def requests(self, split: str, bucket: int, columns: Sequence[str] | None = None) -> pyarrow.Table:
         """Returns the requests of a bucket's users, ascending in user_id, then timestamp, then request_id.
@@ -72,8 +91,8 @@ class PreparedDataset:
         """
         if not self.info.schema.tasks:
             raise UserError(f"{self.path} holds no impressions; prepare it with --impressions, or only pretrain on it")
-        if split not in self.info.splits:
-            raise UserError(f"{self.path} has no split {split!r}; choose one of {', '.join(self.info.splits)}")
+        if split not in SPLITS:
+            raise UserError(f"{self.path} has no split {split!r}; choose one of {', '.join(SPLITS)}")
         file, spec = f"{split}/{bucket_file(bucket)}", self.info.schema.live_counts
         counters = [] if spec is None else [name for name in spec.names() if columns is None or name in columns]
         own = None if columns is None else [name for name in columns if name not in counters]

@@ -7,15 +7,16 @@ import duckdb
 
 from pinfm.model.schema import SURFACE, Feature
 from pinfm.train.data.reading.sql import name
+from pinfm.train.data.splits.marked import SPLIT
 
 
-def find_surfaces(connection: duckdb.DuckDBPyConnection, tables: Sequence[str], before: int) -> tuple[str, ...]:
-    """Returns the surfaces seen before a time: numbers in numeric order, then names in alphabetical order.
+def find_surfaces(connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> tuple[str, ...]:
+    """Returns the surfaces seen in training: numbers in numeric order, then names in alphabetical order.
 
     A surface that first shows up later gets code 0, as it would in production.
     """
     seen = " UNION ".join(
-        f"SELECT DISTINCT surface FROM {name(table)} WHERE timestamp < {before} AND surface IS NOT NULL"
+        f"SELECT DISTINCT surface FROM {name('split_' + table)} WHERE {SPLIT} = 0 AND surface IS NOT NULL"
         for table in tables
     )
     rows = connection.execute(
@@ -24,9 +25,9 @@ def find_surfaces(connection: duckdb.DuckDBPyConnection, tables: Sequence[str], 
     return tuple(str(row[0]) for row in rows)
 
 
-def surface_feature(connection: duckdb.DuckDBPyConnection, before: int) -> tuple[Feature, ...]:
-    """Returns the feature that says where a request is made; none where no impression before a time does."""
-    num_values = len(find_surfaces(connection, ["impressions"], before))
+def surface_feature(connection: duckdb.DuckDBPyConnection) -> tuple[Feature, ...]:
+    """Returns the feature that says where a request is made; none where no impression of training does."""
+    num_values = len(find_surfaces(connection, ["impressions"]))
     return (Feature(name=SURFACE, kind="categorical", scope="request", num_values=num_values),) if num_values else ()
 
 

@@ -23,6 +23,7 @@ class Counts:
         items: rows of `items.parquet`.
         requests: rows of the `impressions/` files, by split.
         impressions: candidates of those requests, by split.
+        events_by_split: rows of the `events/` files, by split; those before the first request count as training.
         outside_splits: impressions of requests that no split covers; they are in no file.
         rejected: rows dropped by `--on-bad-rows skip`, by `table.column.reason`.
         source: what the source counted while it read its own files.
@@ -33,6 +34,7 @@ class Counts:
     items: int
     requests: dict[str, int]
     impressions: dict[str, int]
+    events_by_split: dict[str, int] = field(default_factory=dict)
     outside_splits: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     source: dict[str, int] = field(default_factory=dict)
@@ -51,9 +53,12 @@ class DatasetInfo:
         counts: rows kept, outside and rejected.
         time_span: Unix seconds of the first and of the last event or impression.
         schema: vocabularies, tasks and features, with the statistics of the training split.
-        splits: `train`, `validation`, `test` -> (start, end) in Unix seconds, the end excluded.
+        splits: `train`, `validation`, `test` -> (start, end) in Unix seconds, the end excluded; empty where
+            `split_last` says what is held out.
         num_buckets: number of files of `events/`, and of each folder of `impressions/`.
         max_history: most events in a request's history, unless the reader asks for fewer.
+        split_last: of each user the newest so many positive events, and requests, are test, and as many before them
+            validation; None where the splits are by time. Events then have a column `split`: a place in `SPLITS`.
         notes: what the source wants its readers to know.
         format_version: version of the layout on disk.
     """
@@ -66,15 +71,26 @@ class DatasetInfo:
     splits: dict[str, tuple[int, int]]
     num_buckets: int
     max_history: int = 256
+    split_last: int | None = None
     notes: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         require_types("", self)
-        require_at_least("", 1, num_buckets=self.num_buckets, max_history=self.max_history)
+        last = {} if self.split_last is None else {"split_last": self.split_last}
+        require_at_least("", 1, num_buckets=self.num_buckets, max_history=self.max_history, **last)
         bounds = [moment for span in (self.time_span, *self.splits.values()) for moment in span]
-        if set(self.splits) != set(SPLITS) or not all(type(moment) is int for moment in bounds):
-            raise UserError(f"splits and time_span must hold whole seconds, the splits for {', '.join(SPLITS)}.")
+        named = set(SPLITS) if self.split_last is None else set()
+        if set(self.splits) != named or not all(type(moment) is int for moment in bounds):
+            raise UserError(
+                f"splits and time_span must hold whole seconds, the splits for {', '.join(SPLITS)}, or for none "
+                "of them beside split_last."
+            )
+
+    @property
+    def train_end(self) -> int:
+        """Unix seconds; no row of training is of this time or later."""
+        return self.time_span[1] + 1 if self.split_last is not None else self.splits["train"][1]
 
     def to_json(self) -> str:
         """Returns the text of `dataset.json`."""

@@ -23,6 +23,7 @@ class ItemAttributes:
         self.num_positive_events, self._has_event = int(counts.sum()), counts > 0
         self._log_share = np.append(np.log(shares), np.log(0.5 / max(counts.sum(), 1.0))).astype(np.float32)
         self._created_at = np.append(scalar_column(table, "created_at").astype(np.float64), np.nan)
+        self._in_training = table["in_training"].to_numpy() if "in_training" in table.column_names else None
         content = np.zeros((len(self.item_id) + 1, content_dim), dtype=np.float32)
         if content_dim:
             values, lengths = list_column(table, "content")
@@ -36,6 +37,11 @@ class ItemAttributes:
         """
         there_M = ~(self._created_at[:-1] >= time) | self._has_event
         ids: IntArray = self.item_id[there_M]
+        return ids
+
+    def in_training(self) -> IntArray:
+        """The ids of items that training may know of, ascending, of a dataset whose splits are not by time."""
+        ids: IntArray = self.item_id[self._in_training]
         return ids
 
     def content(self, ids_N: IntArray) -> npt.NDArray[np.float32]:

@@ -20,7 +20,7 @@ from pinfm.train.data.features import (
     with_statistics,
 )
 from pinfm.train.data.id_texts import id_types, write_id_texts
-from pinfm.train.data.info import Counts, DatasetInfo
+from pinfm.train.data.info import SPLITS, Counts, DatasetInfo
 from pinfm.train.data.live.spec import live_counts_spec, require_countable
 from pinfm.train.data.live.write import LiveCountsWriter
 from pinfm.train.data.options import PrepareOptions
@@ -29,7 +29,9 @@ from pinfm.train.data.reading.sql import name
 from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.request_cuts import cut_at, require_short, split_at_pauses, write_starts
 from pinfm.train.data.spellings import NUMBERED, spelled
-from pinfm.train.data.splits.by_time import Splits, find_splits
+from pinfm.train.data.splits.by_place import few_notes, mark_by_place
+from pinfm.train.data.splits.by_time import find_splits
+from pinfm.train.data.splits.marked import SPLIT, Bounds, Splits, mark_by_time
 from pinfm.train.data.tables import RawTables, Source, events_columns, impressions_columns, items_columns
 from pinfm.train.data.write import BucketWriter, gather_items, joined_impressions
 
@@ -46,8 +48,8 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         options: what holds for every source.
 
     Returns:
-        The report: `source`, `out`, `counts`, `splits`, `time_span`, `num_buckets`, `notes`, `ids`, `numbered`,
-        `live_counts` and `seconds`.
+        The report: `source`, `out`, `counts`, `splits`, `split_last`, `time_span`, `num_buckets`, `notes`, `ids`,
+        `numbered`, `live_counts` and `seconds`.
 
     Raises:
         UserError: for a mistake in the data or in the flags; `out` is then not created.
@@ -66,7 +68,7 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         work.rmdir()
         (folder / "dataset.json").write_text(info.to_json())
     described = _plain(info)
-    keys = ("source", "counts", "splits", "time_span", "num_buckets", "notes")
+    keys = ("source", "counts", "splits", "split_last", "time_span", "num_buckets", "notes")
     of_schema = {key: described["schema"][key] for key in ("ids", "numbered", "live_counts")}
     seconds = round(time.monotonic() - began, 3)
     return {"out": str(out), **{key: described[key] for key in keys}, **of_schema, "seconds": seconds}
@@ -87,26 +89,27 @@ class _Preparation:
         tables = spelled(self.validator, self.source.load(self.validator, self.validator.work))
         require_countable(self.options, tables)
         self._stage(tables)
-        splits = self._cut_requests(tables, self._splits(tables))
+        splits = self._mark_splits(tables)
         write_id_texts(self.connection, tables, folder)
-        schema = self._schema(tables, splits)
+        schema = self._schema(tables)
         gather_items(self.connection, schema, tables.item_attributes, splits)
-        schema = self._with_features(tables, schema, splits)
+        schema = self._with_features(tables, schema)
         largest = max(self._count("events"), 0 if tables.impressions is None else self._count("impressions"))
         num_buckets = self.options.num_buckets or max(16, -(-largest // _ROWS_PER_BUCKET))
         BucketWriter(self.connection, folder, schema, splits, num_buckets).write(tables.item_attributes)
         if self.options.live_counts:
-            spec = live_counts_spec(self.connection, self.options, tables, splits["train"][1])
+            spec = live_counts_spec(self.connection, self.options, tables, splits)
             counters = LiveCountsWriter(self.connection, folder, self.validator.work, spec).write()
             schema = dataclasses.replace(schema, features=(*schema.features, *counters), live_counts=spec)
         self.validator.write_rejects(folder / "rejects.parquet")
         return DatasetInfo(
             source=self.source.name,
             pinfm_version=version("pinfm"),
-            counts=self._counts(tables, splits),
+            counts=self._counts(tables),
             time_span=self._time_span(),
             schema=schema,
-            splits=splits,
+            splits=splits.bounds,
+            split_last=splits.last,
             num_buckets=num_buckets,
             max_history=self.options.max_history,
             notes=(*tables.notes, *self.validator.notes, *self._notes_on_time(tables)),
@@ -142,7 +145,16 @@ class _Preparation:
         self.counts["requests_split_at_pauses"] = added
         self.validator.notes.append(f"{added:,} requests begin after a pause of {gap_minutes:g} minutes within one.")
 
-    def _cut_requests(self, tables: RawTables, splits: Splits) -> Splits:
+    def _mark_splits(self, tables: RawTables) -> Splits:
+        has_requests, last = tables.impressions is not None, tables.splits.last
+        if last is None:
+            return mark_by_time(self.connection, self._cut_requests(tables, self._bounds(tables)), has_requests)
+        splits, few = mark_by_place(self.connection, last, tables.positive_actions, has_requests)
+        self.counts |= few
+        self.validator.notes += few_notes(few, last)
+        return splits
+
+    def _cut_requests(self, tables: RawTables, splits: Bounds) -> Bounds:
         """A request belongs to the split that it starts in, so none may reach over the start of another."""
         if tables.impressions is None or not tables.has_own_requests:
             return splits
@@ -154,20 +166,20 @@ class _Preparation:
         start, end = splits["test"]
         return {**splits, "test": (start, max(end, self._scalar("SELECT max(timestamp) FROM starts") + 1))}
 
-    def _splits(self, tables: RawTables) -> Splits:
+    def _bounds(self, tables: RawTables) -> Bounds:
         # Requests are what is trained on and judged; without them, events.
         times = "SELECT timestamp, weight FROM starts"
         if tables.impressions is None:
             times = "SELECT timestamp, 1 AS weight FROM events"
         return find_splits(self.connection, times, tables.splits)
 
-    def _schema(self, tables: RawTables, splits: Splits) -> InputSchema:
+    def _schema(self, tables: RawTables) -> InputSchema:
         seen_in = ["events"] if tables.impressions is None else ["events", "impressions"]
         length = "SELECT max(len(content)) FROM items" if tables.has_content else "SELECT 0"
         return InputSchema(
             actions=tables.actions,
             positive_actions=tables.positive_actions,
-            surfaces=find_surfaces(self.connection, seen_in, splits["train"][1]),
+            surfaces=find_surfaces(self.connection, seen_in),
             tasks=tables.tasks,
             features=(),
             content_dim=self._scalar(length),
@@ -175,33 +187,37 @@ class _Preparation:
             ids=id_types(tables),
         )
 
-    def _with_features(self, tables: RawTables, schema: InputSchema, splits: Splits) -> InputSchema:
+    def _with_features(self, tables: RawTables, schema: InputSchema) -> InputSchema:
         if tables.impressions is None:
             return schema
         attributes = (Feature(name=n, kind="categorical", scope="candidate") for n in tables.item_attributes)
         features = (*tables.features, *attributes)
         joined = joined_impressions(features, tables.item_attributes, tables.tasks)
-        train = f"SELECT * FROM ({joined}) WHERE timestamp < {splits['train'][1]}"
+        train = f"SELECT * FROM ({joined}) WHERE {SPLIT} = 0"
         measured = with_statistics(self.connection, features, train)
-        surface = surface_feature(self.connection, splits["train"][1])
+        surface = surface_feature(self.connection)
         if surface and (several := requests_on_several_surfaces(self.connection)):
             self.validator.notes.append(f"{several:,} requests name several surfaces: the first candidate's is taken.")
         return InputSchema(**{**schema.__dict__, "features": (*surface, *measured)})
 
-    def _counts(self, tables: RawTables, splits: Splits) -> Counts:
+    def _counts(self, tables: RawTables) -> Counts:
         users = "SELECT user_id FROM events"
         requests: dict[str, int] = {}
         impressions: dict[str, int] = {}
         outside = 0
         if tables.impressions is not None:
             users += " UNION SELECT user_id FROM impressions"
-            for split, (start, end) in splits.items():
-                within = f"timestamp >= {start} AND timestamp < {end}"
+            for code, split in enumerate(SPLITS):
+                within = f"{SPLIT} = {code}"
                 requests[split] = self._scalar(f"SELECT count(*) FROM starts WHERE {within}")
                 impressions[split] = self._scalar(f"SELECT coalesce(sum(weight), 0) FROM starts WHERE {within}")
             outside = self._count("impressions") - sum(impressions.values())
         return Counts(
             events=self._count("events"),
+            events_by_split={
+                split: self._scalar(f"SELECT count(*) FROM split_events WHERE {SPLIT} = {code}")
+                for code, split in enumerate(SPLITS)
+            },
             users=self._scalar(f"SELECT count(DISTINCT user_id) FROM ({users})"),
             items=self._count("all_items"),
             requests=requests,

@@ -46,10 +46,11 @@ def cut_at(connection: duckdb.DuckDBPyConnection, bounds: Sequence[int]) -> int:
 
 
 def write_starts(connection: duckdb.DuckDBPyConnection) -> None:
-    """Creates the table `starts`: the first and last time of each request, and its number of impressions."""
+    """Creates the table `starts`: user, first and last time and first position of each request, and its impressions."""
     connection.execute(
-        "CREATE OR REPLACE TABLE starts AS SELECT request_id, min(timestamp) AS timestamp, max(timestamp) AS last, "
-        "count(*) AS weight FROM impressions GROUP BY request_id"
+        "CREATE OR REPLACE TABLE starts AS SELECT request_id, min(user_id) AS user_id, min(timestamp) AS timestamp, "
+        f"max(timestamp) AS last, min({POSITION}) AS {POSITION}, count(*) AS weight FROM impressions "
+        "GROUP BY request_id"
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.info import SPLITS
 from pinfm.train.data.ragged import IntArray, scalar_column
 from pinfm.train.loader.requests import EVENT_COLUMNS
 from pinfm.train.metrics import RetrievalMetrics
@@ -61,18 +62,24 @@ def rank_queries(
 def bucket_events(dataset: PreparedDataset, bucket: int) -> dict[str, IntArray]:
     """The columns of a bucket's events."""
     table = dataset.events(bucket)
-    return {name: scalar_column(table, name).astype(np.int64) for name in (*EVENT_COLUMNS, "user_id")}
+    names = dict.fromkeys((*EVENT_COLUMNS, "user_id", dataset.split_column))
+    return {name: scalar_column(table, name).astype(np.int64) for name in names}
 
 
 def split_queries(dataset: PreparedDataset, split: str, bucket: int) -> Queries:
-    """Each user's first positive event in a split; users without history or target have none."""
+    """The positive events to be found in a split; users without history or target have none.
+
+    By time it is each user's first, for later ones lie ever further from training; by place each one that was held out.
+    """
     events = bucket_events(dataset, bucket)
-    begin, end = dataset.info.splits[split]
-    in_split = (events["timestamp"] >= begin) & (events["timestamp"] < end)
-    hits = np.flatnonzero(in_split & np.isin(events["action"], dataset.info.schema.positive_codes()))
-    users, first_hit = np.unique(events["user_id"][hits], return_index=True)
-    target = hits[first_hit]
-    first = np.searchsorted(events["user_id"], users)
+    positive = np.isin(events["action"], dataset.info.schema.positive_codes())
+    if dataset.info.split_last is None:
+        begin, end = dataset.info.splits[split]
+        hits = np.flatnonzero((events["timestamp"] >= begin) & (events["timestamp"] < end) & positive)
+        target = hits[np.unique(events["user_id"][hits], return_index=True)[1]]
+    else:
+        target = np.flatnonzero((events["split"] == SPLITS.index(split)) & positive)
+    first = np.searchsorted(events["user_id"], events["user_id"][target])
     kept = target > first
     return Queries(events, first[kept], target[kept])
 

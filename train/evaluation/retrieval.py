@@ -1,7 +1,8 @@
 """Next-item retrieval over the full catalogue, for a pretrained tower and for what it has to beat.
 
-One query a user: the first positive event after the training split is the target, the events before it the history, and
-the items of that history are no answers. A tower with `request_time` may be told the target's time.
+One query a user: the first positive event of the split is the target, or where the splits are by place each one that
+was held out; the events before it are the history, and the items of that history are no answers. A tower with
+`request_time` may be told the target's time.
 """
 
 from collections.abc import Iterable, Sequence

@@ -25,7 +25,7 @@ def retrieval_baselines(dataset: PreparedDataset, catalogue: IntArray) -> dict[s
         catalogue: item ids, ascending.
 
     Returns:
-        `popularity`: positive events on the item before the end of training.
+        `popularity`: positive events on the item in training.
         One of RECENT: positive events on it in so long before the target, strictly before its second: the shortest
             window that held ENOUGH_EVENTS on average over the training days.
         `last_item`: how often it was the next positive event after the newest item of the history, in training;
@@ -33,18 +33,18 @@ def retrieval_baselines(dataset: PreparedDataset, catalogue: IntArray) -> dict[s
     """
     popularity = scalar_column(dataset.items(), "event_count").astype(np.float64)
     times, items, pairs = [], [], []  # of the events of each bucket
-    train_end = dataset.info.splits["train"][1]
     for bucket in range(dataset.info.num_buckets):
         events = bucket_events(dataset, bucket)
         item = np.searchsorted(catalogue, events["item_id"])
         positive = np.isin(events["action"], dataset.info.schema.positive_codes())
         times.append(events["timestamp"][positive])
         items.append(item[positive])
-        follows = positive[1:] & (np.diff(events["user_id"]) == 0) & (events["timestamp"][1:] < train_end)
+        training = dataset.are_training(events[dataset.split_column])
+        follows = positive[1:] & (np.diff(events["user_id"]) == 0) & training[1:]
         pairs.append(item[:-1][follows] * len(catalogue) + item[1:][follows])
     time_E, item_E = np.concatenate(times), np.concatenate(items)
     in_order = np.argsort(time_E, kind="stable")
-    name = window_of(time_E[time_E < train_end])
+    name = window_of(time_E[time_E < dataset.info.train_end])
     return {
         "popularity": lambda queries: torch.from_numpy(popularity).repeat(len(queries.target_B), 1),
         name: RecentPopularity(time_E[in_order], item_E[in_order], len(catalogue), RECENT[name]),

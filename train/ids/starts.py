@@ -103,7 +103,7 @@ class ItemStarts:
     def __init__(self, dataset: PreparedDataset, use_content: bool) -> None:
         self._items, self._use_content = dataset.item_attributes, use_content
         # Batches come in no order of time, so an item is as old as it is when training ends.
-        self._now = dataset.info.splits["train"][1]
+        self._now = dataset.info.train_end
 
     def of(self, new_R: Tensor, known_M: Tensor, rows_M: Tensor) -> NewRows | None:
         """What the rows of new items start from; None while no item is known.

@@ -26,7 +26,7 @@ def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[
             "training, so there is nothing to learn; prepare it with other --positive-actions."
         )
     # An item of later days can never be a target, and would learn nothing but that.
-    catalogue = items.known_at(dataset.info.splits["train"][1])
+    catalogue = dataset.known_items()
     return Feed(
         SegmentSource(dataset, config.pretrain.segment_length),
         stream_plan(config, config.pretrain.batch_size),
@@ -62,7 +62,6 @@ def request_feed(
     group_size = config.finetune.requests_per_user if config.use_tower else 1
     # The learnable token ends a history, so it belongs to one request.
     shares_histories = training and group_size > 1 and not config.cold_start.learnable_token
-    begin, end = dataset.info.splits[split]
     observed: tuple[str, ...] = ("item", "user_id") if training else ()
     if config.use_tower and config.finetune.freeze_tower:
         # A row that was given away could never be trained.
@@ -74,7 +73,7 @@ def request_feed(
             max_history=max_history if config.use_tower or config.ranker.history_counts else 0,
             group_size=group_size,
             window_step=max(1, max_history // 4) if shares_histories else 1,
-            since=max(begin, end - config.finetune.newest_days * SECONDS_PER_DAY) if split == "train" else begin,
+            since=dataset.info.train_end - config.finetune.newest_days * SECONDS_PER_DAY if split == "train" else 0,
         ),
         stream_plan(config, config.finetune.batch_size, training),
         RequestReader(schema, dataset.item_attributes, randomization, not config.cold_start.learnable_token),

@@ -74,7 +74,7 @@ class RequestSource:
         self.size = cache(self._size)
 
     def _size(self, bucket: int) -> int:
-        if self._since <= self._dataset.info.splits[self._split][0]:
+        if self._since <= self._dataset.info.time_span[0]:
             return self._dataset.num_requests(self._split, bucket)
         return len(self._requests(bucket, ("timestamp",)))
 

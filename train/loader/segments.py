@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.ragged import IntArray, ragged_index, scalar_column
@@ -38,23 +37,25 @@ class SegmentSource:
     """Reads segments, a bucket at a time.
 
     Args:
-        dataset: the prepared dataset; only events before the end of its train split are read.
+        dataset: the prepared dataset; only its training events are read.
         segment_length: L.
     """
 
     def __init__(self, dataset: PreparedDataset, segment_length: int) -> None:
         self._dataset, self._segment_length = dataset, segment_length
-        self._train_end = dataset.info.splits["train"][1]
         self.num_buckets = dataset.info.num_buckets
         self.size = cache(self._size)
 
     def _size(self, bucket: int) -> int:
-        user_id = scalar_column(self._events(bucket, ("user_id", "timestamp")), "user_id").astype(np.int64)
+        user_id = scalar_column(self._events(bucket, ("user_id", self._dataset.split_column)), "user_id").astype(
+            np.int64
+        )
         return len(cut_segments(user_id, self._segment_length)[0])
 
     def _events(self, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
         table = self._dataset.events(bucket, columns)
-        return table.filter(pc.less(table["timestamp"], self._train_end))
+        times_or_splits = scalar_column(table, self._dataset.split_column).astype(np.int64)
+        return table.filter(pa.array(self._dataset.are_training(times_or_splits)))
 
     def read(self, bucket: int) -> SegmentBucket:
         """The segments of a bucket; users with a single event have none."""

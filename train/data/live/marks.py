@@ -10,6 +10,7 @@ from pinfm.model.live_counts import IMPRESSION, ITEM, LABEL, USER, LiveCountsSpe
 from pinfm.train.data.live.counts import Marks
 from pinfm.train.data.ragged import scalar_column
 from pinfm.train.data.reading.sql import name, quoted
+from pinfm.train.data.splits.marked import SPLIT, Splits
 
 # Marks that are held in memory at once, some 50 bytes each, beside as many queries.
 _MARKS_PER_PART = 4_000_000
@@ -85,18 +86,18 @@ class MarkReader:
         return [int(row[0]) for row in found[1:]]
 
 
-def _all_marks(spec: LiveCountsSpec) -> str:
+def _all_marks(spec: LiveCountsSpec, events: str = "events", impressions: str = "impressions") -> str:
     """SQL of user_id, item_id, timestamp and kind, the place in `spec.kinds`."""
     actions = [kind for kind in spec.kinds if kind != IMPRESSION and not kind.startswith(LABEL)]
     of_action = " ".join(f"WHEN {quoted(action)} THEN {spec.kinds.index(action)}" for action in actions)
     parts = []
     if actions:
         parts.append(
-            f"SELECT user_id, item_id, timestamp, (CASE action {of_action} END)::TINYINT AS kind FROM events "
+            f"SELECT user_id, item_id, timestamp, (CASE action {of_action} END)::TINYINT AS kind FROM {events} "
             f"WHERE action IN ({', '.join(map(quoted, actions))})"
         )
     for place, kind in enumerate(spec.kinds):
-        columns = f"SELECT user_id, item_id, timestamp + %d AS timestamp, {place}::TINYINT AS kind FROM impressions"
+        columns = f"SELECT user_id, item_id, timestamp + %d AS timestamp, {place}::TINYINT AS kind FROM {impressions}"
         if kind == IMPRESSION:
             parts.append(columns % 0)
         elif kind.startswith(LABEL):
@@ -104,15 +105,13 @@ def _all_marks(spec: LiveCountsSpec) -> str:
     return " UNION ALL ".join(parts)
 
 
-def overall_rates(connection: duckdb.DuckDBPyConnection, spec: LiveCountsSpec, before: int) -> dict[str, float]:
-    """The marks of each kind for each impression before a time; empty where impressions are not counted."""
+def overall_rates(connection: duckdb.DuckDBPyConnection, spec: LiveCountsSpec, splits: Splits) -> dict[str, float]:
+    """The marks of each kind for each impression of training; empty where impressions are not counted."""
     if IMPRESSION not in spec.kinds:
         return {}
-    counted = dict(
-        connection.execute(
-            f"SELECT kind, count(*) FROM ({_all_marks(spec)}) WHERE timestamp < {before} GROUP BY kind"
-        ).fetchall()
-    )
+    tables = [f"(SELECT * FROM split_{table} WHERE {SPLIT} = 0)" for table in ("events", "impressions")]
+    training = f"FROM ({_all_marks(spec, *tables)}) WHERE timestamp < {splits.train_end}"
+    counted = dict(connection.execute(f"SELECT kind, count(*) {training} GROUP BY kind").fetchall())
     impressions = counted.get(spec.kinds.index(IMPRESSION), 0)
     others = (kind for kind in spec.kinds if kind != IMPRESSION)
     return {kind: counted.get(spec.kinds.index(kind), 0) / max(impressions, 1) for kind in others}

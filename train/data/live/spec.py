@@ -10,6 +10,7 @@ from pinfm.model.live_counts import IMPRESSION, ITEM, LABEL, USER, LiveCountsSpe
 from pinfm.train.data.live.marks import overall_rates
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.reading.sql import name, quoted
+from pinfm.train.data.splits.marked import SPLIT, Splits
 from pinfm.train.data.tables import RawTables
 
 # A log whose events hold fewer of what the labels tell keeps one action of several, or counts clicks elsewhere.
@@ -50,19 +51,19 @@ def _require_kinds(kinds: Sequence[str], tables: RawTables) -> None:
 
 
 def live_counts_spec(
-    connection: duckdb.DuckDBPyConnection, options: PrepareOptions, tables: RawTables, train_end: int
+    connection: duckdb.DuckDBPyConnection, options: PrepareOptions, tables: RawTables, splits: Splits
 ) -> LiveCountsSpec:
     """The counters that the flags ask for.
 
     Args:
-        connection: the database with `events` and `impressions`.
+        connection: the database with `split_events` and `split_impressions`.
         options: the flags, with some of `--live-counts`.
         tables: what the source said of the log.
-        train_end: end of the training split, Unix seconds; what came later decides nothing.
+        splits: what was held out; that decides nothing.
     """
-    kinds = tuple(options.live_counts_kinds) or _default_kinds(connection, tables, train_end)
+    kinds = tuple(options.live_counts_kinds) or _default_kinds(connection, tables)
     spec = _spec(options, kinds)
-    return dataclasses.replace(spec, rates=overall_rates(connection, spec, train_end))
+    return dataclasses.replace(spec, rates=overall_rates(connection, spec, splits))
 
 
 def _spec(options: PrepareOptions, kinds: Sequence[str]) -> LiveCountsSpec:
@@ -74,7 +75,7 @@ def _spec(options: PrepareOptions, kinds: Sequence[str]) -> LiveCountsSpec:
     )
 
 
-def _default_kinds(connection: duckdb.DuckDBPyConnection, tables: RawTables, train_end: int) -> tuple[str, ...]:
+def _default_kinds(connection: duckdb.DuckDBPyConnection, tables: RawTables) -> tuple[str, ...]:
     """Impressions, every action, and the labels of tasks that the events do not tell.
 
     Events are better: they know when it happened, where a label only says that it did. Candidates that we drew were
@@ -82,16 +83,16 @@ def _default_kinds(connection: duckdb.DuckDBPyConnection, tables: RawTables, tra
     """
     if not tables.were_shown:
         return tables.actions
-    untold = (task for task in tables.tasks if not _is_told(connection, task, tables.actions, train_end))
+    untold = (task for task in tables.tasks if not _is_told(connection, task, tables.actions))
     return (IMPRESSION, *tables.actions, *(LABEL + task for task in untold))
 
 
-def _is_told(connection: duckdb.DuckDBPyConnection, task: str, actions: Sequence[str], train_end: int) -> bool:
+def _is_told(connection: duckdb.DuckDBPyConnection, task: str, actions: Sequence[str]) -> bool:
     if task not in actions:
         return False
     counted = connection.execute(
-        f"SELECT (SELECT count(*) FROM events WHERE action = {quoted(task)} AND timestamp < {train_end}), "
-        f"(SELECT count(*) FROM impressions WHERE {name(task)} AND timestamp < {train_end})"
+        f"SELECT (SELECT count(*) FROM split_events WHERE action = {quoted(task)} AND {SPLIT} = 0), "
+        f"(SELECT count(*) FROM split_impressions WHERE {name(task)} AND {SPLIT} = 0)"
     ).fetchone()
     assert counted is not None
     events, labels = counted

@@ -6,12 +6,11 @@ import duckdb
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.data.info import SPLITS
+from pinfm.train.data.splits.marked import Bounds
 from pinfm.train.data.splits.rule import SplitRule
 
-Splits = dict[str, tuple[int, int]]
 
-
-def find_splits(connection: duckdb.DuckDBPyConnection, times: str, rule: SplitRule) -> Splits:
+def find_splits(connection: duckdb.DuckDBPyConnection, times: str, rule: SplitRule) -> Bounds:
     """Returns (start, end) of each split in Unix seconds, the end excluded.
 
     Args:
