@@ -52,7 +52,7 @@ class Inputs:
 
     def keys(self, key: str, values: Mapping[str, Int64s]) -> Int64s:
         """(N, V) what makes the keys of one of `spec.of`."""
-        return np.stack([values[name] for name in columns_of(key)], axis=1)
+        return np.stack([values[name] for name in columns_of(key)]).T  # each column lies in one piece
 
     def column(self, name: str, called: str | None = None) -> Column:
         """One that keys are made of, called so in messages."""
