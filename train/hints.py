@@ -25,9 +25,10 @@ def tell_start(
     name = "pretrain" if isinstance(phase, PretrainConfig) else "finetune"
     rest = f", of which {done:,} are done" if done else ""
     total = phase.epochs * steps_per_epoch
-    print(f"{name}: {total:,} steps, {phase.epochs} epoch(s) of {steps_per_epoch:,}{rest}", file=sys.stderr)
+    examples = f"{phase.batch_size:,} {'segments' if name == 'pretrain' else 'requests'} a step"
+    print(f"{name}: {total:,} steps, {phase.epochs} epoch(s) of {steps_per_epoch:,}, {examples}{rest}", file=sys.stderr)
     for hint in (
-        *warmup_hints(f"{name}.optimizer.warmup_steps", phase.optimizer.warmup_steps, total),
+        *warmup_hints(f"--{name}.optimizer.warmup_steps", phase.optimizer.warmup_steps, total),
         *row_hints(config.item_table, num_items),
     ):
         print(f"pinfm: warning: {hint}", file=sys.stderr)
@@ -51,6 +52,6 @@ def row_hints(table: ItemTableConfig, num_items: int) -> Iterator[str]:
             else f"{num_items / table.rows:.1f} of them share each row"
         )
         yield (
-            f"item_table.rows ({table.rows:,}) is far below the catalogue's {num_items:,} items, so {crowd}; "
+            f"--item_table.rows ({table.rows:,}) is far below the catalogue's {num_items:,} items, so {crowd}; "
             "raise it where memory allows (docs/scale.md)."
         )

@@ -35,13 +35,27 @@ def test_a_run_tells_its_steps_and_what_does_not_fit_them(dataset, tmp_path, cap
     flags = ("--pretrain.epochs", "2", "--pretrain.optimizer.warmup_steps", "500", "--item_table.rows", "40")
     assert pretrain(dataset, tmp_path / "run", *flags) == 0
     told = capsys.readouterr().err.splitlines()
-    length = re.fullmatch(r"pretrain: (\d+) steps, 2 epoch\(s\) of (\d+)", told[0])
+    length = re.fullmatch(r"pretrain: (\d+) steps, 2 epoch\(s\) of (\d+), 16 segments a step", told[0])
     steps, per_epoch = map(int, length.groups())
     assert steps == 2 * per_epoch == len(runs.losses(tmp_path / "run"))
     assert told[1].startswith(
-        f"pinfm: warning: pretrain.optimizer.warmup_steps (500) is not below the run's {steps} steps"
+        f"pinfm: warning: --pretrain.optimizer.warmup_steps (500) is not below the run's {steps} steps"
     )
-    assert told[2].startswith("pinfm: warning: item_table.rows (40) is far below the catalogue's 120 items")
+    assert told[2].startswith("pinfm: warning: --item_table.rows (40) is far below the catalogue's 120 items")
+
+
+def test_a_fine_tuning_tells_the_same(dataset, tmp_path, capsys):
+    config = runs.write_config(runs.CONFIG, tmp_path / "config.yaml")
+    words = ["finetune", "--config", str(config), "--data", str(dataset), "--out", str(tmp_path / "run")]
+    assert main([*words, "--finetune.optimizer.warmup_steps", "90", "--item_table.rows", "40"]) == 0
+    told = capsys.readouterr().err.splitlines()
+    steps = len(runs.losses(tmp_path / "run"))
+    assert told[0] == f"finetune: {steps} steps, 1 epoch(s) of {steps}, 32 requests a step"
+    assert told[1].startswith(
+        f"pinfm: warning: --finetune.optimizer.warmup_steps (90) is not below the run's {steps} steps, so"
+    )
+    assert told[1].endswith("; lower it, or train for more epochs.")
+    assert told[2].startswith("pinfm: warning: --item_table.rows (40) is far below the catalogue's 120 items, so")
 
 
 def test_what_fits_is_told_without_a_warning(dataset, tmp_path, capsys):
@@ -52,7 +66,9 @@ def test_what_fits_is_told_without_a_warning(dataset, tmp_path, capsys):
 def test_a_run_that_goes_on_tells_what_is_done(pretrained, dataset, tmp_path, capsys):
     run = runs.interrupted(pretrained, tmp_path / "run", 4)
     assert pretrain(dataset, run, "--resume") == 0
-    assert re.match(r"pretrain: \d+ steps, 1 epoch\(s\) of \d+, of which 4 are done\n", capsys.readouterr().err)
+    assert re.match(
+        r"pretrain: \d+ steps, 1 epoch\(s\) of \d+, 16 segments a step, of which 4 are done\n", capsys.readouterr().err
+    )
     assert pretrain(dataset, run, "--resume") == 0
     assert "steps" not in capsys.readouterr().err  # nothing is left to train
 

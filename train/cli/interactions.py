@@ -12,6 +12,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError, require_at_least
 from pinfm.model.ranking.interactions.table import COMPOSITIONS, FORMS
+from pinfm.train.cli.flags.lists import number_list
+from pinfm.train.cli.flags.words import name_list
 from pinfm.train.cli.run_flags import add_config_flags, run_config
 from pinfm.train.comparison.comparison import Comparison, parse_forms, require_splits
 from pinfm.train.comparison.report.rows import Budget
@@ -39,7 +41,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how often each form is trained; the first seed is --seed")
     parser.add_argument(
         "--learning-rates",
-        type=float,
+        type=number_list,
         nargs="+",
         default=[0.001, 0.003],
         help="of the dense weights, tried for each form",
@@ -63,7 +65,10 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> dict[str, Any]:
     """Compares, prints the table, and writes OUT/interactions.json, .md and .svg."""
     require_at_least("", 1, seeds=args.seeds, jobs=args.jobs)
-    config, forms = run_config(args), parse_forms(args.forms)
+    # A composition has commas of its own.
+    words = [form for word in args.forms for form in ([word] if "{" in word else name_list(word))]
+    rates = tuple(rate for part in args.learning_rates for rate in number_list(part))
+    config, forms = run_config(args), parse_forms(words)
     budget = Budget(memory_gib=args.memory_gib, latency_ms=args.latency_ms)
     serving = Serving(candidates=args.candidates)
     require_finetuning(config, Place(data=args.data, out=args.out, pretrained=args.pretrained))
@@ -73,7 +78,7 @@ def run(args: Namespace) -> dict[str, Any]:
         data=args.data,
         out=args.out,
         forms=forms,
-        learning_rates=tuple(args.learning_rates),
+        learning_rates=rates,
         seeds=tuple(range(config.seed, config.seed + args.seeds)),
         pretrained=args.pretrained,
     ).joined()

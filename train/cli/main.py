@@ -22,8 +22,10 @@ from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.whole import write_whole
 from pinfm.train.cli.ends import ending
 from pinfm.train.cli.flags.help import VerbHelp
+from pinfm.train.cli.flags.lists import with_brackets
 from pinfm.train.cli.flags.moved import moved
 from pinfm.train.cli.flags.paths import report_path, require_local_paths, require_local_words, require_writable
+from pinfm.train.cli.flags.spelled import as_flags, wrong_type
 from pinfm.train.cli.quiet import hush_libraries, is_first_process
 from pinfm.train.launch.statuses import MISTAKE
 from pinfm.train.signals import sigterm_raises
@@ -51,7 +53,7 @@ class VerbParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises UserError with the message on one line."""
-        sentence = " ".join(line.strip() for line in message.strip().splitlines())
+        sentence = wrong_type(" ".join(line.strip() for line in message.strip().splitlines()), self)
         raise UserError(f"{sentence.rstrip('.')}. {moved(sentence)}See `{self.prog} --help`.")
 
 
@@ -111,6 +113,14 @@ def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
     parser = VerbParser(prog=f"pinfm {name}", description=verb.__doc__)
     parser.add_argument("--report", type=Path | None, default=None, help="write the results to this JSON file")
     verb.configure(parser)
+    try:
+        _run(verb, name, parser, with_brackets(argv, parser))
+    except UserError as error:
+        # What a setting is called in the config; whoever reads this looks for the flag.
+        raise UserError(as_flags(str(error), parser, argv)) from error
+
+
+def _run(verb: ModuleType, name: str, parser: VerbParser, argv: Sequence[str]) -> None:
     try:
         args = parser.instantiate(parser.parse_args(list(argv)))
     except (TypeError, AttributeError, UnicodeDecodeError) as error:

@@ -114,7 +114,7 @@ MISTAKES = {
     ),
     "batch size and streams": (
         "pretrain --config CONFIG --data DATA --out NEW --pretrain.batch_size 6",
-        "pretrain.batch_size (6) must be a multiple of data_streams (4)",
+        "pretrain.batch_size (6) must be a multiple of --data_streams (4)",
     ),
     "not a dataset": ("pretrain --config CONFIG --data EMPTY --out NEW", "no prepared dataset"),
     "not a dataset to fine-tune": ("finetune --config CONFIG --data EMPTY --out NEW", "no prepared dataset"),
@@ -131,7 +131,7 @@ MISTAKES = {
     "an unknown split": ("evaluate FINETUNED --data DATA --split monday", "split"),
     "no heads in common with the pretrained tower": (
         "finetune --config CONFIG --data DATA --out NEW --pretrained PRETRAINED --tower.num_heads 1",
-        "was pretrained with tower.num_heads 2, not 1",
+        "was pretrained with --tower.num_heads 2, not 1",
     ),
     "a pretrained run for no tower": (
         "finetune --config CONFIG --data DATA --out NEW --pretrained PRETRAINED --use_tower false",

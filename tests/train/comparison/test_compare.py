@@ -146,7 +146,7 @@ def test_other_settings_are_refused(report, folder, dataset, capsys):
     again = [*map(str, words(folder, dataset, ["dot"])), "--max_history", "4"]
     assert main(["interactions", *again]) == 2
     told = capsys.readouterr().err
-    assert "was made with max_history 8, not 4; give the settings that it was made with" in told
+    assert "was made with --max_history 8, not 4; give the settings that it was made with" in told
     assert told.count("\n") == 1
 
 

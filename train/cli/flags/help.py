@@ -7,6 +7,7 @@ from typing import get_args
 from jsonargparse import DefaultHelpFormatter
 
 from pinfm.model.ranking.interactions.table import InteractionName
+from pinfm.train.cli.flags.lists import number_list
 from pinfm.train.cli.flags.words import name_list
 
 # What jsonargparse calls a type, and what it is called here.
@@ -22,6 +23,8 @@ class VerbHelp(DefaultHelpFormatter):
     """Lays out `pinfm VERB --help`."""
 
     def _get_type_str(self, action: Action) -> str | None:
+        if action.type is number_list:
+            return "numbers, as in 0.001,0.003"
         if action.type is name_list:
             return "names, as in '[click, save]'"
         if action.dest == "ranker.interaction":
