@@ -56,6 +56,7 @@ TABLES = {
     (PERFORMANCE, "serving"): of_keys("latency", "stages", "operations", "context"),
     (PERFORMANCE, "serving rankers"): of_keys("rankers"),
     (PERFORMANCE, "live counts prepare"): of_keys("prepare"),
+    (PERFORMANCE, "live counts serving"): of_keys("feeding", "asking", "memory"),
     (PERFORMANCE, "interaction speed cpu"): interaction_speed.tables_of,
     (PERFORMANCE, "interaction speed cuda"): interaction_speed.tables_of,
     (PERFORMANCE, "interaction finetune cpu"): of_keys("steps"),
