@@ -102,3 +102,12 @@ def test_the_recipe_cold_start_names_the_flag_that_does_without_content(plain, t
     flag = "--cold_start.content_fusion false"
     assert f"the dataset's items have no content vectors; switch it off with {flag}" in sentence
     assert main([*words, "--out", str(tmp_path / "run"), *flag.split()]) == 0
+
+
+def test_the_recipe_cold_start_fine_tunes_without_content_too(tmp_path, capsys):
+    prepare(replace(runs.SOURCE, content_dim=0), tmp_path / "plain", PrepareOptions(num_buckets=8))
+    words = ["finetune", "--config", "cold_start", "--data", str(tmp_path / "plain"), "--item_table.rows", "64"]
+    assert main([*words, "--out", str(tmp_path / "refused")]) == 2
+    flag = "--cold_start.content_fusion false"
+    assert f"switch it off with {flag}" in capsys.readouterr().err.splitlines()[-1]
+    assert main([*words, "--out", str(tmp_path / "run"), *flag.split()]) == 0

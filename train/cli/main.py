@@ -54,7 +54,8 @@ class VerbParser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises UserError with the message on one line."""
         sentence = wrong_type(" ".join(line.strip() for line in message.strip().splitlines()), self)
-        raise UserError(f"{sentence.rstrip('.')}. {moved(sentence)}See `{self.prog} --help`.")
+        listed = "A list is one word, as in `--actions click,save`. " if _more_words(sentence) else ""
+        raise UserError(f"{sentence.rstrip('.')}. {moved(sentence)}{listed}See `{self.prog} --help`.")
 
 
 def entry() -> None:
@@ -137,6 +138,12 @@ def _run(verb: ModuleType, name: str, parser: VerbParser, argv: Sequence[str]) -
         text = json.dumps(report, indent=2) + "\n"
         # What is no file, such as /dev/stdout, must not be replaced by one.
         write_whole(path, text) if path.is_file() or not path.exists() else path.write_text(text)
+
+
+def _more_words(sentence: str) -> bool:
+    """Whether words are left over that are no flags, as those of a list that is written with blanks."""
+    left = sentence.partition("unrecognized arguments: ")[2]
+    return bool(left) and not left.startswith("-")
 
 
 def _road_order(name: str) -> tuple[int, str]:

@@ -69,6 +69,7 @@ def test_skipped_rows_are_told(tmp_path, capsys):
         ),
         (["events", "LOG"], "actions"),
         (["simulate", "--num-days", "1"], "num_days (1) must be at least 3"),
+        (["events", "LOG", "--actions", "click", "save"], "A list is one word, as in `--actions click,save`. See"),
         (["simulate", "--num-days", "many"], "--num-days must be a whole number, and 'many' is none"),
         (["simulate", "--colour", "red"], "--colour"),
         (["simulate", "--on-bad-rows", "guess"], "on_bad_rows"),
