@@ -27,6 +27,7 @@ SOURCES: dict[str, type[Any]] = {kind.name: kind for kind in (KuaiRand, MovieLen
 
 # How the log writes an id, where it is no plain integer.
 _SPELT = {"text": "text, as its 64-bit hash (docs/data.md)", "uint64": "unsigned, by two's complement (docs/data.md)"}
+_CANDIDATES = {"shown": "as they were shown", "sampled": "put together from what was chosen, not shown (docs/data.md)"}
 # How flags that are text are read: YAML would make numbers, booleans and nothing of some.
 _AS_WRITTEN: dict[Any, Any] = {list[str]: name_list, list[str] | None: name_list, str | None: str}
 
@@ -105,6 +106,7 @@ def _table(report: dict[str, Any]) -> str:
         rows = [counts[kind].get(split, 0) for kind in ("requests", "impressions", "events_by_split")]
         told = _span(report["splits"][split]) if by_time else _place(split, report["split_last"])
         lines.append(f"  {split:<12}{rows[0]:>12,}{rows[1]:>13,}{rows[2]:>12,}   {told}")
+    lines += [f"  candidates: {_CANDIDATES[report['candidates']]}"] if report["counts"]["requests"] else []
     lines += [f"  {column}: {_SPELT[kind]}" for column, kind in report["ids"].items()]
     lines += [f"  {column}: whole numbers" for column in report["numbered"]]
     lines += [f"  live counts: {_counters(report['live_counts'])}"] if report["live_counts"] else []

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_types
 from pinfm.model.schema import InputSchema, schema_from_json
@@ -59,6 +59,7 @@ class DatasetInfo:
         max_history: most events in a request's history, unless the reader asks for fewer.
         split_last: of each user the newest so many positive events, and requests, are test, and as many before them
             validation; None where the splits are by time. Events then have a column `split`: a place in `SPLITS`.
+        candidates: `shown` to the user, or `sampled`: put together by `prepare` from what was chosen.
         notes: what the source wants its readers to know.
         format_version: version of the layout on disk.
     """
@@ -72,6 +73,7 @@ class DatasetInfo:
     num_buckets: int
     max_history: int = 256
     split_last: int | None = None
+    candidates: Literal["shown", "sampled"] = "shown"
     notes: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from pinfm.train.data.reading.readers import connect
 from pinfm.train.data.reading.sql import name
 from pinfm.train.data.reading.validate import Validator
 from pinfm.train.data.request_cuts import cut_at, require_short, split_at_pauses, write_starts
+from pinfm.train.data.sampling.own_events import sample_impressions, sampling_notes
+from pinfm.train.data.sampling.rule import CandidateRule
 from pinfm.train.data.spellings import NUMBERED, spelled
 from pinfm.train.data.splits.by_place import few_notes, mark_by_place
 from pinfm.train.data.splits.by_time import find_splits
@@ -48,8 +50,8 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         options: what holds for every source.
 
     Returns:
-        The report: `source`, `out`, `counts`, `splits`, `split_last`, `time_span`, `num_buckets`, `notes`, `ids`,
-        `numbered`, `live_counts` and `seconds`.
+        The report: `source`, `out`, `counts`, `splits`, `split_last`, `candidates`, `time_span`, `num_buckets`,
+        `notes`, `ids`, `numbered`, `live_counts` and `seconds`.
 
     Raises:
         UserError: for a mistake in the data or in the flags; `out` is then not created.
@@ -68,7 +70,7 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         work.rmdir()
         (folder / "dataset.json").write_text(info.to_json())
     described = _plain(info)
-    keys = ("source", "counts", "splits", "split_last", "time_span", "num_buckets", "notes")
+    keys = ("source", "counts", "splits", "split_last", "candidates", "time_span", "num_buckets", "notes")
     of_schema = {key: described["schema"][key] for key in ("ids", "numbered", "live_counts")}
     seconds = round(time.monotonic() - began, 3)
     return {"out": str(out), **{key: described[key] for key in keys}, **of_schema, "seconds": seconds}
@@ -94,7 +96,7 @@ class _Preparation:
         schema = self._schema(tables)
         gather_items(self.connection, schema, tables.item_attributes, splits)
         schema = self._with_features(tables, schema)
-        largest = max(self._count("events"), 0 if tables.impressions is None else self._count("impressions"))
+        largest = max(self._count("events"), self._count("impressions") if tables.has_requests else 0)
         num_buckets = self.options.num_buckets or max(16, -(-largest // _ROWS_PER_BUCKET))
         BucketWriter(self.connection, folder, schema, splits, num_buckets).write(tables.item_attributes)
         if self.options.live_counts:
@@ -110,6 +112,7 @@ class _Preparation:
             schema=schema,
             splits=splits.bounds,
             split_last=splits.last,
+            candidates="shown" if tables.were_shown else "sampled",
             num_buckets=num_buckets,
             max_history=self.options.max_history,
             notes=(*tables.notes, *self.validator.notes, *self._notes_on_time(tables)),
@@ -123,6 +126,8 @@ class _Preparation:
             known = ("created_at", *(("content",) if tables.has_content else ()), *tables.item_attributes)
             unique = tables.spelt("item_id")
             self.validator.stage("items", tables.items, items_columns(tables), unique=unique, spare=known)
+        if tables.sampling is not None:
+            self._sample(tables.sampling, tables.tasks)
         if tables.impressions is None:
             return
         shared = [feature.name for feature in tables.features if feature.scope == "request"]
@@ -140,13 +145,19 @@ class _Preparation:
         if tables.has_own_requests and gap is None:
             require_short(self.connection, name(tables.spelt("request_id")[0]))
 
+    def _sample(self, rule: CandidateRule, tasks: Sequence[str]) -> None:
+        counts = sample_impressions(self.connection, rule, tasks)
+        self.counts |= counts
+        self.validator.notes += sampling_notes(counts)
+        write_starts(self.connection)
+
     def _split_requests(self, gap_minutes: float) -> None:
         added = split_at_pauses(self.connection, max(1, round(60 * gap_minutes)))
         self.counts["requests_split_at_pauses"] = added
         self.validator.notes.append(f"{added:,} requests begin after a pause of {gap_minutes:g} minutes within one.")
 
     def _mark_splits(self, tables: RawTables) -> Splits:
-        has_requests, last = tables.impressions is not None, tables.splits.last
+        has_requests, last = tables.has_requests, tables.splits.last
         if last is None:
             return mark_by_time(self.connection, self._cut_requests(tables, self._bounds(tables)), has_requests)
         splits, few = mark_by_place(self.connection, last, tables.positive_actions, has_requests)
@@ -156,7 +167,7 @@ class _Preparation:
 
     def _cut_requests(self, tables: RawTables, splits: Bounds) -> Bounds:
         """A request belongs to the split that it starts in, so none may reach over the start of another."""
-        if tables.impressions is None or not tables.has_own_requests:
+        if not tables.has_requests or not tables.has_own_requests:
             return splits
         added = cut_at(self.connection, [splits[split][0] for split in ("validation", "test")])
         if added:
@@ -169,12 +180,12 @@ class _Preparation:
     def _bounds(self, tables: RawTables) -> Bounds:
         # Requests are what is trained on and judged; without them, events.
         times = "SELECT timestamp, weight FROM starts"
-        if tables.impressions is None:
+        if not tables.has_requests:
             times = "SELECT timestamp, 1 AS weight FROM events"
         return find_splits(self.connection, times, tables.splits)
 
     def _schema(self, tables: RawTables) -> InputSchema:
-        seen_in = ["events"] if tables.impressions is None else ["events", "impressions"]
+        seen_in = ["events", "impressions"] if tables.has_requests else ["events"]
         length = "SELECT max(len(content)) FROM items" if tables.has_content else "SELECT 0"
         return InputSchema(
             actions=tables.actions,
@@ -188,7 +199,7 @@ class _Preparation:
         )
 
     def _with_features(self, tables: RawTables, schema: InputSchema) -> InputSchema:
-        if tables.impressions is None:
+        if not tables.has_requests:
             return schema
         attributes = (Feature(name=n, kind="categorical", scope="candidate") for n in tables.item_attributes)
         features = (*tables.features, *attributes)
@@ -205,7 +216,7 @@ class _Preparation:
         requests: dict[str, int] = {}
         impressions: dict[str, int] = {}
         outside = 0
-        if tables.impressions is not None:
+        if tables.has_requests:
             users += " UNION SELECT user_id FROM impressions"
             for code, split in enumerate(SPLITS):
                 within = f"{SPLIT} = {code}"

@@ -41,6 +41,8 @@ def spelled(validator: Validator, tables: RawTables) -> RawTables:
             raise UserError(f"actions names the number {twice} twice; name each action once")
         kinds["action"] = "number_choice"
         tables = replace(tables, actions=tuple(actions), positive_actions=tuple(positive))
+        if tables.sampling is not None:
+            tables = replace(tables, tasks=tuple(map(_number_or_name, tables.tasks)))
     uses = _uses(validator, tables)
     for column in IDS:
         if uses[column]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 from pinfm.model.schema import Feature
 from pinfm.train.data.reading.columns import TEXT_OF, Column, IdColumn, Kind, TimeColumn, VectorColumn
 from pinfm.train.data.reading.times import TimeUnit
+from pinfm.train.data.sampling.rule import CandidateRule
 from pinfm.train.data.splits.rule import SplitRule
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class RawTables:
         has_content: whether items carry a content vector.
         content_dim: its length; None takes that of most vectors.
         time_unit: what times count that are numbers; None takes seconds, and doubts what looks like something else.
+        sampling: how candidates are drawn beside events of the actions that `tasks` name, in place of impressions.
         were_shown: whether impressions were shown to their users; else we drew them.
         has_times: whether the times are times, and not places in an order.
         has_own_requests: whether request ids are the user's: they may be sessions that last for days.
@@ -59,6 +61,7 @@ class RawTables:
     has_content: bool = False
     content_dim: int | None = None
     time_unit: TimeUnit | None = None
+    sampling: CandidateRule | None = None
     were_shown: bool = True
     has_times: bool = True
     has_own_requests: bool = False
@@ -69,6 +72,11 @@ class RawTables:
     raw_names: dict[str, str] = field(default_factory=dict)
     text_ids: tuple[str, ...] = ()
     kinds: dict[str, Kind] = field(default_factory=dict)
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether there are impressions to train on and to judge by, the log's or drawn ones."""
+        return self.impressions is not None or self.sampling is not None
 
     def raw_name(self, name: str) -> str:
         """What the relations call a column."""

@@ -132,6 +132,7 @@ def test_sampled_candidates_are_what_others_rated_before(tmp_path):
         lines([(i, f"Film {i}", "Drama") for i in range(100, 160)], ",", "movieId,title,genres")
     )
     dataset = prepared(MovieLens(path=tmp_path, sampled_candidates=8), tmp_path)
+    assert dataset.info.candidates == "sampled"
     assert dataset.info.schema.tasks == ("rate", "like")
     found = [row for split in dataset.info.splits for row in dataset.requests(split, 0).to_pylist()]
     offered = [

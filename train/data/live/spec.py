@@ -25,8 +25,11 @@ def require_countable(options: PrepareOptions, tables: RawTables) -> None:
     """
     if not options.live_counts:
         return
-    if tables.impressions is None:
-        raise UserError("--live-counts counts for requests, and this log has no impressions; leave it out")
+    if not tables.has_requests:
+        raise UserError(
+            "--live-counts counts for requests, and this log has no impressions; leave it out, or give "
+            "--sampled-candidates"
+        )
     if not tables.has_times:
         raise UserError("--live-counts needs times, and the log has an order alone; leave it out")
     for key in options.live_counts:

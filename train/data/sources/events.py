@@ -12,6 +12,7 @@ from pinfm.train.data.reading.files import table_parts
 from pinfm.train.data.reading.sql import FILE, POSITION, ROW, quoted
 from pinfm.train.data.reading.sql import name as sql_name
 from pinfm.train.data.reading.times import TimeUnit
+from pinfm.train.data.sampling.rule import SamplingFlags
 from pinfm.train.data.sources.text_files import TextFiles
 from pinfm.train.data.splits.rule import SplitFlags
 from pinfm.train.data.tables import IDS, RawTables
@@ -47,7 +48,7 @@ class ColumnNames:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Events(TextFiles, SplitFlags):
+class Events(TextFiles, SplitFlags, SamplingFlags):
     """Tables of one's own; each is a file, or a folder of files: .parquet, .csv, .tsv, or the latter with .gz or .zst.
 
     Args:
@@ -55,10 +56,11 @@ class Events(TextFiles, SplitFlags):
         actions: every action name that may occur.
         action: the action of every event, in place of --actions where the log has one kind and no such column.
         positive_actions: those that count as interest; all of them by default.
-        impressions: the impressions table; without it the dataset serves pretraining only.
+        impressions: the impressions table; without it, and without --sampled-candidates, the dataset serves pretraining
+            only.
         items: the items table; without it an item is as old as its first event.
         columns: what the columns are called in the files.
-        tasks: boolean columns of impressions, one probability each.
+        tasks: boolean columns of impressions, one probability each; of sampled candidates, actions.
         dense_features: numeric columns of impressions.
         categorical_features: integer columns of impressions, 0 meaning missing.
         request_features: those of the features that all impressions of a request share.
@@ -100,8 +102,12 @@ class Events(TextFiles, SplitFlags):
         _need_subset("text_ids", self.text_ids, "the columns of ids", IDS)
         if self.impressions is not None and not self.tasks:
             raise UserError("--impressions needs tasks; name its boolean columns, as in --tasks '[click]'")
-        if self.impressions is None and (self.tasks or known):
-            raise UserError("tasks and features are columns of impressions; give that table with --impressions")
+        if self.impressions is None and ((self.tasks and self.sampled_candidates is None) or known):
+            raise UserError(
+                "tasks and features are columns of impressions; give that table with --impressions, or tasks with "
+                "--sampled-candidates"
+            )
+        self._require_sampling()
         if self.items is None and self.item_attributes:
             raise UserError("item_attributes are columns of items; give that table with --items")
         if self.content_dim is not None and self.content_dim < 1:
@@ -114,8 +120,23 @@ class Events(TextFiles, SplitFlags):
             raise UserError(f"request_gap_minutes ({self.request_gap_minutes}) must be above 0, such as 30")
         if self.request_gap_minutes is not None and self.impressions is None:
             raise UserError("request_gap_minutes splits impressions; give that table with --impressions")
-        self._require_names([*self.tasks, *known, *self.item_attributes])
+        self._require_names([*self._tasks(), *known, *self.item_attributes])
         self.split_rule()
+
+    def _require_sampling(self) -> None:
+        if self.candidate_rule() is None:
+            return
+        if self.impressions is not None:
+            raise UserError(
+                "sampled_candidates makes requests for a log without impressions, but --impressions is given; leave "
+                "one of them out"
+            )
+        if self.order_only == "user" or (self.order_only and self.sampled_candidates == "recent"):
+            raise UserError(
+                f"order_only {self.order_only} tells no time to draw {self.sampled_candidates} candidates before; give "
+                "--order-only file, if all rows are in order, and another kind than recent"
+            )
+        _need_subset("tasks", self.tasks, "actions", self._all_actions)
 
     def _require_actions(self) -> None:
         if self.action is not None and self.actions:
@@ -147,6 +168,12 @@ class Events(TextFiles, SplitFlags):
     def _all_actions(self) -> list[str]:
         return self.actions if self.action is None else [self.action]
 
+    def _tasks(self) -> tuple[str, ...]:
+        """Columns of impressions, or the actions that are answers among sampled candidates."""
+        if self.sampled_candidates is None or self.tasks:
+            return tuple(self.tasks)
+        return tuple(self._all_actions if self.positive_actions is None else self.positive_actions)
+
     def require_inputs(self) -> None:
         """See `tables.Source`."""
         for path in (self.path, self.impressions, self.items):
@@ -166,7 +193,9 @@ class Events(TextFiles, SplitFlags):
             impressions=None if self.impressions is None else "own_impressions",
             actions=actions,
             positive_actions=actions if self.positive_actions is None else tuple(self.positive_actions),
-            tasks=tuple(self.tasks),
+            tasks=self._tasks(),
+            sampling=self.candidate_rule(),
+            were_shown=self.sampled_candidates is None,
             features=self._features(),
             item_attributes=tuple(self.item_attributes),
             has_content=has_content,

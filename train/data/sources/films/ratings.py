@@ -7,12 +7,14 @@ import duckdb
 
 from pinfm.model.schema import Feature
 from pinfm.train.data.reading.sql import FILE, POSITION, ROW, name, quoted
-from pinfm.train.data.sources.films.candidates import draw_candidates
+from pinfm.train.data.sampling.draw import draw_candidates
+from pinfm.train.data.sampling.rule import CandidateRule
 from pinfm.train.data.sources.sessions import number_requests
 from pinfm.train.data.splits.rule import SplitRule
 from pinfm.train.data.tables import RawTables
 
 ATTRIBUTES = ("genre", "year")
+WINDOW_SECONDS = 30 * 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class Ratings:
         """Creates `rating_impressions`; its tasks, and how many ratings are in no request where some may be."""
         without_request = {}
         if self.sampled_candidates:
-            without_request["ratings_without_request"] = draw_candidates(connection, self.sampled_candidates)
+            without_request["ratings_without_request"] = _draw(connection, self.sampled_candidates)
             table, labels = "ratings_drawn", {"rate": "rated", "like": f"rated AND {liked}"}
         else:
             number_requests(connection, "ratings", self.request_gap_minutes * 60)
@@ -88,6 +90,25 @@ class Ratings:
             f"item_id, {', '.join(columns)} FROM {table} AS r{join}"
         )
         return tuple(labels), without_request
+
+
+def _draw(connection: duckdb.DuckDBPyConnection, per_rating: int) -> int:
+    """Creates `ratings_drawn`; returns how many ratings are in no request.
+
+    Each is a request of its own, among items that others rated in the 30 days before.
+    """
+    counts = draw_candidates(
+        connection,
+        CandidateRule(kind="recent", others=per_rating, draws=per_rating, window_seconds=WINDOW_SECONDS),
+        answers="ratings",
+        events="ratings",
+        births="(SELECT item_id, min(timestamp) AS born FROM ratings GROUP BY item_id)",
+    )
+    connection.execute(
+        f'CREATE VIEW ratings_drawn AS SELECT d.* EXCLUDE (answer, "of"), answer AS rated, rating, r.{FILE}, r.{ROW} '
+        f'FROM drawn AS d JOIN ratings AS r ON d."of" = r.{POSITION}'
+    )
+    return sum(counts.values()) - counts["sampled_requests"]
 
 
 def _movie_items(connection: duckdb.DuckDBPyConnection) -> None:

@@ -1,0 +1,1 @@
+"""Requests for logs that do not tell what was shown: what was chosen, among items that were not."""
