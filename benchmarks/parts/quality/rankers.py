@@ -123,7 +123,7 @@ class Trainer:
                     continue
                 tasks = self.runs.evaluate(f"{row.name}-{seed}", self.dataset, self.plan.split)["metrics"]["model"]
                 results.setdefault(row.name, {})[seed] = {
-                    task: _kept(metrics, self.plan) for task, metrics in tasks.items()
+                    task: kept(metrics, self.plan) for task, metrics in tasks.items()
                 }
         return results
 
@@ -181,8 +181,9 @@ def task_tables(
     return "\n\n".join(parts)
 
 
-def _kept(metrics: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    kept = {name: metrics[name] for name in plan.metrics}
+def kept(metrics: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """Those of a task's metrics that the plan keeps."""
+    values = {name: metrics[name] for name in plan.metrics}
     if plan.by_age:
-        kept["by_age"] = {age: {name: of[name] for name in plan.metrics} for age, of in metrics["by_age"].items()}
-    return kept
+        values["by_age"] = {age: {name: of[name] for name in plan.metrics} for age, of in metrics["by_age"].items()}
+    return values

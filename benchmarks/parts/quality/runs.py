@@ -19,10 +19,10 @@ from pinfm.train.recipes import recipe_path
 T = TypeVar("T")
 
 
-def prepared(source: Source, out: Path, num_buckets: int | None = None) -> Path:
+def prepared(source: Source, out: Path, num_buckets: int | None = None, live_counts: Sequence[str] = ()) -> Path:
     """A source's dataset, prepared once."""
     if not (out / "dataset.json").exists():
-        prepare(source, out, PrepareOptions(num_buckets=num_buckets))
+        prepare(source, out, PrepareOptions(num_buckets=num_buckets, live_counts=list(live_counts)))
     return out
 
 
