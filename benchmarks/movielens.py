@@ -15,20 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.parts.quality.kept import Results, add_write_flag, write_kept
-from benchmarks.parts.quality.leave_one_out import TEST, VALIDATION, kept_items, last_items, without_last
+from benchmarks.parts.quality.leave_one_out import held_out, kept_items, leave_one_out, with_validation
 from benchmarks.parts.quality.movielens_rows import PUBLISHED, RECIPE, ROWS, Row
 from benchmarks.parts.quality.runs import Command, Runs, in_parallel, prepared
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.comparison.report.markdown import mean_and_spread, table
 from pinfm.train.data.dataset import PreparedDataset
-from pinfm.train.data.ragged import IntArray
 from pinfm.train.data.sources.films.movielens import MovieLens
 from pinfm.train.evaluation.retrieval import rank_catalogue
 
 LEAST_RATINGS = 5
 METRICS = ("hr@10", "ndcg@10")
-PLACES = {"validation": VALIDATION, "test": TEST}
+HELD_OUT = ("validation", "test")
 TOLD = " + time"  # of the lines and figures where the tower is told the target's time
 
 
@@ -43,15 +42,12 @@ def main() -> None:
     add_write_flag(parser)
     args = parser.parse_args()
     everything = PreparedDataset.open(prepared(MovieLens(path=args.data), args.out / "prepared"))
-    catalogue = kept_items(everything, LEAST_RATINGS)
-    data = {
-        place: without_last(everything, catalogue, place, args.out / f"without_last_{place}")
-        for place in (TEST, VALIDATION)
-    }
+    data = leave_one_out(everything, kept_items(everything, LEAST_RATINGS), args.out / "leave_one_out")
+    more_data = with_validation(data, args.out / "with_validation")
     runs = Runs(args.out)
 
     def command_of(row: Row, seed: int) -> Command:
-        path = data[TEST if row.trains_on_validation else VALIDATION].path
+        path = (more_data if row.trains_on_validation else data).path
         return Command("pretrain", RECIPE, ("--data", path, "--seed", seed, *row.flags))
 
     def train(run: tuple[Row, int]) -> None:
@@ -62,7 +58,7 @@ def main() -> None:
     results: Results = {}
     for row in ROWS.values():
         for seed in runs.seeds(row.name, partial(command_of, row)):
-            figures = Figures(runs.folder(f"{row.name}-{seed}"), everything, catalogue, row.max_history)
+            figures = Figures(runs.folder(f"{row.name}-{seed}"), data, row.max_history)
             for name, told in told_or_not(row).items():
                 results.setdefault(name, {})[seed] = chosen(figures, told, row.trains_on_validation)
     print(as_table(results))
@@ -76,13 +72,12 @@ class Figures:
 
     Args:
         run: a pretraining run.
-        everything: the data set whose newest events are to be found.
-        catalogue: item ids to rank.
+        data: the dataset whose held-out events are to be found.
         max_history: newest events that the tower reads.
     """
 
-    def __init__(self, run: Path, everything: PreparedDataset, catalogue: IntArray, max_history: int) -> None:
-        self.everything, self.catalogue, self.max_history = everything, catalogue, max_history
+    def __init__(self, run: Path, data: PreparedDataset, max_history: int) -> None:
+        self.data, self.max_history = data, max_history
         self.run = run
         self.checkpoints = {checkpoint.name: checkpoint for checkpoint in RunFolder.open(run).checkpoints()}
         self.file = run / "evaluation.json"
@@ -101,9 +96,13 @@ class Figures:
         figures = self.found.setdefault(checkpoint, {})
         if split + told not in figures:
             tower = SequenceTower.from_run(self.run, self.checkpoints[checkpoint])
-            queries = last_items(self.everything, self.catalogue, PLACES[split])
             figures[split + told] = rank_catalogue(
-                tower, self.catalogue, queries, self.max_history, (10,), tell_time=told == TOLD
+                tower,
+                self.data.items()["item_id"].to_numpy(),
+                held_out(self.data, split),
+                self.max_history,
+                (10,),
+                tell_time=told == TOLD,
             )
             self.file.write_text(json.dumps(self.found, indent=2) + "\n")
         return figures[split + told]
@@ -130,7 +129,7 @@ def chosen(figures: Figures, told: str, trains_on_validation: bool) -> dict[str,
         return {"checkpoint": name, "test": figures.of(name, "test", told), "curve": {}}
     curve = {name: figures.of(name, "validation", told)["ndcg@10"] for name in figures.checkpoints}
     name = max(curve, key=lambda step: curve[step])
-    found = {split: figures.of(name, split, told) for split in PLACES}
+    found = {split: figures.of(name, split, told) for split in HELD_OUT}
     return {"checkpoint": name, **found, "curve": {step.removeprefix("step-"): v for step, v in curve.items()}}
 
 

@@ -1,8 +1,8 @@
 """Evaluate a run: ranking metrics per task for a fine-tuned run, retrieval for a pretrained one.
 
 Retrieval asks for a user's next item among the whole catalogue. A query is a user's first positive event in the split,
-or each one that was held out by place (leave-one-out): that item is to be found, the user's events before it are the
-history, and the items of the history are removed from the answers (docs/operations.md).
+or the newest where they were held out by place (leave-one-out): that item is to be found, the user's events before it
+are the history, and the items of the history are removed from the answers (docs/operations.md).
 """
 
 from pathlib import Path

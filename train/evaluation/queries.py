@@ -69,7 +69,8 @@ def bucket_events(dataset: PreparedDataset, bucket: int) -> dict[str, IntArray]:
 def split_queries(dataset: PreparedDataset, split: str, bucket: int) -> Queries:
     """The positive events to be found in a split; users without history or target have none.
 
-    By time it is each user's first, for later ones lie ever further from training; by place each one that was held out.
+    By time it is each user's first, for later ones lie ever further from training; by place the newest `split_last`,
+    which are all that were held out but for the feedback of held-out requests.
     """
     events = bucket_events(dataset, bucket)
     positive = np.isin(events["action"], dataset.info.schema.positive_codes())
@@ -78,7 +79,10 @@ def split_queries(dataset: PreparedDataset, split: str, bucket: int) -> Queries:
         hits = np.flatnonzero((events["timestamp"] >= begin) & (events["timestamp"] < end) & positive)
         target = hits[np.unique(events["user_id"][hits], return_index=True)[1]]
     else:
-        target = np.flatnonzero((events["split"] == SPLITS.index(split)) & positive)
+        hits = np.flatnonzero((events["split"] == SPLITS.index(split)) & positive)
+        user = events["user_id"][hits]
+        from_end = np.searchsorted(user, user, side="right") - np.arange(len(hits))
+        target = hits[from_end <= dataset.info.split_last]
     first = np.searchsorted(events["user_id"], events["user_id"][target])
     kept = target > first
     return Queries(events, first[kept], target[kept])

@@ -1,7 +1,11 @@
-"""The leave-one-out protocol on a prepared dataset: the last item is the test, the one before it the validation."""
+"""The leave-one-out protocol of published next-item models: what `pinfm prepare events --split-by leave-one-out` does.
 
+Beside it, what belongs to the protocol alone: films with few ratings are left out, every rating counts whatever its
+stars, and one row of the table trains on the validation items too.
+"""
+
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.info import SPLITS
+from pinfm.train.data.options import PrepareOptions
+from pinfm.train.data.prepare import prepare
 from pinfm.train.data.ragged import IntArray, scalar_column
+from pinfm.train.data.sources.events import Events
 from pinfm.train.data.write import bucket_file
-from pinfm.train.evaluation.queries import Queries, bucket_events
-
-TEST, VALIDATION = 1, 2  # places from a user's end
+from pinfm.train.evaluation.queries import Queries, bucket_events, split_queries
 
 
 def kept_items(dataset: PreparedDataset, least: int) -> IntArray:
@@ -24,70 +30,75 @@ def kept_items(dataset: PreparedDataset, least: int) -> IntArray:
     return np.asarray(items[counts >= least])
 
 
-def without_last(dataset: PreparedDataset, catalogue: IntArray, held_out: int, out: Path) -> PreparedDataset:
-    """Writes a copy without each user's newest events, for `pinfm pretrain`.
+def leave_one_out(dataset: PreparedDataset, catalogue: IntArray, out: Path) -> PreparedDataset:
+    """Prepares the events on some items anew, with each user's newest held out.
 
     Args:
         dataset: all events.
         catalogue: the items that stay.
-        held_out: how many events of each user are left out.
         out: the folder to write; left alone where it exists.
     """
     if not (out / "dataset.json").exists():
-        (out / "events").mkdir(parents=True, exist_ok=True)
-        counts, num_users = np.zeros(len(catalogue), dtype=np.int64), 0
-        for bucket in range(dataset.info.num_buckets):
-            events = _of_catalogue(dataset.events(bucket), catalogue)
-            from_end = _places_from_end(scalar_column(events, "user_id").astype(np.int64))
-            events = events.filter(pyarrow.array(from_end > held_out))
-            pyarrow.parquet.write_table(events, out / "events" / bucket_file(bucket))
-            num_users += pc.count_distinct(events["user_id"]).as_py()
-            np.add.at(counts, np.searchsorted(catalogue, scalar_column(events, "item_id")), 1)
-        items = dataset.items()
-        items = items.filter(pc.is_in(items["item_id"], pyarrow.array(catalogue)))
-        place = items.schema.get_field_index("event_count")
-        pyarrow.parquet.write_table(
-            items.set_column(place, "event_count", pyarrow.array(counts)), out / "items.parquet"
+        tables = out.with_name(out.name + "_tables")
+        _write_tables(dataset, catalogue, tables)
+        source = Events(
+            path=tables / "events.parquet",
+            items=tables / "items.parquet",
+            actions=list(dataset.info.schema.actions),
+            split_by="leave-one-out",
         )
-        everything = dict.fromkeys(("validation", "test"), dataset.info.splits["test"][1:] * 2)
-        splits = {"train": (dataset.info.splits["train"][0], dataset.info.splits["test"][1]), **everything}
-        # What a user chose to rate is what the published models predict, whatever the stars.
-        schema = replace(dataset.info.schema, positive_actions=dataset.info.schema.actions)
-        kept = replace(
-            dataset.info.counts,
-            events=int(counts.sum()),
-            users=num_users,
-            items=len(catalogue),
-            requests={},
-            impressions={},
-        )
-        info = replace(dataset.info, counts=kept, splits=splits, schema=schema)
-        (out / "dataset.json").write_text(info.to_json())
+        options = PrepareOptions(num_buckets=dataset.info.num_buckets, max_history=dataset.info.max_history)
+        prepare(source, out, options)
+        shutil.rmtree(tables)
     return PreparedDataset.open(out)
 
 
-def last_items(dataset: PreparedDataset, catalogue: IntArray, place: int) -> Iterator[Queries]:
+def _write_tables(dataset: PreparedDataset, catalogue: IntArray, folder: Path) -> None:
+    """Writes the events and items as tables of one's own: actions by name, equal times in the dataset's order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = pyarrow.array(catalogue)
+    events = pyarrow.concat_tables(map(dataset.events, range(dataset.info.num_buckets)))
+    events = events.filter(pc.is_in(events["item_id"], kept)).combine_chunks()
+    names = pyarrow.array([None, *dataset.info.schema.actions]).take(events["action"].combine_chunks())
+    events = events.set_column(events.schema.get_field_index("action"), "action", names)
+    pyarrow.parquet.write_table(events.select(["user_id", "timestamp", "action", "item_id"]), folder / "events.parquet")
+    items = dataset.items()
+    items = items.filter(pc.is_in(items["item_id"], kept)).drop_columns("event_count")
+    pyarrow.parquet.write_table(items, folder / "items.parquet")
+
+
+def with_validation(dataset: PreparedDataset, out: Path) -> PreparedDataset:
+    """Writes a copy of a leave-one-out dataset in which the validation items are training.
+
+    Args:
+        dataset: see `leave_one_out`.
+        out: the folder to write; left alone where it exists.
+    """
+    if not (out / "dataset.json").exists():
+        shutil.copytree(dataset.path, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("dataset.json"))
+        items = dataset.items()
+        counts = items["event_count"].to_numpy().copy()
+        for bucket in range(dataset.info.num_buckets):
+            events = dataset.events(bucket)
+            split = scalar_column(events, "split")
+            moved = split == SPLITS.index("validation")
+            np.add.at(counts, np.searchsorted(items["item_id"].to_numpy(), scalar_column(events, "item_id")[moved]), 1)
+            field = events.schema.get_field_index("split")
+            events = events.set_column(field, "split", pyarrow.array(np.where(moved, 0, split).astype(np.int8)))
+            pyarrow.parquet.write_table(events, out / "events" / bucket_file(bucket))
+        field = items.schema.get_field_index("event_count")
+        pyarrow.parquet.write_table(
+            items.set_column(field, "event_count", pyarrow.array(counts)), out / "items.parquet"
+        )
+        (out / "dataset.json").write_text(dataset.info.to_json())
+    return PreparedDataset.open(out)
+
+
+def held_out(dataset: PreparedDataset, split: str) -> Iterator[Queries]:
     """Every user's held-out item.
 
     Args:
-        dataset: all events.
-        catalogue: the items that count.
-        place: `TEST` or `VALIDATION`.
+        dataset: see `leave_one_out`.
+        split: `validation` or `test`.
     """
-    for bucket in range(dataset.info.num_buckets):
-        events = bucket_events(dataset, bucket)
-        kept = np.isin(events["item_id"], catalogue)
-        events = {name: column[kept] for name, column in events.items()}
-        target = np.flatnonzero(_places_from_end(events["user_id"]) == place)
-        first = np.searchsorted(events["user_id"], events["user_id"][target])
-        yield Queries(events, first[target > first], target[target > first])
-
-
-def _of_catalogue(events: pyarrow.Table, catalogue: IntArray) -> pyarrow.Table:
-    return events.filter(pc.is_in(events["item_id"], pyarrow.array(catalogue)))
-
-
-def _places_from_end(user_id_T: IntArray) -> IntArray:
-    """1 for a user's newest event, 2 for the one before, and so on; equal ids are adjacent and ascend."""
-    ends_T = np.searchsorted(user_id_T, user_id_T, side="right")
-    return np.asarray(ends_T - np.arange(len(user_id_T)), dtype=np.int64)
+    return (split_queries(dataset, split, bucket) for bucket in range(dataset.info.num_buckets))

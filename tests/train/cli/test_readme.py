@@ -16,14 +16,14 @@ DATA = README.parent / "docs" / "data.md"
 DAY = 86_400
 
 
-def block(page, heading, language):
-    """The first block of a language below a heading."""
-    return page.read_text().split(f"## {heading}\n")[1].split(f"```{language}\n")[1].split("```")[0]
+def block(page, heading, language, place=1):
+    """The first block of a language below a heading, or a later one."""
+    return page.read_text().split(f"## {heading}\n")[1].split(f"```{language}\n")[place].split("```")[0]
 
 
-def commands(heading):
+def commands(heading, place):
     """The lines of a block of commands, continued lines joined."""
-    return [shlex.split(line) for line in block(README, heading, "sh").replace("\\\n", " ").splitlines()]
+    return [shlex.split(line) for line in block(README, heading, "sh", place).replace("\\\n", " ").splitlines()]
 
 
 def one_user():
@@ -49,29 +49,34 @@ def write_logs(folder):
     log = pd.concat([shown[shown[task]].assign(action=task) for task in ("click", "save")])
     log[["user_id", "timestamp", "action", "surface", "item_id"]].to_parquet(folder / "log.parquet")
     shown.to_parquet(folder / "shown.parquet")
-    pd.DataFrame({"item_id": range(items), "created_at": now}).to_parquet(folder / "items.parquet")
+    items = pd.DataFrame({"item_id": range(items), "created_at": now, "shop": np.arange(items) % 5})
+    items.to_parquet(folder / "items.parquet")
+
+
+def take(steps, verbs):
+    """Runs the commands of a road, which has these verbs."""
+    assert [words[:2] for words in steps] == [["pinfm", verb] for verb in verbs.split()]
+    for words in steps:
+        if "requests.parquet" in words:
+            pd.read_parquet("runs/shown/requests.parquet").to_parquet("requests.parquet")
+        assert main(words[1:]) == 0, words
 
 
 def test_your_own_logs_become_scores(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_logs(tmp_path)
     runs.write_config(runs.CONFIG, tmp_path / "my.yaml")
-    steps = commands("Your own logs")
-    assert [words[:2] for words in steps] == [
-        ["pinfm", verb] for verb in ("prepare", "pretrain", "finetune", "evaluate", "export", "score")
-    ]
-    for words in steps:
-        if words[1] == "score":
-            pd.read_parquet("runs/ranker/requests.parquet").to_parquet("requests.parquet")
-        assert main(words[1:]) == 0, words
-    scores = pd.read_parquet("scores.parquet")
-    for task in ("click", "save"):
-        assert scores[task].between(0, 1, inclusive="neither").all()
-        assert scores[task].nunique() > 10
-    names = {**one_user(), "requests": pd.read_parquet("requests.parquet")}
+    take(commands("Your own logs", 1), "prepare pretrain finetune evaluate export score")
+    take(commands("Your own logs", 2), "prepare finetune evaluate export score")
+    for scores in (pd.read_parquet("scores.parquet"), pd.read_parquet("scores-shown.parquet")):
+        for task in ("click", "save"):
+            assert scores[task].between(0, 1, inclusive="neither").all()
+            assert scores[task].nunique() > 10
+    names = {**one_user(), "requests": pd.read_parquet("runs/ranker/requests.parquet")}
     exec(block(README, "Your own logs", "python"), names)
     torch.testing.assert_close(names["features"], names["tower"](names["history"], names["candidates"]))
-    pd.testing.assert_frame_equal(names["scores"], scores)
+    assert main(["score", "model", "runs/ranker/requests.parquet", "--out", "again.parquet"]) == 0
+    pd.testing.assert_frame_equal(names["scores"], pd.read_parquet("again.parquet"))
     exec(block(DATA, "The prepared dataset", "python").replace("DATASET", "dataset"), names)
     assert (names["end"] >= names["start"]).all()
     assert len(names["end"]) == names["requests"].num_rows > 0

@@ -181,6 +181,10 @@ def test_requests_are_held_out_with_what_follows_them(tmp_path):
         assert [by_split[request] for request in rows["request_id"]] == held_out
         times = rows["timestamp"].tolist()
         begins[user] = {1: times[-2], 2: times[-1]} if len(rows) > 2 else {}
+    asked = split_queries(dataset, "test", 0)
+    users, queries = np.unique(asked.events["user_id"][asked.target_B], return_counts=True)
+    assert len(users) > 10
+    assert set(queries.tolist()) == {1}  # of all the feedback that is held out the newest
     checked = 0
     for user, events in events_of(dataset).items():
         own = expected_splits([ACTIONS[event["action"] - 1] for event in events], 1)
