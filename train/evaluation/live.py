@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pinfm.model.schema import InputSchema
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.info import SPLITS
-from pinfm.train.data.past import counts_before
+from pinfm.train.data.live.past import counts_before
 from pinfm.train.data.ragged import IntArray, list_column, scalar_column
 from pinfm.train.evaluation.popularity import PRIOR_IMPRESSIONS, request_labels
 from pinfm.train.evaluation.predictions import Predictions
@@ -75,7 +75,7 @@ def live_baselines(dataset: PreparedDataset, candidates: Predictions) -> dict[st
     """
     asked = Asked.of(candidates)
     baselines = {}
-    if getattr(dataset.info, "candidates", "shown") == "shown":
+    if dataset.info.candidates == "shown":
         rates = _rates_so_far(dataset, asked)
         baselines["live_popularity"] = replace(candidates, probabilities=_in_order(asked, rates))
     name, counts = _recent_events(dataset, asked)

@@ -133,13 +133,6 @@ def test_the_window_is_the_shortest_in_which_half_of_the_candidates_had_an_event
     assert list(live_baselines(hours, never))[1] == "events_so_far"
 
 
-def test_what_was_sampled_was_not_shown_and_has_no_rate(hours, monkeypatch):
-    class Sampled:
-        candidates = "sampled"
-
-        def __getattr__(self, name):
-            return getattr(info, name)
-
-    info = hours.info
-    monkeypatch.setattr(hours, "info", Sampled())
-    assert list(live_baselines(hours, asked_of(hours))) == ["last_hour", "freshest"]
+def test_what_was_sampled_was_not_shown_and_has_no_rate(hours):
+    sampled = PreparedDataset(hours.path, replace(hours.info, candidates="sampled"))
+    assert list(live_baselines(sampled, asked_of(hours))) == ["last_hour", "freshest"]

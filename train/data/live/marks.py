@@ -12,7 +12,7 @@ from pinfm.train.data.ragged import scalar_column
 from pinfm.train.data.reading.sql import name, quoted
 from pinfm.train.data.splits.marked import SPLIT, Splits
 
-# Marks that are held in memory at once, some 50 bytes each, beside as many queries.
+# Marks that are held in memory at once, some 50 bytes each, beside what is asked of them.
 _MARKS_PER_PART = 4_000_000
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet
 from pinfm.model.live_counts import LiveCountsSpec
 from pinfm.model.schema import Feature
 from pinfm.train.data.info import SPLITS
+from pinfm.train.data.live.counts import Marks
 from pinfm.train.data.live.marks import MarkReader, Part, key_columns
 from pinfm.train.data.live.scratch import Scratch
 from pinfm.train.data.live.statistics import Statistics
@@ -20,6 +21,8 @@ from pinfm.train.data.ragged import IntArray, list_column, scalar_column
 from pinfm.train.data.write import bucket_file
 
 FOLDER = "live_counts"
+# Candidates whose counts are looked up at once, some 60 bytes each: of drawn ones there may be twenty times the marks.
+_QUERIES_PER_LOOKUP = 4_000_000
 
 
 class LiveCountsWriter:
@@ -68,13 +71,23 @@ class LiveCountsWriter:
 
     def _count(self, columns: Sequence[str], counter: int, part: Part) -> None:
         """Puts the counters of a range of keys, of which `counter` is the first, into every bucket's scratch file."""
-        queries = [self._queries(bucket, columns, part) for bucket in self._buckets]
-        *keys, time = (np.concatenate(column) for column in zip(*(values for values, _ in queries), strict=True))
-        before = part.marks.before(keys, time)
-        ends = np.cumsum([len(rows) for _, rows in queries])
+        asked: list[tuple[list[IntArray], IntArray]] = []
+        for bucket in self._buckets:
+            asked.append(self._queries(bucket, columns, part))
+            if bucket == self._buckets[-1] or sum(len(rows) for _, rows in asked) >= _QUERIES_PER_LOOKUP:
+                self._look_up(asked, bucket + 1 - len(asked), counter, part.marks)
+                asked = []
+
+    def _look_up(
+        self, asked: Sequence[tuple[list[IntArray], IntArray]], first_bucket: int, counter: int, marks: Marks
+    ) -> None:
+        """Counts for some buckets one after the other, of which `asked` are the `_queries`."""
+        *keys, time = (np.concatenate(column) for column in zip(*(values for values, _ in asked), strict=True))
+        before = marks.before(keys, time)
+        ends = np.cumsum([len(rows) for _, rows in asked])
         for window in self._spec.windows:
-            for bucket, counts in enumerate(np.split(before.within(window), ends[:-1])):
-                scratch, rows = self._scratch[bucket], queries[bucket][1]
+            for place, counts in enumerate(np.split(before.within(window), ends[:-1])):
+                scratch, rows = self._scratch[first_bucket + place], asked[place][1]
                 for kind in range(len(self._spec.kinds)):
                     scratch[counter + kind][rows] = counts[:, kind]
             counter += len(self._spec.kinds)

@@ -13,7 +13,7 @@ from pinfm.embeddings.errors import UserError
 from pinfm.model.live_counts import ALL, first_second
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.info import SPLITS, DatasetInfo
-from pinfm.train.data.live import marks
+from pinfm.train.data.live import marks, write
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.prepare import prepare
 from pinfm.train.data.sources.events import Events
@@ -63,7 +63,7 @@ def prepared(folder, tables, **options):
         "live_counts_windows": list(WINDOWS),
         "live_counts_kinds": list(KINDS),
         "live_counts_label_delay_minutes": DELAY / 60,
-        "num_buckets": 2,
+        "num_buckets": 3,  # users 1, 2 and 3 have one each
     }
     prepare(source, folder / "dataset", PrepareOptions(**{**wanted, **options}))
     return PreparedDataset.open(folder / "dataset")
@@ -103,12 +103,13 @@ def test_every_request_carries_what_a_plain_loop_counts(tables, small):
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         if small:  # so that even this log is counted in parts
             patch.setattr(marks, "_MARKS_PER_PART", 2)
+            patch.setattr(write, "_QUERIES_PER_LOOKUP", 1)
         dataset = prepared(Path(folder), tables)
         spec = dataset.info.schema.live_counts
         assert spec.kinds == KINDS
         checked = 0
         for split in SPLITS:
-            for bucket in range(2):
+            for bucket in range(dataset.info.num_buckets):
                 for request in dataset.requests(split, bucket).to_pylist():
                     for place, item in enumerate(request["item_id"]):
                         found = [request[name][place] for name in spec.names()]
@@ -135,10 +136,17 @@ def test_statistics_are_those_of_the_training_split(simulated):
 
 
 def test_rates_are_marks_for_each_impression_of_the_training_split(simulated):
-    rates = simulated.info.schema.live_counts.rates
+    spec, end = simulated.info.schema.live_counts, simulated.info.train_end
     # An event carries the strongest action: of clicks there are fewer events than labels.
-    assert list(rates) == ["click", "save", "hide", "label_click"]
-    assert 0 < rates["hide"] < rates["save"] < rates["click"] < rates["label_click"] < 1
+    assert list(spec.rates) == ["click", "save", "hide", "label_click"]
+    buckets = range(simulated.info.num_buckets)
+    requests = [row for bucket in buckets for row in simulated.requests("train", bucket).to_pylist()]
+    shown = sum(len(row["item_id"]) for row in requests)
+    clicks = sum(sum(row["label_click"]) for row in requests if row["timestamp"] + spec.label_delay_seconds < end)
+    assert spec.rates["label_click"] == clicks / shown > 0
+    events = [row for bucket in buckets for row in simulated.events(bucket).to_pylist() if row["timestamp"] < end]
+    for code, action in enumerate(simulated.info.schema.actions, 1):
+        assert spec.rates[action] == sum(row["action"] == code for row in events) / shown > 0
 
 
 def test_labels_count_where_no_event_tells_them(tmp_path):
@@ -183,6 +191,28 @@ def test_without_impressions_there_is_nobody_to_count_for(tmp_path):
     source = Events(path=tmp_path / "events.parquet", actions=["click"])
     with pytest.raises(UserError, match="--live-counts counts for requests, and this log has no impressions"):
         prepare(source, tmp_path / "dataset", PrepareOptions(live_counts=["item"]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "options", "message"),
+    [
+        ({"actions": ["click", "label_x"]}, {}, "the action 'label_x' has a name that --live-counts uses itself; ren"),
+        ({}, {"live_counts_kinds": ["impression"]}, "names 'impression', but these candidates are drawn and were nev"),
+        ({}, {"live_counts_kinds": ["label_click"]}, "names 'label_click', but these candidates are drawn and were n"),
+        (
+            {"sampled_candidates": "session", "order_only": "file"},
+            {},
+            "--live-counts needs times, and the log has an order alone; leave it out",
+        ),
+    ],
+)
+def test_a_log_that_can_not_be_counted_so_is_refused(tmp_path, fields, options, message):
+    event = pd.DataFrame({"user_id": [1], "timestamp": [1_000_000], "action": ["click"], "item_id": [1]})
+    kept = event.drop(columns="timestamp") if "order_only" in fields else event
+    kept.to_parquet(tmp_path / "events.parquet")
+    wanted = {"path": tmp_path / "events.parquet", "actions": ["click"], "sampled_candidates": "uniform", **fields}
+    with pytest.raises(UserError, match=message):
+        prepare(Events(**wanted), tmp_path / "dataset", PrepareOptions(live_counts=["item"], **options))
 
 
 @pytest.mark.parametrize(

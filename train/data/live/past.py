@@ -1,4 +1,8 @@
-"""Point-in-time counts: how often something happened to an item before a moment, and nothing of what came after.
+"""Point-in-time counts of rows that come in any order and piece by piece: what baselines of `evaluate` read.
+
+Beside it `counts.py` counts for features: a host has to keep those, so its windows begin on a grid and a count stops
+where float32 does, and it wants the marks of a key sorted and all at once. Here windows slide by the second, sums have
+no end, and what is read a bucket of users after the other adds up.
 
 Legend: N rows that happened, Q questions, W windows, K values of a row.
 """

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinfm.train.data.past import counts_before
+from pinfm.train.data.live.past import counts_before
 
 # Few codes and moments, so that rows and questions meet in one second; some moments lie before 1970 and beyond 2**32.
 MOMENTS = st.one_of(st.integers(-5, 30), st.integers(0, 30).map(lambda moment: moment + 2**33))
