@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.parts.quality.kept import Results, write_kept
 from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, parse, settings_of, task_tables
 from benchmarks.parts.quality.runs import Runs, prepared
-from pinfm.model.cold_start import SECONDS_PER_DAY
+from pinfm.model.item_ages import SECONDS_PER_DAY
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.sources.films.movietweetings import MovieTweetings
 from pinfm.train.data.sources.simulate import Simulate
@@ -30,7 +30,7 @@ from pinfm.train.data.tables import Source
 METRICS = ("hit3", "hit3_hard", "auc")
 
 NO_CIR = ("--cold_start.candidate_id_randomization", "0")
-NO_AGE_DROPOUT = ("--cold_start.dropout_under_7_days", "0", "--cold_start.dropout_7_to_28_days", "0")
+NO_AGE_DROPOUT = ("--cold_start.dropout_young", "0", "--cold_start.dropout_middle", "0")
 NO_CONTENT = ("--cold_start.content_fusion", "false", "--cold_start.learnable_token", "false")
 CONTENT = ("--cold_start.content_fusion", "true", "--cold_start.learnable_token", "true")
 MANAGED = ("--item_table.ids", "managed")

@@ -8,9 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SECONDS_PER_DAY = 86_400
-# The ages that item-age dependent dropout tells apart (PinFM, arXiv 2507.12704).
-YOUNG_DAYS, OLD_DAYS = 7, 28
+from pinfm.model.item_ages import PAPER_THRESHOLDS, AgeThresholds
 
 
 def candidate_id_randomization(ids_N: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -35,15 +33,15 @@ class ItemAgeDropout(nn.Module):
     """Dropout on the tower's outputs that depends on the item's age at request time.
 
     Args:
-        under_7_days: probability for items younger than 7 days.
-        from_7_to_28_days: probability for items of 7 up to 28 days.
+        young: probability for young items.
+        middle: probability for middle-aged items.
+        thresholds: what tells them apart.
     """
 
-    def __init__(self, under_7_days: float, from_7_to_28_days: float) -> None:
+    def __init__(self, young: float, middle: float, thresholds: AgeThresholds = PAPER_THRESHOLDS) -> None:
         super().__init__()
-        self.under_7_days = under_7_days
-        self.from_7_to_28_days = from_7_to_28_days
-        self.young, self.old = YOUNG_DAYS * SECONDS_PER_DAY, OLD_DAYS * SECONDS_PER_DAY
+        self.young, self.middle = young, middle
+        self.young_seconds, self.old_seconds = thresholds
 
     def forward(self, x_ND: Tensor, age_seconds_N: Tensor) -> Tensor:
         """Drops entries while training and rescales the rest; the identity in evaluation.
@@ -55,8 +53,8 @@ class ItemAgeDropout(nn.Module):
         if not self.training:
             return x_ND
         old_N = torch.zeros_like(age_seconds_N, dtype=x_ND.dtype)
-        young_N = torch.where(age_seconds_N < self.old, self.from_7_to_28_days, old_N)
-        drop_N = torch.where(age_seconds_N < self.young, self.under_7_days, young_N)
+        middle_N = torch.where(age_seconds_N < self.old_seconds, self.middle, old_N)
+        drop_N = torch.where(age_seconds_N < self.young_seconds, self.young, middle_N)
         kept_ND = torch.rand_like(x_ND) >= drop_N[:, None]
         return x_ND * kept_ND / (1.0 - drop_N[:, None])
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_types
+from pinfm.model.item_ages import age_thresholds
 from pinfm.model.ranking.interactions.settings import interaction_plan
 
 FeedForward = Literal["gelu", "swiglu"]
@@ -75,26 +76,31 @@ class ColdStartConfig:
     Args:
         candidate_id_randomization: probability that a candidate's id is replaced by a random one in fine-tuning;
             0.1 in the paper.
-        dropout_under_7_days: dropout on the tower's output for items younger than 7 days; 0.7 in the paper.
-        dropout_7_to_28_days: the same from 7 to 28 days; 0.5 in the paper.
+        dropout_young: dropout on the tower's output for young items; 0.7 in the paper.
+        dropout_middle: the same for middle-aged items; 0.5 in the paper.
+        item_age_thresholds: two ages, such as `[1h, 4h]`: an item is young below the first and old from the second on;
+            empty for those of the dataset.
         content_fusion: add the projected content vector to the candidate's token.
         alignment_weight: weight of the loss that pulls that projection to the id's place in the input space.
         learnable_token: put one learnable token between history and candidate.
     """
 
     candidate_id_randomization: float = 0.1
-    dropout_under_7_days: float = 0.7
-    dropout_7_to_28_days: float = 0.5
+    dropout_young: float = 0.7
+    dropout_middle: float = 0.5
+    item_age_thresholds: tuple[str, ...] = ()
     content_fusion: bool = False
     alignment_weight: float = 0.1
     learnable_token: bool = False
 
     def __post_init__(self) -> None:
         require_types("cold_start", self)
-        for name in ("candidate_id_randomization", "dropout_under_7_days", "dropout_7_to_28_days"):
+        for name in ("candidate_id_randomization", "dropout_young", "dropout_middle"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"cold_start.{name} ({getattr(self, name)}) must lie in [0, 1).")
         require_at_least("cold_start", 0, alignment_weight=self.alignment_weight)
+        if self.item_age_thresholds:
+            age_thresholds("cold_start.item_age_thresholds", self.item_age_thresholds)
 
 
 @dataclass(frozen=True, kw_only=True)

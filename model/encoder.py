@@ -18,6 +18,7 @@ from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent
 from pinfm.model.config import MIN_TEMPERATURE, ModelConfig, TowerConfig
 from pinfm.model.dcat import DCAT, Context
 from pinfm.model.inputs import Candidates, History, Reads, own_histories
+from pinfm.model.item_ages import PAPER, age_thresholds
 from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, Fusion, LateFusion, LiteLast, LiteMean
 from pinfm.model.layers.mlp import NormalizedMLP
 from pinfm.model.layers.tokens import NoRequestTime, RequestTime, TokenInput
@@ -166,6 +167,8 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
     tower, cold = config.tower, config.cold_start
     if cold.content_fusion:
         require_content("cold_start.content_fusion", schema)
+    # A run is told those of its dataset; one of before had the paper's.
+    thresholds = age_thresholds("cold_start.item_age_thresholds", cold.item_age_thresholds or PAPER)
     dcat = build_dcat(tower)
     return SequenceEncoder(
         tokens=TokenInput(
@@ -178,7 +181,7 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         ),
         fusion=_fusion(config, dcat),
         content=ContentFusion(schema.content_dim, item_dim) if cold.content_fusion else NoContent(),
-        age_dropout=ItemAgeDropout(cold.dropout_under_7_days, cold.dropout_7_to_28_days),
+        age_dropout=ItemAgeDropout(cold.dropout_young, cold.dropout_middle, thresholds),
         request_time=RequestTime(tower.dim) if tower.request_time else NoRequestTime(),
         heads=Heads(
             phi_out=NormalizedMLP(tower.dim, tower.out_dim),

@@ -69,8 +69,8 @@ CONFIG = RunConfig(
     ),
     cold_start=ColdStartConfig(
         candidate_id_randomization=0.1,
-        dropout_under_7_days=0.0,
-        dropout_7_to_28_days=0.0,
+        dropout_young=0.0,
+        dropout_middle=0.0,
         content_fusion=False,
         alignment_weight=0.1,
         learnable_token=False,

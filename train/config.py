@@ -3,7 +3,7 @@
 Every field is a flag of `pinfm pretrain` and `pinfm finetune`: `--tower.num_layers 4`, `--finetune.epochs 2`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive, require_types
@@ -283,6 +283,11 @@ class RunConfig:
     def model(self) -> ModelConfig:
         """The part that builds the dense model."""
         return ModelConfig(tower=self.tower, cold_start=self.cold_start, ranker=self.ranker, use_tower=self.use_tower)
+
+    def with_item_ages(self, thresholds: tuple[str, ...]) -> "RunConfig":
+        """The same settings, with a dataset's thresholds of item ages where they name none: so a run keeps them."""
+        own = self.cold_start.item_age_thresholds or thresholds
+        return replace(self, cold_start=replace(self.cold_start, item_age_thresholds=own))
 
 
 def require_equal_shares(data_streams: int, world_size: int) -> None:

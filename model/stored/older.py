@@ -19,3 +19,16 @@ def ranker_of_today(ranker: Mapping[str, Any]) -> dict[str, Any]:
         crosses = {"form": "dcn_v2_low_rank", "layers": layers, "rank": rank} if layers else "input"
         today["interaction"] = {"parallel": ["input", crosses]}
     return today
+
+
+# What item-age dropout was called when its thresholds were the paper's.
+DROPOUTS = {"dropout_under_7_days": "dropout_young", "dropout_7_to_28_days": "dropout_middle"}
+
+
+def cold_start_of_today(cold_start: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of cold start under the names that they have now.
+
+    Args:
+        cold_start: `cold_start` of a run's settings.
+    """
+    return {DROPOUTS.get(name, name): value for name, value in cold_start.items()}

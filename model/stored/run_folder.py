@@ -22,7 +22,7 @@ from pinfm.embeddings.errors import UserError, require_choice
 from pinfm.embeddings.specs import IdTable
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.schema import InputSchema, schema_from_json
-from pinfm.model.stored.older import ranker_of_today
+from pinfm.model.stored.older import cold_start_of_today, ranker_of_today
 
 # What a training module calls its collections of tables, and so what their tensors' names begin with.
 ITEM_TABLES, FEATURE_TABLES = "item_tables", "feature_tables"
@@ -177,9 +177,11 @@ def model_config_from_json(config: Mapping[str, Any]) -> ModelConfig:
     ranker = ranker_of_today(config["ranker"])
     for name in ("dense_hidden", "over_hidden"):
         ranker[name] = tuple(ranker[name])
+    cold_start = cold_start_of_today(config["cold_start"])
+    cold_start["item_age_thresholds"] = tuple(cold_start.get("item_age_thresholds", ()))
     return ModelConfig(
         tower=TowerConfig(**config["tower"]),
-        cold_start=ColdStartConfig(**config["cold_start"]),
+        cold_start=ColdStartConfig(**cold_start),
         ranker=RankerConfig(**ranker),
         use_tower=config["use_tower"],
     )

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent, candidate_id_randomization
+from pinfm.model.item_ages import AgeThresholds
 
 DAY = 86_400
 
@@ -62,6 +63,15 @@ def test_dropout_depends_on_the_items_age(age, probability, dtype, device):
     kept = dropped[dropped != 0]
     torch.testing.assert_close(kept, torch.full_like(kept, 3.0 / (1 - probability)))
     assert float(dropped.float().mean()) == pytest.approx(3.0, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("age", "probability"), [(3599, 0.7), (3600, 0.5), (14_399, 0.5), (14_400, 0.0), (6 * DAY, 0.0)]
+)
+def test_dropout_goes_by_the_thresholds_of_the_log(age, probability):
+    dropout = ItemAgeDropout(0.7, 0.5, AgeThresholds(3600, 14_400)).train()
+    dropped = dropout(torch.ones(2000, 10), torch.full([2000], age)) == 0
+    assert float(dropped.float().mean()) == pytest.approx(probability, abs=0.02)
 
 
 def test_dropout_draws_each_entry_anew():

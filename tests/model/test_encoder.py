@@ -174,5 +174,5 @@ def test_the_builder_picks_what_the_config_names(options, fusion, summary, conte
     assert summary is None or type(encoder.fusion.summary) is summary
     assert type(encoder.content) is content
     assert len(encoder.fusion.dcat.blocks) == 2
-    assert encoder.age_dropout.under_7_days == 0.7
-    assert encoder.age_dropout.from_7_to_28_days == 0.5
+    assert encoder.age_dropout.young == 0.7
+    assert encoder.age_dropout.middle == 0.5

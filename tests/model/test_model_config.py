@@ -37,11 +37,18 @@ def test_tower_settings_are_checked(values, sentence):
         TowerConfig(**values)
 
 
-@pytest.mark.parametrize("field", ["candidate_id_randomization", "dropout_under_7_days", "dropout_7_to_28_days"])
+@pytest.mark.parametrize("field", ["candidate_id_randomization", "dropout_young", "dropout_middle"])
 @pytest.mark.parametrize("value", [1.0, -0.5])
 def test_cold_start_probabilities_are_checked(field, value):
     with pytest.raises(UserError, match=rf"^cold_start\.{field} \({value}\) must lie in \[0, 1\)\.$"):
         ColdStartConfig(**{field: value})
+
+
+def test_ages_are_two_that_ascend():
+    with pytest.raises(
+        UserError, match=r"^cold_start\.item_age_thresholds \(\[4h, 1h\]\) must be two ages that ascend"
+    ):
+        ColdStartConfig(item_age_thresholds=("4h", "1h"))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +74,7 @@ def test_late_fusion_has_no_candidate_token_to_change(fusion, technique):
 
 def test_edges_that_are_legal():
     TowerConfig(num_layers=1, dim=2, num_heads=1, out_dim=1, dropout=0.0)
-    ColdStartConfig(candidate_id_randomization=0.0, dropout_under_7_days=0.99)
+    ColdStartConfig(candidate_id_randomization=0.0, dropout_young=0.99)
     RankerConfig(dense_hidden=(), over_hidden=(1,), dropout=0.0)
     ModelConfig(cold_start=ColdStartConfig(content_fusion=True, learnable_token=True))
 

@@ -18,8 +18,8 @@ CONFIG = replace(
     tower=replace(runs.CONFIG.tower, request_time=True),
     cold_start=replace(
         runs.CONFIG.cold_start,
-        dropout_under_7_days=0.7,
-        dropout_7_to_28_days=0.5,
+        dropout_young=0.7,
+        dropout_middle=0.5,
         content_fusion=True,
         learnable_token=True,
     ),

@@ -43,7 +43,7 @@ VARIANTS = {
     "dropouts": changed(
         tower={"dropout": 0.2},
         ranker={"dropout": 0.2},
-        cold_start={"dropout_under_7_days": 0.7, "dropout_7_to_28_days": 0.5},
+        cold_start={"dropout_young": 0.7, "dropout_middle": 0.5},
     ),
     "bf16": changed(precision="bf16"),
     "no next-token loss": changed(finetune={"next_token_weight": 0.0}),

@@ -55,7 +55,7 @@ def road(tmp_path, device):
         device=device.type,
         tower=replace(runs.CONFIG.tower, request_time=True),
         ranker=replace(runs.CONFIG.ranker, history_counts=True),
-        cold_start=replace(runs.CONFIG.cold_start, dropout_under_7_days=0.7, dropout_7_to_28_days=0.5),
+        cold_start=replace(runs.CONFIG.cold_start, dropout_young=0.7, dropout_middle=0.5),
     )
     runs.write_config(config, tmp_path / "run.yaml")
     made_log(tmp_path)

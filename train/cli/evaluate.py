@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.model.stored.run_folder import RunFolder
+from pinfm.train.cli.flags.words import name_list
 from pinfm.train.cli.run_flags import config_from_manifest
 from pinfm.train.config import Device
 from pinfm.train.data.info import DatasetInfo
@@ -42,6 +43,14 @@ def configure(parser: ArgumentParser) -> None:
         "timestamp, item_id, and of every task label_TASK and the probability TASK; ids as the log writes them",
     )
 
+    parser.add_argument(
+        "--item-age-thresholds",
+        type=name_list,
+        default=[],
+        help="of the slices by item age, such as '[1h, 4h]': young below the first, old from the second on; default: "
+        "the dataset's",
+    )
+
 
 def run(args: Namespace) -> dict[str, Any]:
     """Evaluates, prints the table, and reports everything."""
@@ -55,7 +64,11 @@ def run(args: Namespace) -> dict[str, Any]:
     from pinfm.train.metrics import metrics_notes, metrics_table, retrieval_table
 
     options = EvaluateOptions(
-        device=args.device, tell_time=args.tell_time, checkpoint=args.checkpoint, predictions=args.predictions
+        device=args.device,
+        tell_time=args.tell_time,
+        checkpoint=args.checkpoint,
+        predictions=args.predictions,
+        item_age_thresholds=tuple(args.item_age_thresholds),
     )
     report = evaluate(args.run, config, args.data, args.split, options)
     if "metrics" in report:

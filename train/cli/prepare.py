@@ -107,6 +107,8 @@ def _table(report: dict[str, Any]) -> str:
         told = _span(report["splits"][split]) if by_time else _place(split, report["split_last"])
         lines.append(f"  {split:<12}{rows[0]:>12,}{rows[1]:>13,}{rows[2]:>12,}   {told}")
     lines += [f"  candidates: {_CANDIDATES[report['candidates']]}"] if report["counts"]["requests"] else []
+    young, old = report["item_age_thresholds"]
+    lines += [f"  items are young below {young}, old from {old} on"]
     lines += [f"  {column}: {_SPELT[kind]}" for column, kind in report["ids"].items()]
     lines += [f"  {column}: whole numbers" for column in report["numbered"]]
     lines += [f"  live counts: {_counters(report['live_counts'])}"] if report["live_counts"] else []

@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.stored.older import ranker_of_today
+from pinfm.model.stored.older import cold_start_of_today, ranker_of_today
 from pinfm.train.cli.quiet import is_first_process
 from pinfm.train.config import RunConfig
 from pinfm.train.recipes import recipe_names, recipe_path
@@ -68,6 +68,8 @@ def config_from_manifest(values: dict[str, Any]) -> RunConfig:
             raise UserError(f"the run's settings hold {values[name]!r} for {name}, which has parts; train it again.")
     if "ranker" in values:
         values = {**values, "ranker": ranker_of_today(values["ranker"])}
+    if "cold_start" in values:
+        values = {**values, "cold_start": cold_start_of_today(values["cold_start"])}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(RunConfig)
     try:

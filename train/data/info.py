@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_types
+from pinfm.model.item_ages import PAPER, AgeThresholds, age_thresholds
 from pinfm.model.schema import InputSchema, schema_from_json
 
 FORMAT_VERSION = 1
@@ -61,6 +62,7 @@ class DatasetInfo:
             validation; None where the splits are by time. Events then have a column `split`: a place in `SPLITS`.
         candidates: `shown` to the user, or `sampled`: put together by `prepare` from what was chosen.
         notes: what the source wants its readers to know.
+        item_age_thresholds: two ages, such as `1h` and `4h`: an item is young below the first, old from the second on.
         format_version: version of the layout on disk.
     """
 
@@ -75,12 +77,15 @@ class DatasetInfo:
     split_last: int | None = None
     candidates: Literal["shown", "sampled"] = "shown"
     notes: tuple[str, ...] = ()
+    # What a dataset of before did not say.
+    item_age_thresholds: tuple[str, ...] = PAPER
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         require_types("", self)
         last = {} if self.split_last is None else {"split_last": self.split_last}
         require_at_least("", 1, num_buckets=self.num_buckets, max_history=self.max_history, **last)
+        age_thresholds("item_age_thresholds", self.item_age_thresholds)
         bounds = [moment for span in (self.time_span, *self.splits.values()) for moment in span]
         named = set(SPLITS) if self.split_last is None else set()
         if set(self.splits) != named or not all(type(moment) is int for moment in bounds):
@@ -93,6 +98,11 @@ class DatasetInfo:
     def train_end(self) -> int:
         """Unix seconds; no row of training is of this time or later."""
         return self.time_span[1] + 1 if self.split_last is not None else self.splits["train"][1]
+
+    @property
+    def age_thresholds(self) -> AgeThresholds:
+        """What tells young, middle-aged and old items apart."""
+        return age_thresholds("item_age_thresholds", self.item_age_thresholds)
 
     def to_json(self) -> str:
         """Returns the text of `dataset.json`."""
@@ -146,5 +156,6 @@ class DatasetInfo:
             schema=schema_from_json(fields.pop("schema")),
             splits={name: (bounds[0], bounds[1]) for name, bounds in fields.pop("splits").items()},
             notes=tuple(fields.pop("notes")),
+            item_age_thresholds=tuple(fields.pop("item_age_thresholds", PAPER)),
             **fields,
         )

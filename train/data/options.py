@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError, require_types
+from pinfm.model.item_ages import age_thresholds
 from pinfm.model.live_counts import LABEL_DELAY_SECONDS, WINDOWS, LiveCountsSpec
 
 
@@ -17,6 +18,8 @@ class PrepareOptions:
         num_buckets: files that users are spread over; None takes 16, or more where a bucket would pass 4M rows,
             because a bucket's requests are sorted in memory.
         memory_gib: memory that DuckDB may use before it spills to disk.
+        item_age_thresholds: two ages, such as [1h, 4h]: an item is young below the first and old from the second on,
+            for item-age dropout and the slices of reports; by default read off how old items are when they are shown.
         live_counts: features that count what has happened until each request: of `item`, of an attribute of items such
             as `shop`, or of a user and an attribute such as `user.shop`; none by default.
         live_counts_windows: how far back they look: minutes, hours, days, such as 30min, 6h, 7d, or `all`.
@@ -29,6 +32,7 @@ class PrepareOptions:
     max_history: int = 256
     num_buckets: int | None = None
     memory_gib: float = 4.0
+    item_age_thresholds: list[str] = field(default_factory=list)
     live_counts: list[str] = field(default_factory=list)
     live_counts_windows: list[str] = field(default_factory=lambda: list(WINDOWS))
     live_counts_kinds: list[str] = field(default_factory=list)
@@ -40,6 +44,8 @@ class PrepareOptions:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UserError(f"{name} ({value}) must be positive; leave the flag out for the default")
+        if self.item_age_thresholds:
+            age_thresholds("item_age_thresholds", self.item_age_thresholds)
         self._require_live_counts()
         if not 0.1 <= self.memory_gib <= 1e6:
             raise UserError(f"memory_gib ({self.memory_gib}) must lie between 0.1 and 1,000,000")

@@ -21,6 +21,7 @@ from pinfm.train.data.features import (
 )
 from pinfm.train.data.id_texts import id_types, write_id_texts
 from pinfm.train.data.info import SPLITS, Counts, DatasetInfo
+from pinfm.train.data.item_ages import find_age_thresholds
 from pinfm.train.data.live.spec import live_counts_spec, require_countable
 from pinfm.train.data.live.write import LiveCountsWriter
 from pinfm.train.data.options import PrepareOptions
@@ -51,7 +52,7 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
 
     Returns:
         The report: `source`, `out`, `counts`, `splits`, `split_last`, `candidates`, `time_span`, `num_buckets`,
-        `notes`, `ids`, `numbered`, `live_counts` and `seconds`.
+        `item_age_thresholds`, `notes`, `ids`, `numbered`, `live_counts` and `seconds`.
 
     Raises:
         UserError: for a mistake in the data or in the flags; `out` is then not created.
@@ -70,7 +71,10 @@ def prepare(source: Source, out: Path, options: PrepareOptions) -> dict[str, Any
         work.rmdir()
         (folder / "dataset.json").write_text(info.to_json())
     described = _plain(info)
-    keys = ("source", "counts", "splits", "split_last", "candidates", "time_span", "num_buckets", "notes")
+    keys = (
+        *("source", "counts", "splits", "split_last", "candidates", "time_span", "num_buckets"),
+        *("item_age_thresholds", "notes"),
+    )
     of_schema = {key: described["schema"][key] for key in ("ids", "numbered", "live_counts")}
     seconds = round(time.monotonic() - began, 3)
     return {"out": str(out), **{key: described[key] for key in keys}, **of_schema, "seconds": seconds}
@@ -116,6 +120,7 @@ class _Preparation:
             num_buckets=num_buckets,
             max_history=self.options.max_history,
             notes=(*tables.notes, *self.validator.notes, *self._notes_on_time(tables)),
+            item_age_thresholds=self._item_ages(tables),
         )
 
     def _stage(self, tables: RawTables) -> None:
@@ -210,6 +215,11 @@ class _Preparation:
         if surface and (several := requests_on_several_surfaces(self.connection)):
             self.validator.notes.append(f"{several:,} requests name several surfaces: the first candidate's is taken.")
         return InputSchema(**{**schema.__dict__, "features": (*surface, *measured)})
+
+    def _item_ages(self, tables: RawTables) -> tuple[str, ...]:
+        if self.options.item_age_thresholds:
+            return tuple(self.options.item_age_thresholds)
+        return find_age_thresholds(self.connection, "impressions" if tables.has_requests else "events")
 
     def _counts(self, tables: RawTables) -> Counts:
         users = "SELECT user_id FROM events"

@@ -9,11 +9,13 @@ import torch
 
 from pinfm.embeddings.errors import UserError, require_types
 from pinfm.embeddings.sharded.too_small import DoesNotFitError
+from pinfm.model.item_ages import AgeThresholds, age_thresholds
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.model.tower import SequenceTower
 from pinfm.train.build import Tables, build_finetune, shard
 from pinfm.train.config import Device, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
+from pinfm.train.data.info import DatasetInfo
 from pinfm.train.distributed import choose_device, process_group
 from pinfm.train.evaluation.live import live_baselines
 from pinfm.train.evaluation.popularity import Popularity
@@ -36,15 +38,23 @@ class EvaluateOptions:
         tell_time: whether a pretrained tower with `request_time` is told when the target happens.
         checkpoint: the step of the checkpoint; the newest where None.
         predictions: a Parquet file for what a fine-tuned run says of each candidate; none is written where None.
+        item_age_thresholds: of the slices by item age, such as `1h` and `4h`; the dataset's where empty.
     """
 
     device: Device = "auto"
     tell_time: bool = True
     checkpoint: int | None = None
     predictions: Path | None = None
+    item_age_thresholds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_types("", self)
+        if self.item_age_thresholds:
+            age_thresholds("item_age_thresholds", self.item_age_thresholds)
+
+    def age_thresholds(self, info: DatasetInfo) -> AgeThresholds:
+        """What tells young, middle-aged and old items apart."""
+        return age_thresholds("item_age_thresholds", self.item_age_thresholds or info.item_age_thresholds)
 
 
 DEFAULTS = EvaluateOptions()
@@ -105,7 +115,8 @@ def _ranking(
         **live_baselines(dataset, predictions),
     }
     tasks = dataset.info.schema.tasks
-    return {name: scored.metrics(tasks, popularity.item_id) for name, scored in rankers.items()}
+    thresholds = options.age_thresholds(dataset.info)
+    return {name: scored.metrics(tasks, popularity.item_id, thresholds) for name, scored in rankers.items()}
 
 
 def predict_splits(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from pinfm.model.item_ages import PAPER_THRESHOLDS, AgeThresholds
 from pinfm.train.data.ragged import IntArray
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.loader.arrays import RequestArrays
@@ -42,12 +43,15 @@ class Predictions:
     age_seconds: npt.NDArray[np.float64]
     are_probabilities: bool = True
 
-    def metrics(self, tasks: Sequence[str], seen_items: IntArray) -> dict[str, dict[str, object]]:
+    def metrics(
+        self, tasks: Sequence[str], seen_items: IntArray, thresholds: AgeThresholds = PAPER_THRESHOLDS
+    ) -> dict[str, dict[str, object]]:
         """The ranking metrics of each task, also by item age.
 
         Args:
             tasks: names of the columns.
             seen_items: items of the training split's impressions.
+            thresholds: what tells young, middle-aged and old items apart.
         """
         columns = range(len(tasks))
         return ranking_metrics(
@@ -58,6 +62,7 @@ class Predictions:
             torch.from_numpy(self.age_seconds),
             torch.from_numpy(~np.isin(self.item_id, seen_items)),
             are_probabilities=self.are_probabilities,
+            thresholds=thresholds,
         )
 
 

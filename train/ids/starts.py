@@ -103,7 +103,7 @@ class ItemStarts:
     def __init__(self, dataset: PreparedDataset, use_content: bool) -> None:
         self._items, self._use_content = dataset.item_attributes, use_content
         # Batches come in no order of time, so an item is as old as it is when training ends.
-        self._now = dataset.info.train_end
+        self._now, self._thresholds = dataset.info.train_end, dataset.info.age_thresholds
 
     def of(self, new_R: Tensor, known_M: Tensor, rows_M: Tensor) -> NewRows | None:
         """What the rows of new items start from; None while no item is known.
@@ -137,7 +137,7 @@ class ItemStarts:
     def _age_groups(self, ids_N: Tensor) -> Tensor:
         """(N, 3): 1 in the column of the item's age group; zeros for an unknown item."""
         age_seconds_N = item_age_seconds(np.full(len(ids_N), self._now), self._items.created_at(ids_N.numpy()))
-        return torch.stack(age_groups(age_seconds_N), dim=1).float()
+        return torch.stack(age_groups(age_seconds_N, self._thresholds), dim=1).float()
 
 
 def held(rows_R: Tensor, shard: Shard) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """What each phase reads: segments for pretraining, requests for fine-tuning and evaluation."""
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.cold_start import SECONDS_PER_DAY
+from pinfm.model.item_ages import SECONDS_PER_DAY
 from pinfm.train.config import RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids

@@ -7,12 +7,11 @@ from pinfm.train.metrics.hits import hit_metrics
 from pinfm.train.metrics.ranking import auc, entropy_metrics, grouped_auc
 from pinfm.train.metrics.report import REQUEST_METRICS, ranking_metrics
 from pinfm.train.metrics.retrieval import RetrievalMetrics
-from pinfm.train.metrics.slices import AGE_SLICES, TaskRows, age_slices, item_age_seconds
+from pinfm.train.metrics.slices import TaskRows, age_slices, item_age_seconds
 from pinfm.train.metrics.table import metrics_notes, metrics_table, retrieval_table
 from pinfm.train.metrics.ties import tied_runs
 
 __all__ = [
-    "AGE_SLICES",
     "REQUEST_METRICS",
     "RetrievalMetrics",
     "TaskRows",

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pinfm.model.item_ages import PAPER_THRESHOLDS, AgeThresholds
 from pinfm.train.metrics.hits import hit_metrics, reciprocal_rank_metrics
 from pinfm.train.metrics.inputs import Array, Impressions, check_impressions, check_tasks, order_of
 from pinfm.train.metrics.ranking import auc, entropy_metrics, grouped_auc
@@ -104,6 +105,7 @@ def ranking_metrics(
     unseen: Array,
     *,
     are_probabilities: bool = True,
+    thresholds: AgeThresholds = PAPER_THRESHOLDS,
 ) -> dict[str, dict[str, Any]]:
     """Judge one ranker on a split: each task, as a whole and by item age.
 
@@ -115,6 +117,7 @@ def ranking_metrics(
         age_seconds: `[N]`, age of the item at the time of the request, seconds; NaN where unknown.
         unseen: `[N]`, bool, the item never occurs in the training split.
         are_probabilities: off where a higher score is better and says no more; metrics that read more are None then.
+        thresholds: what tells young, middle-aged and old items apart.
 
     Returns:
         Task -> every name of REQUEST_METRICS, `impressions_age_unknown`, and `by_age`: slice name -> the same metrics
@@ -138,12 +141,14 @@ def ranking_metrics(
     tasks = check_tasks(probabilities, labels, len(user_id))
     device = next(iter(tasks.values()))[0].device
     rows = check_impressions(user_id, request_index, age_seconds, unseen, device)
-    return {task: _task_report(p_N, y_N, rows, are_probabilities) for task, (p_N, y_N) in tasks.items()}
+    slices = age_slices(rows.age_seconds_N, rows.unseen_N, thresholds)
+    return {task: _task_report(p_N, y_N, rows, slices, are_probabilities) for task, (p_N, y_N) in tasks.items()}
 
 
-def _task_report(p_N: Tensor, y_N: Tensor, rows: Impressions, are_probabilities: bool) -> dict[str, Any]:
+def _task_report(
+    p_N: Tensor, y_N: Tensor, rows: Impressions, slices: Mapping[str, Tensor], are_probabilities: bool
+) -> dict[str, Any]:
     task = TaskRows(p_N, y_N, rows)
-    slices = age_slices(rows.age_seconds_N, rows.unseen_N)
     return {
         **_slice_report(task.everything(), are_probabilities),
         "impressions_age_unknown": int(rows.age_seconds_N.isnan().sum()),

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pinfm.model.cold_start import OLD_DAYS, SECONDS_PER_DAY, YOUNG_DAYS
+from pinfm.model.item_ages import AgeThresholds
 from pinfm.train.metrics.inputs import Array, Impressions
 from pinfm.train.metrics.ties import TiedRuns, tied_runs
 
-AGE_SLICES = ("<7d", "7-28d", "<28d", ">=28d", "unseen")
+UNSEEN = "unseen"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,27 +88,30 @@ def item_age_seconds(request_timestamp: Array, created_at: Array) -> Tensor:
     return (requested - torch.as_tensor(created_at, device=requested.device)).double()
 
 
-def age_groups(age_seconds_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which items are under 7 days old, from 7 to 28, and older: bool `[N]` each.
+def age_groups(age_seconds_N: Tensor, thresholds: AgeThresholds) -> tuple[Tensor, Tensor, Tensor]:
+    """Which items are young, middle-aged and old: bool `[N]` each.
 
     Args:
         age_seconds_N: float64; an item shown before its creation time (a coarse clock) has a negative age and
             is young; NaN belongs to no age.
+        thresholds: what tells them apart.
     """
-    young, old = YOUNG_DAYS * SECONDS_PER_DAY, OLD_DAYS * SECONDS_PER_DAY
+    young, old = thresholds
     young_N, old_N = age_seconds_N < young, age_seconds_N >= old
     return young_N, (age_seconds_N >= young) & ~old_N, old_N
 
 
-def age_slices(age_seconds_N: Tensor, unseen_N: Tensor) -> dict[str, Tensor]:
+def age_slices(age_seconds_N: Tensor, unseen_N: Tensor, thresholds: AgeThresholds) -> dict[str, Tensor]:
     """Cut the rows by age: young, middle, both, old, and across the ages what is `unseen`.
 
     Args:
         age_seconds_N: see `age_groups`.
         unseen_N: bool, the item never occurs in the training split.
+        thresholds: what tells young, middle-aged and old items apart.
 
     Returns:
-        Name in AGE_SLICES -> bool `[N]`.
+        The names of the thresholds, and `unseen` -> bool `[N]`.
     """
-    young_N, middle_N, old_N = age_groups(age_seconds_N)
-    return dict(zip(AGE_SLICES, (young_N, middle_N, young_N | middle_N, old_N, unseen_N), strict=True))
+    young_N, middle_N, old_N = age_groups(age_seconds_N, thresholds)
+    by_age = (young_N, middle_N, young_N | middle_N, old_N)
+    return {**dict(zip(thresholds.names(), by_age, strict=True)), UNSEEN: unseen_N}

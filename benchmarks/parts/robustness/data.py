@@ -14,7 +14,7 @@ PRETRAINED = ("--pretrain.masked_event_weight", "0.3", "--pretrain.contrastive_w
 COUNTS = ("--ranker.history_counts", "true")
 NOTHING_NEW = (
     *("--cold_start.candidate_id_randomization", "0", "--cold_start.content_fusion", "false"),
-    *("--cold_start.dropout_under_7_days", "0", "--cold_start.dropout_7_to_28_days", "0"),
+    *("--cold_start.dropout_young", "0", "--cold_start.dropout_middle", "0"),
     *("--cold_start.learnable_token", "false"),
 )
 # In units of a history's own vectors, as the attacks' and the defences' radii are.

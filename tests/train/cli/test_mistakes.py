@@ -85,6 +85,14 @@ MISTAKES = {
         "pretrain --data DATA --out NEW --config OLDER",
         "cross_layers is now set in `ranker.interaction: ",
     ),
+    "a dropout that has another name": (
+        "finetune --data DATA --out NEW --cold_start.dropout_under_7_days 0.5",
+        "dropout_under_7_days is now set in `cold_start.dropout_young`. ",
+    ),
+    "ages that are none": (
+        "evaluate FINETUNED --data DATA --item-age-thresholds [4h,1h]",
+        "item_age_thresholds ([4h, 1h]) must be two ages that ascend, in s, min, h or d; write such as",
+    ),
     "a value out of range": ("pretrain --data DATA --out NEW --tower.dropout 1.5", "tower.dropout (1.5) must lie in"),
     "an unknown recipe": ("pretrain --data DATA --out NEW --config atlantis", "neither a file nor a shipped recipe"),
     "a recipe that is no YAML": ("pretrain --data DATA --out NEW --config BROKEN", "broken.yaml"),

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pinfm.embeddings.errors import UserError
+from pinfm.model.item_ages import PAPER_THRESHOLDS, AgeThresholds
 from pinfm.train.metrics import (
-    AGE_SLICES,
     REQUEST_METRICS,
     TaskRows,
     age_slices,
@@ -106,7 +108,7 @@ def test_each_slice_holds_the_metrics_of_its_rows(world):
     days = age // DAY
     masks = {"<7d": days < 7, "7-28d": (days >= 7) & (days < 28), "<28d": days < 28, ">=28d": days >= 28}
     masks["unseen"] = unseen
-    assert list(report["by_age"]) == list(AGE_SLICES) == list(masks)
+    assert list(report["by_age"]) == list(masks)
     for name, mask in masks.items():
         p_S, y_S = torch.as_tensor(p[mask]), torch.as_tensor(y[mask])
         got = report["by_age"][name]
@@ -126,6 +128,27 @@ def test_every_impression_is_in_one_age_or_counted_as_unknown(world):
     aged = sum(report["by_age"][name]["impressions"] for name in ("<7d", "7-28d", ">=28d"))
     assert report["impressions_age_unknown"] == ROWS // 10
     assert aged + report["impressions_age_unknown"] == report["impressions"] == ROWS
+
+
+@given(st.tuples(st.integers(1, 10**7), st.integers(1, 10**7)).filter(lambda pair: pair[0] < pair[1]), st.data())
+def test_slices_partition_the_rows_of_known_age_whatever_the_thresholds(seconds, data):
+    near = [second + step for second in seconds for step in (-1, 0, 1)]
+    ages = data.draw(st.lists(st.one_of(st.sampled_from(near), st.integers(-(10**8), 10**8), st.none())))
+    age_N = torch.tensor([np.nan if age is None else age for age in ages], dtype=torch.float64)
+    slices = age_slices(age_N, torch.zeros(len(ages), dtype=torch.bool), AgeThresholds(*seconds))
+    young, middle, both, old, unseen = slices.values()
+    assert (young.int() + middle.int() + old.int()).tolist() == [int(age is not None) for age in ages]
+    assert torch.equal(both, young | middle)
+    assert young.tolist() == [age is not None and age < seconds[0] for age in ages]
+    assert old.tolist() == [age is not None and age >= seconds[1] for age in ages]
+    assert not unseen.any()
+
+
+def test_a_report_names_its_slices_after_the_thresholds(world):
+    world["age_seconds"] = world["age_seconds"] / 24
+    report = ranking_metrics(**world, thresholds=AgeThresholds(3600, 4 * 3600))["click"]
+    assert list(report["by_age"]) == ["<1h", "1-4h", "<4h", ">=4h", "unseen"]
+    assert report["by_age"]["<1h"]["impressions"] == (world["age_seconds"] < 3600).sum()
 
 
 def test_tensors_and_arrays_give_the_same_report(world):
@@ -171,7 +194,7 @@ def test_the_edges_belong_to_the_older_slice_on_every_device(device):
     now, unknown = 1_650_000_000, float("nan")
     ages = torch.tensor([-1.0, 7 * DAY - 1, 7 * DAY, 28 * DAY - 1, 28 * DAY, unknown], dtype=torch.float64)
     age_N = item_age_seconds(torch.full([6], now, device=device), now - ages)
-    slices = age_slices(age_N, torch.zeros(6, dtype=torch.bool, device=device))
+    slices = age_slices(age_N, torch.zeros(6, dtype=torch.bool, device=device), PAPER_THRESHOLDS)
     members = {name: mask.nonzero().flatten().tolist() for name, mask in slices.items()}
     assert members == {"<7d": [0, 1], "7-28d": [2, 3], "<28d": [0, 1, 2, 3], ">=28d": [4], "unseen": []}
 

@@ -1,7 +1,13 @@
 """Settings that stood elsewhere in earlier versions."""
 
+from pinfm.model.stored.older import DROPOUTS
+
 _CROSSES = "ranker.interaction: {parallel: [input, {form: dcn_v2_low_rank, layers: 2, rank: 64}]}"
-MOVED = {"cross_layers": _CROSSES, "cross_rank": _CROSSES}
+MOVED = {
+    "cross_layers": _CROSSES,
+    "cross_rank": _CROSSES,
+    **{older: f"cold_start.{today}" for older, today in DROPOUTS.items()},
+}
 
 
 def moved(sentence: str) -> str:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from benchmarks.parts.robustness.requests import Requests, request_rng
 from pinfm.inference.requests.columns import HISTORY
-from pinfm.model.cold_start import SECONDS_PER_DAY
 from pinfm.model.inputs import History
+from pinfm.model.item_ages import SECONDS_PER_DAY
 from pinfm.train.data.ragged import IntArray
 
 
