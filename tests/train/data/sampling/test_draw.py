@@ -13,7 +13,7 @@ from pinfm.train.data.sampling.draw import draw_candidates
 from pinfm.train.data.sampling.rule import CandidateRule
 
 KINDS = ("uniform", "recent", "session")
-WINDOW, NEWEST = 6, 5
+WINDOW, NEWEST = 2, 3
 
 
 def rule(kind, **fields):
@@ -56,7 +56,7 @@ LOGS = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=250)
 @given(
     rows=LOGS, kind=st.sampled_from(KINDS), created=st.dictionaries(st.integers(0, 12), st.integers(-5, 40), max_size=5)
 )
@@ -103,7 +103,7 @@ def busy_log(seed: int = 0, events: int = 30_000) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     phase = np.arange(events) * 20 // events
     # Each twentieth of the log shifts the popular items by one.
-    item = (phase + np.floor(200 * rng.random(events) ** 2)).astype(np.int64)
+    item = (phase + np.floor(60 * rng.random(events) ** 2)).astype(np.int64)
     table = {"user_id": rng.integers(0, 20_000, events), "item_id": item, "timestamp": np.arange(events) * 10}
     return pd.DataFrame(table).assign(answer=True)
 
@@ -122,7 +122,7 @@ def test_what_was_known_before_does_not_tell_the_answer(kind):
     ]
     ages = found["timestamp"] - found["item_id"].map(born)
     for known in (counts, ages, found["item_id"]):
-        assert roc_auc_score(found["answer"], known) == pytest.approx(0.5, abs=0.03)
+        assert roc_auc_score(found["answer"], known) == pytest.approx(0.5, abs=0.05)
 
 
 def test_uniform_draws_are_flat_and_recent_ones_popular():
