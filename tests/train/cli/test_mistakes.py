@@ -87,7 +87,7 @@ MISTAKES = {
     ),
     "a dropout that has another name": (
         "finetune --data DATA --out NEW --cold_start.dropout_under_7_days 0.5",
-        "dropout_under_7_days is now set in `cold_start.dropout_young`. ",
+        "dropout_under_7_days is now set in `--cold_start.dropout_young`. ",
     ),
     "ages that are none": (
         "evaluate FINETUNED --data DATA --item-age-thresholds [4h,1h]",
