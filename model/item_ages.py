@@ -4,14 +4,13 @@ On a news site an item is old after hours, in a film catalogue it is young for w
 dataset, which `pinfm prepare` reads them off; the paper's (PinFM, arXiv 2507.12704) are 7 and 28 days.
 """
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from pinfm.embeddings.errors import UserError
+from pinfm.model.written import UNIT_SECONDS, length_seconds
 
-SECONDS_PER_DAY = 86_400
-_SECONDS = {"d": SECONDS_PER_DAY, "h": 3_600, "min": 60, "s": 1}
+SECONDS_PER_DAY = UNIT_SECONDS["d"]
 
 
 class AgeThresholds(NamedTuple):
@@ -32,8 +31,10 @@ class AgeThresholds(NamedTuple):
             >>> AgeThresholds(3600, 4 * 3600).names()
             ('<1h', '1-4h', '<4h', '>=4h')
         """
-        unit = next(unit for unit, seconds in _SECONDS.items() if not self.young % seconds and not self.old % seconds)
-        young, old = (seconds // _SECONDS[unit] for seconds in self)
+        unit = next(
+            unit for unit, seconds in UNIT_SECONDS.items() if not self.young % seconds and not self.old % seconds
+        )
+        young, old = (seconds // UNIT_SECONDS[unit] for seconds in self)
         return f"<{young}{unit}", f"{young}-{old}{unit}", f"<{old}{unit}", f">={old}{unit}"
 
 
@@ -52,8 +53,7 @@ def age_thresholds(setting: str, texts: Sequence[str]) -> AgeThresholds:
     Raises:
         UserError: they are something else.
     """
-    read = [re.fullmatch(r"([1-9][0-9]{0,7})(s|min|h|d)", text) for text in texts]
-    seconds = [int(found[1]) * _SECONDS[found[2]] for found in read if found]
+    seconds = [length for length in map(length_seconds, texts) if length is not None]
     if len(texts) != 2 or len(seconds) != 2 or seconds[0] >= seconds[1]:
         raise UserError(
             f"{setting} ([{', '.join(texts)}]) must be two ages that ascend, in s, min, h or d; write such as "

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_types
+from pinfm.model.written import length_seconds
 
 ITEM, USER = "item", "user."
 IMPRESSION, LABEL = "impression", "label_"
@@ -33,8 +34,6 @@ LABEL_DELAY_SECONDS = 600
 GRID = 12
 # float32, which requests carry, holds whole numbers up to here: counters stop there, in training as in serving.
 LARGEST_COUNT = 1 << 24
-
-_SECONDS = {"min": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +106,10 @@ def window_seconds(window: str) -> int:
     """
     if window == ALL:
         return 0
-    written = re.fullmatch(r"([1-9][0-9]{0,5})(min|h|d)", window)
-    if not written:
+    seconds = length_seconds(window)
+    if seconds is None or window.endswith("s"):  # of seconds, the grid's parts would not be whole
         raise UserError(f"the window {window!r} is no length of time; write it as 30min, 6h or 7d, or as all.")
-    return int(written[1]) * _SECONDS[written[2]]
+    return seconds
 
 
 def first_second(time: int, window: str) -> int:

@@ -1,4 +1,4 @@
-"""How logs and requests write whole numbers: read alike where a log is prepared, in SQL, and where a model is served.
+"""How numbers and times are written: read alike where a log is prepared, in SQL, and where a model is served.
 
 The patterns are for texts without spaces around them, and mean the same to Python's `re` and DuckDB's RE2.
 """
@@ -26,7 +26,9 @@ ISO_TIME = (
     "([ T](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(:(?P<second>[0-9]{2})([.,](?P<fraction>[0-9]+))?)?"
     "(Z| ?UTC|(?P<zone>[+-][0-9]{2}| ?[+-][0-9]{2}:?[0-9]{2}))?)?"
 )
-_DAY = 86_400
+# Of lengths of time, the longest first.
+UNIT_SECONDS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
+_DAY = UNIT_SECONDS["d"]
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -52,3 +54,9 @@ def iso_seconds(text: str) -> int | None:
 def day_seconds(day: date) -> int:
     """The Unix seconds of a day's first moment."""
     return (day.toordinal() - _EPOCH) * _DAY
+
+
+def length_seconds(text: str) -> int | None:
+    """The seconds of a length of time such as `45s`, `30min`, `6h` or `7d`; None where it is none."""
+    found = re.fullmatch("([1-9][0-9]{0,7})(d|h|min|s)", text)
+    return None if found is None else int(found[1]) * UNIT_SECONDS[found[2]]

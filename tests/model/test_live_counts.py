@@ -50,6 +50,7 @@ def test_names_are_identifiers_in_the_order_of_keys_windows_and_kinds():
         ({"of": ()}, "live_counts.of is empty"),
         ({"windows": ("1h", "1h")}, "live_counts.windows names '1h' twice"),
         ({"windows": ("0h",)}, "the window '0h' is no length of time"),
+        ({"windows": ("120s",)}, "the window '120s' is no length of time; write it as 30min, 6h or 7d, or as all"),
         ({"label_delay_seconds": -1}, "live_counts.label_delay_seconds .-1. must be at least 0"),
         ({"kinds": ("a b", "a_b")}, "two of the live counters would be called item_a_b_1h; rename an action"),
     ],
