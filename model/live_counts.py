@@ -28,6 +28,8 @@ ITEM, USER = "item", "user."
 IMPRESSION, LABEL = "impression", "label_"
 ALL = "all"
 WINDOWS = ("1h", "6h", "1d", "7d", ALL)
+# What a mark consists of, beside attributes.
+MARK = ("timestamp", "kind", "item_id", "user_id")
 # Long enough for most of what a user does with what was shown.
 LABEL_DELAY_SECONDS = 600
 # Parts of a window's length that it may reach back too far.
@@ -65,6 +67,9 @@ class LiveCountsSpec:
                 raise UserError(f"live_counts.{setting} {said}; name each of its values once.")
         for window in self.windows:
             window_seconds(window)
+        for attribute in self.attributes():
+            if attribute in MARK:
+                raise UserError(f"the attribute {attribute!r} has the name of another column of marks; rename it.")
         names = self.names()
         if len(set(names)) < len(names):
             twice = [name for name in names if names.count(name) > 1]

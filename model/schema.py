@@ -1,6 +1,7 @@
 """What a model reads: the vocabularies, tasks and features that a prepared dataset fixes and an artefact repeats."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -102,6 +103,9 @@ class InputSchema:
         for task in self.tasks:
             if task in RESERVED_TASKS:
                 raise UserError(f"a task must not be called {task}, which is a column of the scores; rename it.")
+        for name, features in Counter(feature.name for feature in self.features).items():
+            if features > 1:
+                raise UserError(f"schema.features names {name} twice; rename one of the columns.")
         dense = {feature.name for feature in self.of("dense", "candidate")}
         for name in self.live_counts.names() if self.live_counts else ():
             if name not in dense:

@@ -16,11 +16,10 @@ from pinfm.inference.requests.checks import END_OF_TIME, FUTURE
 from pinfm.inference.requests.columns import Column
 from pinfm.inference.requests.ids import whole_number
 from pinfm.inference.requests.values import Rows, as_array, convert, refuse, times
-from pinfm.model.live_counts import ITEM, LABEL, USER, LiveCountsSpec
+from pinfm.model.live_counts import ITEM, LABEL, MARK, USER, LiveCountsSpec
 from pinfm.model.schema import IdType
 
-TIMESTAMP, KIND = "timestamp", "kind"
-ITEM_ID, USER_ID = "item_id", "user_id"
+TIMESTAMP, KIND, ITEM_ID, USER_ID = MARK
 REQUEST_TIMESTAMP = "request_timestamp"
 _TIMES = {name: Column(name=name, dtype="int64", scope="request") for name in (TIMESTAMP, REQUEST_TIMESTAMP)}
 
@@ -31,15 +30,9 @@ class Inputs:
     Args:
         spec: the counters.
         ids: how the log writes `item_id` and `user_id`, where it is not int64.
-
-    Raises:
-        UserError: an attribute has the name of another column of marks.
     """
 
     def __init__(self, spec: LiveCountsSpec, ids: Mapping[str, IdType]) -> None:
-        for name in spec.attributes():
-            if name in (TIMESTAMP, KIND, ITEM_ID, USER_ID):
-                raise UserError(f"the attribute {name!r} has the name of another column of marks; rename it.")
         self.spec, self.ids = spec, {name: ids.get(name, "int64") for name in (ITEM_ID, USER_ID)}
         self.codes = {kind: code for code, kind in enumerate(spec.kinds)}
         # Added to the time of a label's impression.

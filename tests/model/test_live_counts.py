@@ -79,3 +79,8 @@ def test_a_schema_says_its_counters_and_reads_them_back():
 def test_counters_that_are_no_features_are_refused():
     with pytest.raises(UserError, match="the counter item_click_all, which is none of the features"):
         schema_of(spec_of(), spec_of().names()[:-1])
+
+
+def test_two_features_of_one_name_are_refused():
+    with pytest.raises(UserError, match=r"^schema.features names item_click_all twice; rename one of the columns\.$"):
+        schema_of(spec_of(), (*spec_of().names(), "item_click_all"))

@@ -158,3 +158,5 @@ def test_a_negative_number_of_candidates_is_an_error(tmp_path):
     for source in (MovieLens, MovieTweetings):
         with pytest.raises(UserError, match=r"sampled_candidates \(-1\) must be at least 0"):
             source(path=tmp_path, sampled_candidates=-1)
+        with pytest.raises(UserError, match=r"sampled_candidates \(10001\) must be at most 10,000"):
+            source(path=tmp_path, sampled_candidates=10_001)

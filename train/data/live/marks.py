@@ -49,11 +49,14 @@ class MarkReader:
     def __init__(self, connection: duckdb.DuckDBPyConnection, spec: LiveCountsSpec, key: str) -> None:
         self._connection, self._spec = connection, spec
         self.columns = key_columns(key)
-        keys = [f"{name(column)} AS key{place}" for place, column in enumerate(self.columns)]
-        known = [f"{name(column)} <> 0" for column in self.columns if column not in ("item_id", "user_id")]
-        items = "JOIN all_items USING (item_id)" if known else ""
-        where = f"WHERE {known[0]}" if known else ""
-        self._marks = f"SELECT {', '.join(keys)}, timestamp, kind FROM ({_all_marks(spec)}) {items} {where}"
+        # Attributes may be called like columns of ours.
+        tables = ["marks" if column in ("item_id", "user_id") else "all_items" for column in self.columns]
+        values = [f"{table}.{name(column)}" for table, column in zip(tables, self.columns, strict=True)]
+        keys = [f"{value} AS key{place}" for place, value in enumerate(values)]
+        known = f"JOIN all_items USING (item_id) WHERE {values[-1]} <> 0" if "all_items" in tables else ""
+        self._marks = (
+            f"SELECT {', '.join(keys)}, marks.timestamp, marks.kind FROM ({_all_marks(spec)}) AS marks {known}"
+        )
         self._firsts = [-(2**63), *self._bounds()]
 
     @property

@@ -37,7 +37,15 @@ def require_countable(options: PrepareOptions, tables: RawTables) -> None:
             known = ", ".join((ITEM, *tables.item_attributes, *(f"{USER}{name}" for name in tables.item_attributes)))
             raise UserError(f"--live-counts names {key!r}, which is none of {known}")
     _require_kinds(options.live_counts_kinds, tables)
-    _spec(options, options.live_counts_kinds or tables.actions)
+    _require_free_names(options, tables)
+
+
+def _require_free_names(options: PrepareOptions, tables: RawTables) -> None:
+    """Counters are features beside those of the log; which labels are counted by default is not known yet."""
+    counters = _spec(options, options.live_counts_kinds or (IMPRESSION, *tables.actions)).names()
+    for feature in (*(feature.name for feature in tables.features), *tables.item_attributes):
+        if feature in counters:
+            raise UserError(f"the feature {feature!r} has the name of one of the counters of --live-counts; rename it")
 
 
 def _require_kinds(kinds: Sequence[str], tables: RawTables) -> None:

@@ -6,6 +6,8 @@ from typing import Literal
 from pinfm.embeddings.errors import UserError
 
 Kind = Literal["uniform", "recent", "session"]
+# Every draw of every request is a row on its way.
+MOST_CANDIDATES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +61,10 @@ class SamplingFlags:
             UserError: a value is too small, or does nothing.
         """
         self._require_use()
-        if self.candidates_per_request < 2:
+        if not 2 <= self.candidates_per_request <= MOST_CANDIDATES:
             raise UserError(
-                f"candidates_per_request ({self.candidates_per_request}) must be at least 2: the answer and another"
+                f"candidates_per_request ({self.candidates_per_request}) must lie between 2, the answer and another, "
+                f"and {MOST_CANDIDATES:,}"
             )
         if not 0.01 <= self.popularity_hours <= 1e6:
             raise UserError(f"popularity_hours ({self.popularity_hours}) must lie between 0.01 and 1,000,000")

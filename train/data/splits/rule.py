@@ -6,6 +6,9 @@ from typing import Literal
 from pinfm.embeddings.errors import UserError
 from pinfm.model.written import iso_seconds
 
+# DuckDB finds fewer than a million of each user's newest rows, and looks for twice as many.
+MOST_LAST = 100_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRule:
@@ -58,8 +61,8 @@ class SplitFlags:
             raise UserError(
                 "split_last and split_by last belong together; give both, as in --split-by last --split-last 3"
             )
-        if self.split_last is not None and self.split_last < 1:
-            raise UserError(f"split_last ({self.split_last}) must be at least 1; give a larger number")
+        if self.split_last is not None and not 1 <= self.split_last <= MOST_LAST:
+            raise UserError(f"split_last ({self.split_last}) must lie between 1 and {MOST_LAST:,}")
         return SplitRule(
             validation_start=_seconds("validation_start", self.validation_start),
             test_start=_seconds("test_start", self.test_start),

@@ -185,6 +185,44 @@ def test_what_the_log_does_not_have_is_refused(tmp_path, options, message):
         prepared(tmp_path, (event, shown.assign(click=True, buy=False), items), **options)
 
 
+@pytest.fixture(scope="module")
+def small_log():
+    event = pd.DataFrame({"user_id": [1], "timestamp": [1_000_000], "action": ["click"], "item_id": [1]})
+    shown = pd.DataFrame({"request_id": [1], "user_id": [1], "timestamp": [1_000_100], "item_id": [1]})
+    shown = shown.assign(click=True, item_click_1min=0.5)
+    items = pd.DataFrame({"item_id": [1], "created_at": [10], "shop": [7], "kind": [2], "marks": [3]})
+    return event, shown, items.assign(item_click_1h=5)
+
+
+def with_columns(folder, tables, live_counts, **fields):
+    for name, table in zip(("events", "impressions", "items"), tables, strict=True):
+        table.to_parquet(folder / f"{name}.parquet")
+    files = {"impressions": folder / "impressions.parquet", "items": folder / "items.parquet"}
+    source = Events(path=folder / "events.parquet", **files, actions=["click"], tasks=["click"], **fields)
+    options = PrepareOptions(live_counts=live_counts, live_counts_windows=["1min", "1h"], num_buckets=1)
+    prepare(source, folder / "dataset", options)
+    return PreparedDataset.open(folder / "dataset").requests("train", 0).to_pylist()
+
+
+def test_attributes_may_be_called_like_columns_of_ours(tmp_path, small_log):
+    attributes = ["shop", "kind", "marks"]
+    (request,) = with_columns(tmp_path, small_log, ["shop", "user.marks"], item_attributes=attributes)
+    assert (request["shop_click_1h"], request["user_marks_click_1h"]) == ([1], [1])
+
+
+@pytest.mark.parametrize(
+    ("live_counts", "fields", "message"),
+    [
+        ("item", {"dense_features": ["item_click_1min"]}, "'item_click_1min' has the name of one of the counters of"),
+        ("item", {"item_attributes": ["item_click_1h"]}, "'item_click_1h' has the name of one of the counters of"),
+        ("user.kind", {"item_attributes": ["kind"]}, "the attribute 'kind' has the name of another column of marks"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(tmp_path, small_log, live_counts, fields, message):
+    with pytest.raises(UserError, match=message):
+        with_columns(tmp_path, small_log, [live_counts], **fields)
+
+
 def test_without_impressions_there_is_nobody_to_count_for(tmp_path):
     event = pd.DataFrame({"user_id": [1], "timestamp": [1_000_000], "action": ["click"], "item_id": [1]})
     event.to_parquet(tmp_path / "events.parquet")

@@ -135,7 +135,11 @@ def test_a_log_in_order_has_leave_one_out_requests(table):
         (["--sampled-candidates", "uniform", "--tasks", "buy"], "tasks names buy, which is not among actions"),
         (
             ["--sampled-candidates", "uniform", "--candidates-per-request", "1"],
-            "candidates_per_request (1) must be at le",
+            "candidates_per_request (1) must lie between 2",
+        ),
+        (
+            ["--sampled-candidates", "uniform", "--candidates-per-request", "1000000000"],
+            "candidates_per_request (1000000000) must lie between 2, the answer and another, and 10,000",
         ),
         (["--sampled-candidates", "recent", "--popularity-hours", "0"], "popularity_hours (0.0) must lie between 0.01"),
         (

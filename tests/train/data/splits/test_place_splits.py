@@ -225,7 +225,8 @@ def test_the_report_tells_the_places(table):
         ),
         (["--split-by", "last"], "split_last and split_by last belong together; give both, as in --split-by last"),
         (["--split-last", "2"], "split_last and split_by last belong together"),
-        (["--split-by", "last", "--split-last", "0"], "split_last (0) must be at least 1"),
+        (["--split-by", "last", "--split-last", "0"], "split_last (0) must lie between 1 and 100,000"),
+        (["--split-by", "last", "--split-last", "500000"], "split_last (500000) must lie between 1 and 100,000"),
         (
             ["--split-by", "last", "--split-last", "5"],
             "no user has 11 positive events: 5 to test, 5 to validate and one",

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinfm.embeddings.errors import require_at_least, require_types
+from pinfm.embeddings.errors import UserError, require_at_least, require_types
 from pinfm.train.data.reading.columns import Column, TimeColumn
 from pinfm.train.data.reading.text.layout import Layout
+from pinfm.train.data.sampling.rule import MOST_CANDIDATES
 from pinfm.train.data.splits.rule import SplitFlags
 from pinfm.train.data.tables import RawTables
 
@@ -51,6 +52,8 @@ class FilmFolder(SplitFlags):
         require_at_least(
             "", 0, request_gap_minutes=self.request_gap_minutes, sampled_candidates=self.sampled_candidates
         )
+        if self.sampled_candidates > MOST_CANDIDATES:
+            raise UserError(f"sampled_candidates ({self.sampled_candidates}) must be at most {MOST_CANDIDATES:,}.")
         self.split_rule()
 
     def rated_tables(
