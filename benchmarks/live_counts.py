@@ -98,7 +98,7 @@ def main() -> None:
     print(as_tables(results))
     if args.write:
         settings = {name: ["untrained", "--split", plan.split] for name in UNTRAINED}
-        settings |= {row.name: settings_of(row, plan, PRETRAINED) for row in rows}
+        settings |= {row.name: [*settings_of(row, plan, PRETRAINED), *counted(row)] for row in rows}
 
         def revision(name: str, seed: int) -> Any:
             return runs.revision(FIRST if name in UNTRAINED else name, seed)
@@ -109,6 +109,11 @@ def main() -> None:
 def rows_of(dataset: str) -> list[Row]:
     """The rows; the attributes of items are counted where they were made for it."""
     return [row for row in ROWS if row.group != "all" or dataset == "news"]
+
+
+def counted(row: Row) -> list[str]:
+    """What the row's dataset was prepared with."""
+    return ["--live-counts", *COUNTED[row.group]] if COUNTED[row.group] else []
 
 
 def source(dataset: str, data: Path | None) -> Source:
