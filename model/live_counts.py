@@ -16,6 +16,7 @@ thirteen numbers a counter instead of every mark.
             grid: 5 min           counted: all marks from the grid point on    not counted
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,10 +71,17 @@ class LiveCountsSpec:
         for attribute in self.attributes():
             if attribute in MARK:
                 raise UserError(f"the attribute {attribute!r} has the name of another column of marks; rename it.")
+        self._require_rates()
         names = self.names()
         if len(set(names)) < len(names):
             twice = [name for name in names if names.count(name) > 1]
             raise UserError(f"two of the live counters would be called {twice[0]}; rename an action or an attribute.")
+
+    def _require_rates(self) -> None:
+        for kind, rate in self.rates.items() if isinstance(self.rates, Mapping) else [("rates", self.rates)]:
+            is_number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+            if kind not in self.kinds or not is_number or not 0 <= rate < math.inf:
+                raise UserError(f"live_counts.rates has {rate!r} for {kind!r}; give a number from 0 on for a kind.")
 
     def attributes(self) -> tuple[str, ...]:
         """The attributes of items that keys are made of, each once."""

@@ -57,6 +57,7 @@ class Inputs:
         Raises:
             UserError: a column is missing, a kind is none of the counters', or a value is none of its column's.
         """
+        require_frame(frame, "marks")
         for name in self.names:
             if name not in frame:
                 raise UserError(f"the marks lack the column {name!r}; they need {list(self.names)}.")
@@ -83,6 +84,19 @@ class Inputs:
         number = whole_number(name)
         spelt = name if number is None or name in self.codes else str(number)
         return self.codes.get(spelt, -1)
+
+
+def require_frame(frame: object, what: str) -> None:
+    """Looks at what a caller gives as a frame.
+
+    Raises:
+        UserError: it is none, or two of its columns have one name.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise UserError(f"the {what} are no pandas DataFrame but {type(frame).__name__}; make one of them.")
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise UserError(f"the {what} have two columns called {twice!r}; rename or drop one.")
 
 
 def columns_of(key: str) -> tuple[str, ...]:
@@ -132,7 +146,9 @@ def one_request(values: Sequence[Any] | npt.NDArray[Any] | pd.Series, column: Co
     """(N) the values of a request's candidates.
 
     Raises:
-        UserError: one is none of the column's.
+        UserError: they are no list, or one is none of the column's.
     """
     array = as_array(values)
+    if array.ndim != 1:
+        raise UserError(f"{column.name} is no list; give one value a candidate.")
     return convert(array, column, np.arange(len(array)))

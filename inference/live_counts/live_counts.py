@@ -22,6 +22,7 @@ from pinfm.inference.live_counts.inputs import (
     has_attribute,
     moments,
     one_request,
+    require_frame,
 )
 from pinfm.inference.live_counts.keys import Int64s
 from pinfm.inference.live_counts.pending import Pending
@@ -178,6 +179,7 @@ class LiveCounts:
         Raises:
             UserError: a column that keys are made of is missing or holds impossible values; then the clock stays.
         """
+        require_frame(requests, "requests")
         attributes, columns = self.spec.attributes(), [REQUEST_TIMESTAMP, CANDIDATES]
         users = [USER_ID] if self.spec.counts_users() else []
         for name in (*columns, *users, *attributes):
@@ -225,7 +227,7 @@ class LiveCounts:
         """Writes everything to a file, whole or not at all; `load` goes on from it as if nothing had been stopped.
 
         Raises:
-            UserError: another process is writing the same file.
+            UserError: another process is writing the same file, or there is a folder of that name.
         """
         with self._lock:
             told = {

@@ -35,6 +35,8 @@ def write_arrays(path: Path, told: Mapping[str, Any], arrays: Arrays) -> None:
         told: what JSON can hold.
         arrays: by name.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give a file to save to.")
     shapes = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
     header = json.dumps({"told": told, "arrays": shapes}).encode()
     digest = hashlib.sha256()

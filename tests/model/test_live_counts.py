@@ -84,3 +84,11 @@ def test_counters_that_are_no_features_are_refused():
 def test_two_features_of_one_name_are_refused():
     with pytest.raises(UserError, match=r"^schema.features names item_click_all twice; rename one of the columns\.$"):
         schema_of(spec_of(), (*spec_of().names(), "item_click_all"))
+
+
+@pytest.mark.parametrize(
+    "rates", [[1], {"click": "x"}, {"click": None}, {"click": -1.0}, {"view": 0.5}, {"click": True}]
+)
+def test_rates_that_are_none_are_refused(rates):
+    with pytest.raises(UserError, match=r"^live_counts.rates has .* for '.*'; give a number from 0 on for a kind\.$"):
+        spec_of(rates=rates)

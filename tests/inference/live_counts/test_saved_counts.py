@@ -1,5 +1,6 @@
 """A host that was stopped goes on as if it had not been; a file that is not whole is not read."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -113,6 +114,11 @@ def test_another_file_is_refused(saved, content):
 def test_no_file_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"nowhere can't be read \(No such file or directory\); give a file that `sav"):
         LiveCounts.load(tmp_path / "nowhere")
+
+
+def test_a_folder_is_no_file_to_save_to(tmp_path):
+    with pytest.raises(UserError, match=f"^{re.escape(str(tmp_path))} is a folder; give a file to save to"):
+        LiveCounts(SPEC).save(tmp_path)
 
 
 def test_what_was_there_stays_where_saving_fails(saved, monkeypatch):

@@ -302,6 +302,11 @@ BAD_MARKS = {
     ),
     "before 1970": (pd.concat([one(), one(-3)]), "row 1: timestamp holds -3, before 1970; give Unix seconds"),
     "an id": (pd.concat([one(), one(item_id="B00")]), "row 1: item_id holds a missing value, or no whole number"),
+    "two columns": (
+        pd.concat([one(), one()[["timestamp"]]], axis=1),
+        "the marks have two columns called 'timestamp'; rename or drop one",
+    ),
+    "no frame": (one().to_dict("list"), "the marks are no pandas DataFrame but dict; make one of them"),
     "a list of ids": (one(item_id=[[1]]), "row 0: item_id holds a missing value, or no whole number"),
 }
 
@@ -322,6 +327,9 @@ BAD_REQUESTS = {
     "too few": ({"attributes": {"shop": [1]}}, "shop has 1 values for 2 candidates; give one each"),
     "no user": ({"user_id": None}, "row 0: user_id holds a missing value"),
     "an id": ({"item_ids": [1, "x"]}, "row 1: item_id holds a missing value, "),
+    "one item": ({"item_ids": 1}, "item_id is no list; give one value a candidate"),
+    "lists of items": ({"item_ids": np.ones((2, 2), int)}, "item_id is no list; give one value a candidate"),
+    "one shop": ({"attributes": {"shop": 1}}, "shop is no list; give one value a candidate"),
     "no time": ({"timestamp": "x"}, "row 0: timestamp holds a missing value or something"),
 }
 
@@ -342,6 +350,11 @@ BAD_FRAMES = {
         for name in FRAME
     },
     "lengths": (FRAME.assign(shop=[[1, 2]]), "row 0: shop has 2 values, candidate_item_id has 1; the lists of a"),
+    "two columns": (
+        pd.concat([FRAME, FRAME[["user_id"]]], axis=1),
+        "the requests have two columns called 'user_id'; rename or drop one",
+    ),
+    "no frame": (FRAME.to_dict("list"), "the requests are no pandas DataFrame but dict; make one of them"),
     "a time": (FRAME.assign(request_timestamp=-1), "row 0: request_timestamp holds -1, before 1970"),
 }
 
