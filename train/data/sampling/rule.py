@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_types
 
 Kind = Literal["uniform", "recent", "session"]
 # Every draw of every request is a row on its way.
@@ -31,6 +31,9 @@ class CandidateRule:
     window_seconds: int = 86_400
     session_events: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_types("", self)
 
 
 @dataclass(frozen=True, kw_only=True)
