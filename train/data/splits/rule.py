@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_types
 from pinfm.model.written import iso_seconds
 
 # DuckDB finds fewer than a million of each user's newest rows, and looks for twice as many.
@@ -44,6 +44,9 @@ class SplitFlags:
     split_last: int | None = None
     validation_start: str | None = None
     test_start: str | None = None
+
+    def __post_init__(self) -> None:
+        require_types("", self)
 
     def split_rule(self) -> SplitRule:
         """Returns what the flags say.
