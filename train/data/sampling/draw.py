@@ -54,6 +54,8 @@ def draw_candidates(
     counts = _counts(connection)
     for table in ("had", "births", "pool", "asked", "others"):
         connection.execute(f"DROP TABLE {table}")
+    if not any(counts.values()):
+        raise UserError("no event is of an action that --tasks names, so there is no answer to draw candidates beside")
     if not counts["sampled_requests"]:
         whys = ", ".join(f"{name}: {count:,}" for name, count in counts.items() if count)
         raise UserError(

@@ -157,3 +157,9 @@ def test_a_log_that_makes_no_request_is_an_error():
     log = pd.DataFrame({"user_id": [1, 2], "item_id": [1, 2], "timestamp": [5, 6], "answer": True})
     with pytest.raises(UserError, match=r"no request of 2 answers \(answers_not_drawable: 2\); draw from more, by"):
         drawn(log, rule("uniform"))
+
+
+def test_a_log_without_answers_is_an_error():
+    log = pd.DataFrame({"user_id": [1, 2], "item_id": [1, 2], "timestamp": [5, 6], "answer": False})
+    with pytest.raises(UserError, match="no event is of an action that --tasks names, so there is no answer"):
+        drawn(log, rule("uniform"))
