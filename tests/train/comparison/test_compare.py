@@ -122,7 +122,7 @@ def test_a_run_is_that_of_finetune_and_evaluate(report, dataset, tmp_path):
 
 def test_the_artefacts_stay_and_the_runs_go(report, folder):
     assert list((folder / "out" / "runs").iterdir()) == []
-    assert load(folder / "out" / "models" / "dot").tasks == ["click", "save", "hide"]
+    assert load(folder / "out" / "models" / "dot").tasks == ("click", "save", "hide")
 
 
 def test_page_and_plot_are_written(report, folder):

@@ -42,21 +42,21 @@ def test_an_attack_stays_in_its_ball_and_reaches_its_wall(victim, requests, radi
         assert float(change_TE[rows].abs().max()) == pytest.approx(limit)
 
 
-def test_an_attack_raises_the_loss_and_lowers_the_auc_more_with_more_room(victim, requests):
+def test_an_attack_raises_the_loss_and_lowers_the_auc_more_with_more_room(sensitive, requests):
     losses, areas = [], []
     for radius in (0.0, 0.5, 2.0):
-        change_TE = VectorAttack(radius=radius)(victim, requests)
-        p_NK = probabilities(victim, requests, lambda item_TE, change_TE=change_TE: item_TE + change_TE)
+        change_TE = VectorAttack(radius=radius)(sensitive, requests)
+        p_NK = probabilities(sensitive, requests, lambda item_TE, change_TE=change_TE: item_TE + change_TE)
         losses.append(float(ranking_losses(p_NK, requests, 0).sum()))
         areas.append(auc(p_NK[:, 0], requests.labels[:, 0] > 0.5))
     assert losses[0] < losses[1] < losses[2]
     assert areas[0] > areas[1] > areas[2]
 
 
-def test_an_attack_is_better_than_noise(victim, requests):
-    attacked, noise = (VectorAttack(radius=1.0, steps=steps)(victim, requests) for steps in (20, 0))
+def test_an_attack_is_better_than_noise(sensitive, requests):
+    attacked, noise = (VectorAttack(radius=1.0, steps=steps)(sensitive, requests) for steps in (20, 0))
     losses = [
-        float(ranking_losses(probabilities(victim, requests, lambda x, c=change: x + c), requests, 0).sum())
+        float(ranking_losses(probabilities(sensitive, requests, lambda x, c=change: x + c), requests, 0).sum())
         for change in (attacked, noise)
     ]
     assert losses[0] > losses[1] + 0.01
