@@ -38,12 +38,13 @@ DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> dict[str, Any]:
-    """Exports the newest checkpoint of a fine-tuned run.
+    """Exports a fine-tuned run: its best checkpoint, or its newest.
 
     Args:
         run_path: the run folder; it holds real requests with the run's own scores.
         out: the model folder to write; may exist if it is empty.
-        options: precisions and what is done about histories; all fp32 and nothing where None.
+        options: which checkpoint, precisions, and what is done about histories; the best, all fp32 and nothing where
+            None.
 
     Returns:
         The manifest's `parity`; see `check_parity`.
@@ -60,16 +61,16 @@ def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> d
 
 
 def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:
-    """The run's dense model from its newest checkpoint, in evaluation mode, with tables that have no rows yet.
+    """The run's dense model from a checkpoint, in evaluation mode, with tables that have no rows yet.
 
     Args:
         run: a fine-tuning run.
-        options: precisions.
+        options: which checkpoint, and precisions.
     """
     items = ServedTable(run.item_table, options.precision, ITEM_TABLES)
     features = {table.name: ServedTable(table, options.precision, FEATURE_TABLES) for table in run.feature_tables}
     model = build_model(run.model, run.schema, items.dim, features["user_id"].dim)
-    model.load_state_dict(read_weights(run, model, "objective.model."))
+    model.load_state_dict(read_weights(run, model, "objective.model.", run.checkpoint_at(options.checkpoint)))
     checks = InputChecks(input_columns(run.schema), run.manifest["config"]["max_history"], clock_start(run))
     return ScoringModule(model, items, features, run.schema, checks, DENSE_DTYPES[options.dense_precision]).eval()
 
@@ -107,8 +108,8 @@ def adapt_module(module: ScoringModule, config: VectorAdaptationConfig | TrustCo
 
 
 def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, Any]:
-    requests = kept_requests(run)
-    files = write_tables(run, folder, options.precision)
+    requests = kept_requests(run, options.checkpoint)
+    files = write_tables(run, folder, options.precision, options.checkpoint)
     scorer, manifest = _saved(run, folder, files, options, None)
     manifest["parity"] = check_parity(scorer, requests, options)
     if options.adapt != "none":
@@ -156,7 +157,7 @@ def _saved(
         "versions": {package: version(package) for package in ("pinfm", "torch")},
         "source_run": {
             "path": str(run.path.resolve()),
-            "checkpoint": run.latest_checkpoint().name,
+            "checkpoint": run.checkpoint_at(options.checkpoint).name,
             **{key: run.manifest.get(key) for key in ("config", "dataset", "versions", "git", "hardware", "seed")},
         },
     }

@@ -6,6 +6,7 @@ from typing import Literal
 from pinfm.embeddings.errors import UserError, require_at_least, require_types
 from pinfm.embeddings.specs import ServedPrecision
 from pinfm.model.adaptation.config import Adapt, TrustConfig, VectorAdaptationConfig
+from pinfm.model.stored.run_folder import Named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +14,7 @@ class ExportOptions:
     """How a run is exported.
 
     Args:
+        checkpoint: the run's best on validation, which is the newest where it had none, or the newest.
         precision: of the tables.
         dense_precision: `fp32` or `bf16`, of everything else.
         layout: `whole` puts the tables into the TorchScript file; `apart` into files of their own, which are mapped.
@@ -22,6 +24,7 @@ class ExportOptions:
         trust: settings of `adapt: trust`.
     """
 
+    checkpoint: Named = "best"
     precision: ServedPrecision = "fp32"
     dense_precision: Literal["fp32", "bf16"] = "fp32"
     layout: Literal["whole", "apart"] = "whole"

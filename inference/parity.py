@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import binary_auroc
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.artifact import Scorer
 from pinfm.inference.options import ExportOptions
-from pinfm.model.stored.run_folder import REQUESTS, RunFolder
+from pinfm.model.stored.run_folder import REQUESTS, Named, RunFolder
 
 # Of a probability. In bf16 a logit of 4 is known to 1/64, and the layers below it add their part.
 MAX_ABS_DIFF = {"fp32": 1e-5, "bf16": 2e-2}
@@ -83,13 +83,17 @@ def check_parity(scorer: Scorer, requests: pd.DataFrame, options: ExportOptions)
     }
 
 
-def kept_requests(run: RunFolder) -> pd.DataFrame:
+def kept_requests(run: RunFolder, which: Named = "best") -> pd.DataFrame:
     """The requests that a run kept.
+
+    Args:
+        run: a fine-tuning run.
+        which: of its checkpoints gave the answers.
 
     Raises:
         UserError: they can't be read.
     """
-    path = run.path / REQUESTS
+    path = run.requests(which)
     try:
         return pd.read_parquet(path)
     except (pyarrow.ArrowInvalid, OSError) as error:

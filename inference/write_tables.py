@@ -11,7 +11,7 @@ from tqdm import tqdm
 from pinfm.embeddings.quantize import in_precision
 from pinfm.embeddings.specs import ServedPrecision
 from pinfm.inference.tables import TABLES, TableFile, bytes_of
-from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
+from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder, Which
 from pinfm.model.stored.sums import require_unchanged
 from pinfm.model.stored.table import StoredTable
 from pinfm.model.stored.weights import read_id_map
@@ -20,18 +20,19 @@ from pinfm.model.stored.weights import read_id_map
 BLOCK_ROWS = 1 << 15
 
 
-def write_tables(run: RunFolder, folder: Path, precision: ServedPrecision) -> list[TableFile]:
-    """Writes every table of a run's newest checkpoint below a model folder, a block in memory at a time.
+def write_tables(run: RunFolder, folder: Path, precision: ServedPrecision, which: Which = "best") -> list[TableFile]:
+    """Writes every table of a run's checkpoint below a model folder, a block in memory at a time.
 
     Args:
         run: a fine-tuning run.
         folder: the model folder.
         precision: to store them in.
+        which: of the run's checkpoints.
 
     Raises:
         UserError: the checkpoint can't be read, or was changed.
     """
-    checkpoint, files = run.latest_checkpoint(), []
+    checkpoint, files = run.checkpoint_at(which), []
     require_unchanged(checkpoint)
     spaces = [(ITEM_TABLES, run.item_table), *((FEATURE_TABLES, table) for table in run.feature_tables)]
     for collection, table in spaces:
@@ -41,7 +42,8 @@ def write_tables(run: RunFolder, folder: Path, precision: ServedPrecision) -> li
             blocks = (in_precision(block, precision) for block in stored.blocks(BLOCK_ROWS))
             files.append(write_table(folder, f"{collection}.{name}", blocks))
         if table.ids == "managed":
-            files.append(write_table(folder, f"{collection}.{table.name}.ids", read_id_map(run, table).chunk(2)))
+            id_map = read_id_map(run, table, checkpoint).chunk(2)
+            files.append(write_table(folder, f"{collection}.{table.name}.ids", id_map))
     return files
 
 

@@ -135,7 +135,8 @@ class SequenceTower(nn.Module):
 
         Args:
             path: the run folder.
-            checkpoint: one of its `checkpoints/step-*`; the newest where None.
+            checkpoint: one of its `checkpoints/step-*`; where None the best on validation, or the newest of a run that
+                was not evaluated while it trained.
 
         Returns:
             The tower in training mode, on the CPU, with the whole item tables.

@@ -53,6 +53,53 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PretrainValidation:
+    """Evaluations on the validation split during pretraining: next items among the whole catalogue, as of `evaluate`.
+
+    Args:
+        per_epoch: evaluations an epoch, evenly spaced, and one after the last step; below 1 one in several epochs. At 0
+            there are none: the run lasts for all its epochs, and its newest checkpoint is the one that counts.
+        patience: the run ends after so many evaluations that are no better than the best before them; a tie is no
+            better. Learning rates that fall until the last step keep the planned length.
+        queries: at most so many users' next items are asked for, always the same.
+        metric: says which checkpoint is the best.
+    """
+
+    per_epoch: float = 0.0
+    patience: int = 5
+    queries: int = 10_000
+    metric: Literal["ndcg@10", "ndcg@50", "ndcg@100", "hr@10", "hr@50", "hr@100"] = "ndcg@10"
+
+    def __post_init__(self) -> None:
+        require_types("pretrain.validation", self)
+        require_at_least("pretrain.validation", 0, per_epoch=self.per_epoch)
+        require_at_least("pretrain.validation", 1, patience=self.patience, queries=self.queries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneValidation:
+    """Evaluations on the validation split during fine-tuning.
+
+    Args:
+        per_epoch: as of pretraining.
+        patience: as of pretraining.
+        requests: at most so many are predicted, always the same, rounded up to whole batches.
+        metric: mean over the tasks, which says which checkpoint is the best; of `ne` and `logloss` the lowest. A task
+            that has no such metric on these requests, as where no label is positive, is left out of the mean.
+    """
+
+    per_epoch: float = 0.0
+    patience: int = 5
+    requests: int = 10_000
+    metric: Literal["auc", "request_auc", "ne", "logloss"] = "auc"
+
+    def __post_init__(self) -> None:
+        require_types("finetune.validation", self)
+        require_at_least("finetune.validation", 0, per_epoch=self.per_epoch)
+        require_at_least("finetune.validation", 1, patience=self.patience, requests=self.requests)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """Self-supervised pretraining.
 
@@ -79,6 +126,7 @@ class PretrainConfig:
             evenly from the catalogue; `catalogue`: every item, the full softmax, for catalogues up to some 100,000.
         num_sampled: items drawn a step, over all ranks.
         log_q: correct the in-batch negatives for their popularity.
+        validation: evaluations while it trains, which may end it early.
         optimizer: learning rates.
     """
 
@@ -98,6 +146,7 @@ class PretrainConfig:
     negatives: Literal["in_batch", "sampled", "catalogue"] = "in_batch"
     num_sampled: int = 1024
     log_q: bool = False
+    validation: PretrainValidation = field(default_factory=PretrainValidation)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
@@ -163,6 +212,7 @@ class FinetuneConfig:
         adversarial_radius: above 0, half of the step's loss is of histories that an adversary has moved: each component
             of an event's item vector by so many root mean squares of its history's components, in the direction that
             raises the ranking loss (the fast gradient sign method). A step takes about twice the time.
+        validation: evaluations while it trains, which may end it early.
         optimizer: learning rates.
     """
 
@@ -177,6 +227,7 @@ class FinetuneConfig:
     next_token_weight: float = 0.1
     next_token_newest: int = 8
     adversarial_radius: float = 0.0
+    validation: FinetuneValidation = field(default_factory=FinetuneValidation)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(pretrained_lr_scale=0.1))
 
     def __post_init__(self) -> None:

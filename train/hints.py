@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 
 from pinfm.embeddings.specs import ItemTableConfig
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 
 # Items a row, beyond which they crowd it (docs/scale.md, "How many hashes, how many rows").
@@ -32,6 +33,13 @@ def tell_start(
         *row_hints(config.item_table, num_items),
     ):
         print(f"pinfm: warning: {hint}", file=sys.stderr)
+
+
+def tell_pretrained(run: RunFolder) -> None:
+    """Prints to stderr from which step of a pretraining run fine-tuning starts, where that is not plainly its last."""
+    found = run.validated()
+    if found is not None and found.best is not None:
+        print(f"finetune: starts from {run.path}, {found.told()}", file=sys.stderr)
 
 
 def warmup_hints(field: str, warmup_steps: int, total_steps: int) -> Iterator[str]:

@@ -22,6 +22,7 @@ from pinfm.train.memory import give_back_freed_memory
 from pinfm.train.run_folder import checkpoint
 from pinfm.train.run_folder.metrics_log import MetricsLog
 from pinfm.train.signals import HeldSigterm, Terminated
+from pinfm.train.validation.validation import Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,9 @@ def train(
     device: torch.device,
     config: LoopConfig,
     reset: RowReset,
+    validation: Validation | None = None,
 ) -> dict[str, float]:
-    """Trains until `config.total_steps`; `state.step` says where it starts.
+    """Trains until `config.total_steps`, or until evaluations find nothing better; `state.step` says where it starts.
 
     Args:
         state: model, optimizer and step.
@@ -68,6 +70,7 @@ def train(
         device: of this rank.
         config: the length and rhythm.
         reset: of rows that managed ids are given.
+        validation: evaluations on the way; none where None.
 
     Returns:
         The last logged metrics.
@@ -85,19 +88,25 @@ def train(
         examples_per_step=config.examples_per_step,
         log_steps=config.log_steps,
     )
+    stretch = _until_evaluation(batches, state.step, config.total_steps, validation)
     with log, HeldSigterm() as sigterm:
-        while state.step < config.total_steps:
+        while goes_on(state, config.total_steps, validation):
             seed_step(config.seed, state.step)
             # Of one step alone: autocast keeps weights as it cast them until it is left, and the next step has others.
             with _autocast(device, config.precision):
-                parts = pipeline.progress(batches)
+                parts = pipeline.progress(stretch)
             schedule.step()
             state.step += 1
+            with log.paused():
+                found = _evaluate(state, pipeline, validation)
+            if found:
+                stretch = _until_evaluation(batches, state.step, config.total_steps, validation)
             stopped = stops.has(sigterm.came)
-            saves = config.saves_after(state.step) or stopped
-            log.add(state.step, parts, state.ids.counters, saves)
+            saves = stopped or _saves(state, config, validation)
+            log.add(state.step, parts, state.ids.counters, found=found, saves=saves)
             if saves:
                 checkpoint.save(state, run)
+                _remove_superseded(state, run, config)
                 # Not more often: pages that are taken again cost a fault each.
                 give_back_freed_memory()
             if stopped:
@@ -105,6 +114,56 @@ def train(
     # The pipeline has put its own forward into the sharded tables; evaluation wants theirs back.
     pipeline.detach()
     return log.last
+
+
+def goes_on(state: checkpoint.TrainState, total_steps: int, validation: Validation | None) -> bool:
+    """Whether a run has steps left, and hope."""
+    return state.step < total_steps and not (validation is not None and validation.has_ended(state.validated))
+
+
+def _evaluate(
+    state: checkpoint.TrainState,
+    pipeline: StepByStep | TrainPipelineSparseDist[Any, Any],
+    validation: Validation | None,
+) -> dict[str, float]:
+    """What an evaluation after the newest step finds, by its names in the log; empty where there is none."""
+    if validation is None or state.validated is None or not validation.follows(state.step):
+        return {}
+    # Its own forward in the sharded tables wants batches of its own. It has none under way, see `_until_evaluation`,
+    # and puts it back with the next step.
+    pipeline.detach()
+    found = validation.measure()
+    state.model.train()
+    state.validated = state.validated.after(state.step, found[validation.config.metric])
+    return {f"validation/{name}": value for name, value in found.items()}
+
+
+def _until_evaluation(
+    batches: Iterator[Batch], step: int, total_steps: int, validation: Validation | None
+) -> Iterator[Batch]:
+    """The batches of the steps after `step` until the next evaluation.
+
+    TorchRec's pipeline reads ahead as far as it can, and can't be left while batches are on their way between ranks:
+    what it attaches to again would send them a second time.
+    """
+    while step < total_steps:
+        step += 1
+        yield next(batches)
+        if validation is not None and validation.follows(step):
+            return
+
+
+def _saves(state: checkpoint.TrainState, config: LoopConfig, validation: Validation | None) -> bool:
+    """Whether the newest step has a checkpoint: by its number, as the best, or as the last."""
+    best = None if state.validated is None else state.validated.best
+    is_best = best is not None and best[0] == state.step
+    return config.saves_after(state.step) or is_best or not goes_on(state, config.total_steps, validation)
+
+
+def _remove_superseded(state: checkpoint.TrainState, run: Path, config: LoopConfig) -> None:
+    """Removes checkpoints that were there only for having been the best."""
+    if state.validated is not None:
+        checkpoint.remove(run, (step for step in state.validated.superseded() if not config.saves_after(step)))
 
 
 def _pipeline(

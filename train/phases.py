@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.id_map import probed_map
-from pinfm.model.stored.run_folder import REQUESTS, RunFolder
+from pinfm.model.stored.run_folder import NEWEST_REQUESTS, REQUESTS, RunFolder
 from pinfm.train.build import (
     Tables,
     build_finetune,
@@ -25,13 +25,14 @@ from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.info import DatasetInfo
 from pinfm.train.distributed import by_first_rank, choose_device, is_first_rank, process_group
-from pinfm.train.hints import tell_start
+from pinfm.train.hints import tell_pretrained, tell_start
 from pinfm.train.ids.maps import Ids
 from pinfm.train.ids.reset import RowReset
 from pinfm.train.ids.starts import ItemStarts
+from pinfm.train.loader.arrays import RequestArrays
 from pinfm.train.loader.feed import Feed
 from pinfm.train.loader.feeds import held_out_feed, request_feed, segment_feed
-from pinfm.train.loop import LoopConfig, train
+from pinfm.train.loop import LoopConfig, goes_on, train
 from pinfm.train.planning.uses import finetune_uses, pretrain_uses
 from pinfm.train.run_folder import checkpoint
 from pinfm.train.run_folder.inputs import require_same_inputs
@@ -41,6 +42,9 @@ from pinfm.train.run_folder.metrics_log import logged_lines
 from pinfm.train.run_folder.parity import write_parity_requests
 from pinfm.train.run_folder.place import Place, require_finetuning, require_pretraining
 from pinfm.train.run_folder.pretrained import require_compatible
+from pinfm.train.validation.ranking import ranking_measure
+from pinfm.train.validation.retrieval import retrieval_measure
+from pinfm.train.validation.validation import Measure, Validation, nothing_yet
 
 
 def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
@@ -67,9 +71,11 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
             device,
         )
         optimizer = build_optimizer(model, config.pretrain.optimizer)
-        state = checkpoint.TrainState(model=model, optimizer=optimizer, ids=ids)
+        validated = nothing_yet(config.pretrain.validation)
+        measure = None if validated is None else retrieval_measure(config, dataset, ids, model, device)
+        state = checkpoint.TrainState(model=model, optimizer=optimizer, ids=ids, validated=validated)
         begin(place, state, "pretrain", config, dataset, tables)
-        return run_loop(state, feed, place.out, device, config, config.pretrain, dataset)
+        return run_loop(state, feed, place.out, device, config, config.pretrain, dataset, measure)
 
 
 def finetune(config: RunConfig, place: Place, *, keep_requests: bool = True) -> dict[str, float]:
@@ -110,12 +116,18 @@ def finetune(config: RunConfig, place: Place, *, keep_requests: bool = True) -> 
         if place.pretrained is not None and not place.has_checkpoint():
             pretrained = RunFolder.open(place.pretrained)
             require_compatible(pretrained, config.tower, tables.item, schema, config.managed_ids)
+            if is_first_rank():
+                tell_pretrained(pretrained)
             checkpoint.load_pretrained(model, ids, pretrained, config.finetune.pretrained_sums_scale)
-        state = checkpoint.TrainState(model=model, optimizer=build_optimizer(model, optimizer), ids=ids)
+        validated = nothing_yet(config.finetune.validation)
+        measure = None if validated is None else ranking_measure(config, dataset, ids, model, device)
+        state = checkpoint.TrainState(
+            model=model, optimizer=build_optimizer(model, optimizer), ids=ids, validated=validated
+        )
         begin(place, state, "finetune", config, dataset, tables)
-        metrics = run_loop(state, feed, place.out, device, config, config.finetune, dataset)
+        metrics = run_loop(state, feed, place.out, device, config, config.finetune, dataset, measure)
         if keep_requests:
-            write_parity_requests(model, held_out_feed(config, dataset, ids), dataset, place.out)
+            _keep_requests(state, held_out_feed(config, dataset, ids), dataset, place.out)
         return metrics
 
 
@@ -188,8 +200,9 @@ def run_loop(
     config: RunConfig,
     phase: PretrainConfig | FinetuneConfig,
     dataset: PreparedDataset,
+    measure: Measure | None,
 ) -> dict[str, float]:
-    """Trains for the phase's epochs.
+    """Trains for the phase's epochs, or until its validation ends it.
 
     Raises:
         UserError: there is nothing to train on, or the run was trained for longer already.
@@ -205,9 +218,18 @@ def run_loop(
             f"{out} was trained for {state.step} steps, and {phase.epochs} epoch(s) are {total_steps}; "
             f"resume it with at least {-(-state.step // feed.steps_per_epoch)} epochs."
         )
-    if 0 < state.step < total_steps:
+    validation = None
+    if measure is not None:
+        validation = Validation(
+            measure=measure,
+            config=phase.validation,
+            steps_per_epoch=feed.steps_per_epoch,
+            total_steps=total_steps,
+        )
+    trains = goes_on(state, total_steps, validation)
+    if trains and state.step:
         by_first_rank(lambda: _go_on(out, config, state.step))
-    if state.step < total_steps and is_first_rank():
+    if trains and is_first_rank():
         tell_start(config, phase, feed.steps_per_epoch, state.step, dataset.info.counts.items)
     loop = LoopConfig(
         total_steps=total_steps,
@@ -219,13 +241,28 @@ def run_loop(
         optimizer=phase.optimizer,
     )
     reset = RowReset(state.model, state.ids, config.seed, item_starts(config, dataset))
-    return train(state, feed.batches(state.step, total_steps), out, device, loop, reset)
+    return train(state, feed.batches(state.step, total_steps), out, device, loop, reset, validation)
+
+
+def _keep_requests(
+    state: checkpoint.TrainState, feed: Feed[RequestArrays], dataset: PreparedDataset, out: Path
+) -> None:
+    """Writes requests with the answers of the newest checkpoint, and with those of the best where that is another."""
+    best = None if state.validated is None else state.validated.best
+    if best is None or best[0] == state.step:
+        write_parity_requests(state.model, feed, dataset, out / REQUESTS)
+        by_first_rank(lambda: (out / NEWEST_REQUESTS).unlink(missing_ok=True))
+    else:
+        write_parity_requests(state.model, feed, dataset, out / NEWEST_REQUESTS)
+        checkpoint.load_model(state.model, state.ids, RunFolder.open(out), best[0])
+        write_parity_requests(state.model, feed, dataset, out / REQUESTS)
 
 
 def _go_on(out: Path, config: RunConfig, step: int) -> None:
     note_resume(RunFolder.open(out), config, step, dist.get_world_size())
     # They would answer for an older model.
-    (out / REQUESTS).unlink(missing_ok=True)
+    for name in (REQUESTS, NEWEST_REQUESTS):
+        (out / name).unlink(missing_ok=True)
 
 
 def item_starts(config: RunConfig, dataset: PreparedDataset) -> ItemStarts | None:

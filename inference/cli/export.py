@@ -19,6 +19,13 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run of `pinfm finetune`")
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
     parser.add_argument(
+        "--checkpoint",
+        choices=["best", "newest"],
+        default="best",
+        help="of the run: the best on validation, which is the newest where it was not evaluated in training, or the "
+        "newest",
+    )
+    parser.add_argument(
         "--precision", choices=["fp32", "fp16", "int8", "int4"], default="fp32", help="of the id tables"
     )
     parser.add_argument(
@@ -53,6 +60,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> dict[str, Any]:
     """Exports; the report holds the parity."""
     options = ExportOptions(
+        checkpoint=args.checkpoint,
         precision=args.precision,
         dense_precision=args.dense_precision,
         layout=args.layout,
@@ -61,13 +69,17 @@ def run(args: Namespace) -> dict[str, Any]:
         vectors=args.vectors,
         trust=args.trust,
     )
-    exportable_run(args.run, options.adapt)
+    run = exportable_run(args.run, options.adapt)
     require_free(args.out)
 
     from pinfm.inference.export import export
     from pinfm.inference.parity import change_as_text
 
     parity = export(args.run, args.out, options)
+    found = run.validated()
+    if found is not None:
+        of_best = f" ({found.told()})" if args.checkpoint == "best" else ""
+        print(f"{args.out}: {run.checkpoint_at(args.checkpoint)}{of_best}")
     print(f"{args.out}: differs from the run by at most {parity['max_abs_diff']:.1e} on {parity['rows']} candidates")
     if args.precision != "fp32":
         errors = parity["auc_change_error"]

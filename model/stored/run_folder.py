@@ -1,9 +1,11 @@
 """What a run folder says about its model, read with the standard library alone.
 
 RUN/manifest.json             kind, config, schema and tables, beside what made them
-RUN/requests.parquet          real requests with the finished run's own answers
+RUN/requests.parquet          real requests with the finished run's own answers, of its best checkpoint
+RUN/requests-newest.parquet   the same of its newest, where that is another
 RUN/checkpoints/step-*/tables.json    the id tables that it was written with
 RUN/checkpoints/step-*/sums.json      size and CRC-32 of each of its files
+RUN/checkpoints/step-*/validation.json    the evaluations until then, of a run that evaluates while it trains
 RUN/checkpoints/step-*/       torch.distributed.checkpoint; names below `model.` in every kind of run:
                               item_tables.embeddings.item_0.weight, feature_tables.embeddings...,
                               objective.model.encoder..., objective.model.ranker...
@@ -23,6 +25,7 @@ from pinfm.embeddings.specs import IdTable
 from pinfm.model.config import ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
 from pinfm.model.schema import InputSchema, schema_from_json
 from pinfm.model.stored.older import cold_start_of_today, ranker_of_today
+from pinfm.model.stored.validated import VALIDATION, Validated
 
 # What a training module calls its collections of tables, and so what their tensors' names begin with.
 ITEM_TABLES, FEATURE_TABLES = "item_tables", "feature_tables"
@@ -32,9 +35,13 @@ CHECKPOINTS = "checkpoints"
 TABLES = "tables.json"
 # Of torch.distributed.checkpoint, which writes it last.
 METADATA = ".metadata"
-REQUESTS = "requests.parquet"
+REQUESTS, NEWEST_REQUESTS = "requests.parquet", "requests-newest.parquet"
 
 RunKind = Literal["pretrain", "finetune"]
+# A checkpoint of a run: that of a step, or the newest, or the best on validation, which is the newest of a run that was
+# not evaluated while it trained.
+Named = Literal["best", "newest"]
+Which = int | Named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +112,40 @@ class RunFolder:
         if not self.has_checkpoint():
             raise UserError(f"{self.path} has no checkpoint yet; let the run finish, or lower its checkpoint_steps.")
         return self.checked(self.checkpoints()[-1])
+
+    def checkpoint_at(self, which: Which) -> Path:
+        """A checkpoint.
+
+        Args:
+            which: see `Which`.
+
+        Raises:
+            UserError: the run has none such, or it is another run's.
+        """
+        if isinstance(which, int):
+            return self.checkpoint_of(which)
+        require_choice("checkpoint", which, Named)
+        found = self.validated() if which == "best" else None
+        return self.latest_checkpoint() if found is None or found.best is None else self.checkpoint_of(found.best[0])
+
+    def validated(self) -> Validated | None:
+        """What the run's evaluations have found until its newest checkpoint; None where it had none.
+
+        Raises:
+            UserError: the run has no checkpoint yet, or its newest can't be read.
+        """
+        newest = self.latest_checkpoint()
+        if not (newest / VALIDATION).is_file():
+            return None
+        try:
+            return Validated.from_json(json.loads((newest / VALIDATION).read_text()))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise unreadable(newest, error) from error
+
+    def requests(self, which: Named) -> Path:
+        """The file of real requests with the answers of a checkpoint; it is there once the run has finished."""
+        newest = self.path / NEWEST_REQUESTS
+        return newest if which == "newest" and newest.is_file() else self.path / REQUESTS
 
     def checkpoint_of(self, step: int) -> Path:
         """The checkpoint of a step.

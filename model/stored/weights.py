@@ -24,7 +24,7 @@ def read_weights(run: RunFolder, module: nn.Module, prefix: str, checkpoint: Pat
         run: the run.
         module: its state dict says which names and shapes are wanted; it is left alone.
         prefix: of these names in the training module.
-        checkpoint: which one; the newest where None.
+        checkpoint: which one; the best where None, see `Which`.
 
     Returns:
         A state dict for `module`, on the CPU.
@@ -45,7 +45,7 @@ def read_id_map(run: RunFolder, table: IdTable, checkpoint: Path | None = None) 
     Args:
         run: the run.
         table: of this run.
-        checkpoint: which one; the newest where None.
+        checkpoint: which one; the best where None, see `Which`.
 
     Returns:
         (2, M) int64: ids, ascending, and their rows.
@@ -78,6 +78,6 @@ def readable(checkpoint: Path) -> Iterator[Path]:
 
 
 def _chosen(run: RunFolder, checkpoint: Path | None) -> Path:
-    chosen = run.checked(checkpoint) if checkpoint else run.latest_checkpoint()
+    chosen = run.checked(checkpoint) if checkpoint else run.checkpoint_at("best")
     require_unchanged(chosen)
     return chosen

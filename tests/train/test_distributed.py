@@ -31,7 +31,7 @@ def two(root, dataset, pretrained, finetuned):
     script = Path(__file__).with_name("two_processes.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     struck = f"PYTHONPATH={script.parent / 'run_folder'}"
-    runs.command("env", struck, *launch, script, config, dataset, pretrained, folder, *runs.free_ports(9), cwd=folder)
+    runs.command("env", struck, *launch, script, config, dataset, pretrained, folder, *runs.free_ports(11), cwd=folder)
     return folder
 
 
@@ -109,6 +109,21 @@ def test_adversarial_finetuning_is_the_same_at_two_processes(two, dataset, tmp_p
     adversarial = replace(FEW_STEPS.finetune, adversarial_radius=0.2)
     finetune(replace(FEW_STEPS, finetune=adversarial), Place(data=dataset, out=tmp_path / "one"))
     assert (assert_same_training(two / "two_adversarial", tmp_path / "one")["adversarial_loss"] > 0.1).all()
+
+
+@pytest.mark.parametrize("train", [pretrain, finetune])
+def test_evaluations_find_the_same_at_two_processes(two, dataset, tmp_path, train):
+    phase = train.__name__
+    plain = getattr(FEW_STEPS, phase)
+    validation = replace(plain.validation, per_epoch=2, patience=2)
+    config = replace(FEW_STEPS, **{phase: replace(plain, epochs=4, validation=validation)})
+    train(config, Place(data=dataset, out=tmp_path / "one"))
+    assert_same_training(two / f"two_validated_{phase}", tmp_path / "one")
+    ours, theirs = (RunFolder.open(run).validated() for run in (two / f"two_validated_{phase}", tmp_path / "one"))
+    assert len(theirs.curve) > 2
+    assert [step for step, _ in ours.curve] == [step for step, _ in theirs.curve]
+    np.testing.assert_allclose([at for _, at in ours.curve], [at for _, at in theirs.curve], rtol=1e-3)
+    assert ours.best[0] == theirs.best[0]
 
 
 def test_a_run_of_two_processes_goes_on_after_sigterm_as_if_nothing_had_happened(two):

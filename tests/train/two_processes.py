@@ -14,6 +14,7 @@ from pinfm.train.cli.quiet import hush_libraries
 from pinfm.train.launch.statuses import TERMINATED
 
 ADVERSARIAL = ["--finetune.adversarial_radius", "0.2"]
+VALIDATED = ["--epochs", "4", "--validation.per_epoch", "2", "--validation.patience", "2"]
 MASKED_AND_VIEWED = ["--pretrain.masked_event_weight", "1.0", "--pretrain.contrastive_weight", "0.5"]
 
 
@@ -32,6 +33,9 @@ def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: l
     commands.append(["finetune", "--out", str(folder / "two_adversarial"), *few_steps, *ADVERSARIAL])
     commands.append(["pretrain", "--out", str(folder / "two_masked_and_viewed"), *MASKED_AND_VIEWED])
     commands.append(["pretrain", "--out", str(folder / "two_sampled"), *sampled])
+    for verb, steps in (("pretrain", []), ("finetune", few_steps)):
+        flags = [word.replace("--", f"--{verb}.", 1) for word in VALIDATED]
+        commands.append([verb, "--out", str(folder / f"two_validated_{verb}"), *steps, *flags])
     stopped = ["pretrain", "--out", str(folder / "two_stopped"), *sampled]
     *ports, stopped_at, resumed_at = ports
     place = ["--config", config, "--data", dataset]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pinfm.model.stored.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder, Which
 from pinfm.train.cli.flags.words import name_list
 from pinfm.train.cli.run_flags import config_from_manifest
 from pinfm.train.config import Device
@@ -31,9 +31,10 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--tell-time", type=bool, default=True, help=told)
     parser.add_argument(
         "--checkpoint",
-        type=int | None,
-        default=None,
-        help="the step of the checkpoint to evaluate; default: the newest",
+        type=Which,
+        default="best",
+        help="the step of the checkpoint to evaluate, or newest, or best: by the validation of `pretrain` and "
+        "`finetune`, the newest of a run that had none",
     )
     parser.add_argument(
         "--predictions",
@@ -56,8 +57,7 @@ def run(args: Namespace) -> dict[str, Any]:
     """Evaluates, prints the table, and reports everything."""
     run = RunFolder.open(args.run)
     config = config_from_manifest(run.manifest["config"])
-    if args.checkpoint is not None:
-        run.checkpoint_of(args.checkpoint)
+    checkpoint = run.checkpoint_at(args.checkpoint)
     DatasetInfo.read(args.data)
 
     from pinfm.train.evaluation.evaluate import EvaluateOptions, evaluate
@@ -71,9 +71,13 @@ def run(args: Namespace) -> dict[str, Any]:
         item_age_thresholds=tuple(args.item_age_thresholds),
     )
     report = evaluate(args.run, config, args.data, args.split, options)
+    found = run.validated()
+    if found is not None:
+        print(f"{checkpoint} ({found.told()})" if args.checkpoint == "best" else checkpoint)
     if "metrics" in report:
         reading = ["model"] if report["reads_histories"] else []
         print("\n".join([metrics_table(report["metrics"]), *metrics_notes(report["metrics"], reading)]))
     else:
         print(retrieval_table({"model": report["retrieval"], **report["retrieval_baselines"]}))
-    return {"run": str(args.run), "data": str(args.data), "split": args.split, **report}
+    of = {"run": str(args.run), "checkpoint": checkpoint.name, "data": str(args.data), "split": args.split}
+    return {**of, **report}

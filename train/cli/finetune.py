@@ -26,5 +26,5 @@ def run(args: Namespace) -> dict[str, Any]:
     from pinfm.train.phases import finetune
 
     metrics = finetune(config, place)
-    print_end(args.out, metrics, "requests")
+    print_end(args.out, metrics, config.finetune, "requests")
     return {"run": str(args.out), "metrics": metrics}

@@ -23,5 +23,5 @@ def run(args: Namespace) -> dict[str, Any]:
     from pinfm.train.phases import pretrain
 
     metrics = pretrain(config, place)
-    print_end(args.out, metrics, "segments")
+    print_end(args.out, metrics, config.pretrain, "segments")
     return {"run": str(args.out), "metrics": metrics}

@@ -8,8 +8,9 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namesp
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.stored.older import cold_start_of_today, ranker_of_today
+from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.cli.quiet import is_first_process
-from pinfm.train.config import RunConfig
+from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 from pinfm.train.recipes import recipe_names, recipe_path
 
 
@@ -79,11 +80,16 @@ def config_from_manifest(values: dict[str, Any]) -> RunConfig:
         raise UserError(f"the run's settings are not those of this version ({problem}); train it again.") from error
 
 
-def print_end(run: Path, metrics: dict[str, float], unit: str) -> None:
-    """The line that ends a training verb, from the first process alone."""
+def print_end(run: Path, metrics: dict[str, float], phase: PretrainConfig | FinetuneConfig, unit: str) -> None:
+    """The lines that end a training verb, from the first process alone."""
     if not is_first_process():
         return
     if not metrics:
         print(f"{run}: finished before, nothing left to train")
-        return
-    print(f"{run}: loss {metrics['loss']:.4f}, {metrics['examples_per_s']:.0f} {unit}/s")
+    else:
+        print(f"{run}: loss {metrics['loss']:.4f}, {metrics['examples_per_s']:.0f} {unit}/s")
+    found = RunFolder.open(run).validated()
+    if found is not None:
+        early = found.waited >= phase.validation.patience
+        why = f"no better for {found.waited} evaluations" if early else "the last of its epochs"
+        print(f"{run}: kept {found.told()}; ended after step {found.curve[-1][0]}, {why}")

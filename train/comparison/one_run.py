@@ -27,7 +27,7 @@ MIB = 1 << 20
 
 
 def evaluate(config: RunConfig, place: Place, splits: tuple[str, ...]) -> dict[str, Any]:
-    """Split -> task -> metrics of a run's newest checkpoint."""
+    """Split -> task -> metrics of a run's best checkpoint."""
     dataset = PreparedDataset.open(place.data)
     predictions = predict_splits(RunFolder.open(place.out), config, dataset, splits, choose_device(config.device))
     nothing_seen = np.zeros(0, dtype=np.int64)  # of the slices by age, which are not kept

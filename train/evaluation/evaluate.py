@@ -10,7 +10,7 @@ import torch
 from pinfm.embeddings.errors import UserError, require_types
 from pinfm.embeddings.sharded.too_small import DoesNotFitError
 from pinfm.model.item_ages import AgeThresholds, age_thresholds
-from pinfm.model.stored.run_folder import RunFolder
+from pinfm.model.stored.run_folder import RunFolder, Which
 from pinfm.model.tower import SequenceTower
 from pinfm.train.build import Tables, build_finetune, shard
 from pinfm.train.config import Device, RunConfig
@@ -36,14 +36,14 @@ class EvaluateOptions:
     Args:
         device: where a fine-tuned run is, wherever it was trained.
         tell_time: whether a pretrained tower with `request_time` is told when the target happens.
-        checkpoint: the step of the checkpoint; the newest where None.
+        checkpoint: the step of the checkpoint, the newest, or the best, see `Which`.
         predictions: a Parquet file for what a fine-tuned run says of each candidate; none is written where None.
         item_age_thresholds: of the slices by item age, such as `1h` and `4h`; the dataset's where empty.
     """
 
     device: Device = "auto"
     tell_time: bool = True
-    checkpoint: int | None = None
+    checkpoint: Which = "best"
     predictions: Path | None = None
     item_age_thresholds: tuple[str, ...] = ()
 
@@ -86,8 +86,7 @@ def evaluate(
     if run.kind == "pretrain":
         if options.predictions is not None:
             raise UserError(f"{path} is a pretrained run, which predicts no task; leave --predictions out.")
-        checkpoint_path = None if options.checkpoint is None else run.checkpoint_of(options.checkpoint)
-        tower = SequenceTower.from_run(path, checkpoint_path)
+        tower = SequenceTower.from_run(path, run.checkpoint_at(options.checkpoint))
         rankers = retrieval_metrics(tower, dataset, split, config.max_history, options.tell_time)
         retrieval = rankers.pop("model")
         if not retrieval["queries"]:
@@ -125,7 +124,7 @@ def predict_splits(
     dataset: PreparedDataset,
     splits: Sequence[str],
     device: torch.device,
-    step: int | None = None,
+    which: Which = "best",
 ) -> dict[str, Predictions]:
     """What a fine-tuned run says of every candidate of some splits.
 
@@ -135,7 +134,7 @@ def predict_splits(
         dataset: with the run's inputs; see `require_same_inputs`.
         splits: any of `train`, `validation` and `test`.
         device: where to compute.
-        step: of the checkpoint; the newest where None.
+        which: of the run's checkpoints.
 
     Raises:
         UserError: a split is empty, the tables do not fit the device, or there are several processes.
@@ -156,5 +155,5 @@ def predict_splits(
         except DoesNotFitError as error:
             mend = "evaluate with --device cpu, or" if device.type == "cuda" else "evaluate"
             raise UserError(f"{error.short}; {mend} on a machine with more memory.") from error
-        checkpoint.load_model(model, ids, run, step)
+        checkpoint.load_model(model, ids, run, which)
         return {split: predict_split(model, feed, device) for split, feed in feeds.items()}

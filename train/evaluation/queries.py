@@ -50,13 +50,18 @@ def rank_queries(
     """
     metrics = {name: RetrievalMetrics(ks=ks) for name in scorers}
     for batch in _batches(queries):
-        events, first_B, target_B = batch
-        seen = [np.searchsorted(catalogue, events["item_id"][a:b]) for a, b in zip(first_B, target_B, strict=True)]
-        wanted = torch.from_numpy(np.searchsorted(catalogue, events["item_id"][target_B]))
-        excluded = [torch.from_numpy(rows) for rows in seen]
+        wanted, excluded = wanted_and_seen(batch, catalogue)
         for name, scorer in scorers.items():
             metrics[name].update(scorer(batch), wanted, excluded)
     return {name: found.compute() for name, found in metrics.items()}
+
+
+def wanted_and_seen(queries: Queries, catalogue: IntArray) -> tuple[Tensor, list[Tensor]]:
+    """The catalogue's row of each target, and the rows of its history, which are no answers."""
+    events, first_B, target_B = queries
+    seen = [np.searchsorted(catalogue, events["item_id"][a:b]) for a, b in zip(first_B, target_B, strict=True)]
+    wanted = torch.from_numpy(np.searchsorted(catalogue, events["item_id"][target_B]))
+    return wanted, [torch.from_numpy(rows) for rows in seen]
 
 
 def bucket_events(dataset: PreparedDataset, bucket: int) -> dict[str, IntArray]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pinfm.model.inputs import History
 from pinfm.model.layers.jagged import starts
 from pinfm.model.layers.tokens import gap_buckets, gaps_to_next
 from pinfm.model.tower import SequenceTower
@@ -73,7 +74,7 @@ def rank_catalogue(
 
 
 class TowerScorer:
-    """A tower's state at the newest event against psi of every item.
+    """A tower's state at the newest event against psi of every item, computed where the tower is.
 
     Args:
         tower: from a pretraining run.
@@ -96,11 +97,12 @@ class TowerScorer:
         return scores_BV
 
     def _last_states(self, events: dict[str, IntArray], start: IntArray, length: IntArray) -> Tensor:
-        history = history_tensors(gather_history(events, start, length))
+        device = self._z_VO.device
+        history = History(*(x.to(device) for x in history_tensors(gather_history(events, start, length))))
         context = self._tower.encoder.encode_context(history, self._tower.item_embedding(history.item_id))
         last_B = starts(history.lengths) + history.lengths - 1
         gap_T = gaps_to_next(history)
         if self._tell_time:
-            target_time_B = torch.from_numpy(events["timestamp"][start + length])
+            target_time_B = torch.from_numpy(events["timestamp"][start + length]).to(device)
             gap_T[last_B] = gap_buckets(target_time_B - history.timestamp[last_B])
         return self._tower.encoder.states(context, gap_T)[last_B]

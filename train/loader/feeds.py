@@ -1,5 +1,7 @@
 """What each phase reads: segments for pretraining, requests for fine-tuning and evaluation."""
 
+from dataclasses import replace
+
 from pinfm.embeddings.errors import UserError
 from pinfm.model.item_ages import SECONDS_PER_DAY
 from pinfm.train.config import RunConfig
@@ -43,10 +45,32 @@ def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[
     )
 
 
+# Of samples that are the same in every run, whatever its seed, so that runs can be compared.
+SAMPLE_SEED = 0
+
+
+def sampled_request_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids, split: str) -> Feed[RequestArrays]:
+    """The requests of a split for evaluation, in an order whose first steps are a sample of its users.
+
+    Raises:
+        UserError: see `request_feed`.
+    """
+    plan = replace(stream_plan(config, config.finetune.batch_size), seed=SAMPLE_SEED)
+    return request_feed(config, dataset, ids, split, training=False, plan=plan)
+
+
 def request_feed(
-    config: RunConfig, dataset: PreparedDataset, ids: Ids, split: str, training: bool
+    config: RunConfig, dataset: PreparedDataset, ids: Ids, split: str, training: bool, plan: StreamPlan | None = None
 ) -> Feed[RequestArrays]:
     """The requests of a split: shuffled with candidate id randomisation for training, plain for evaluation.
+
+    Args:
+        config: of the run.
+        dataset: whose requests are read.
+        ids: the maps of the run.
+        split: `train`, `validation` or `test`.
+        training: see above.
+        plan: another order than that.
 
     Raises:
         UserError: the dataset's histories are shorter than the config's.
@@ -75,7 +99,7 @@ def request_feed(
             window_step=max(1, max_history // 4) if shares_histories else 1,
             since=dataset.info.train_end - config.finetune.newest_days * SECONDS_PER_DAY if split == "train" else 0,
         ),
-        stream_plan(config, config.finetune.batch_size, training),
+        plan or stream_plan(config, config.finetune.batch_size, training),
         RequestReader(schema, dataset.item_attributes, randomization, not config.cold_start.learnable_token),
         RequestCollator(ids, schema, observed),
     )

@@ -73,6 +73,13 @@ class RetrievalMetrics:
         tied_B = ((scores_BV == score_B1) & rival_BV).sum(1)
         self._add(higher_B, tied_B)
 
+    def add(self, other: "RetrievalMetrics") -> None:
+        """Adds the queries of another, of the same cut-offs, as of another rank."""
+        self._sums = {name: total + other._sums[name] for name, total in self._sums.items()}
+        self._queries += other._queries
+        self._rank_sum += other._rank_sum
+        self._targets_excluded += other._targets_excluded
+
     def _add(self, higher_B: Tensor, tied_B: Tensor) -> None:
         self._queries += higher_B.numel()
         self._rank_sum += float((higher_B + tied_B / 2.0).double().sum())

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ from pinfm.model.stored.run_folder import (
     METADATA,
     TABLES,
     RunFolder,
+    Which,
     last_line,
     tables_to_json,
 )
 from pinfm.model.stored.sums import file_sums, require_unchanged, write_sums
+from pinfm.model.stored.validated import VALIDATION, Validated
 from pinfm.model.stored.weights import readable
 from pinfm.train.distributed import by_first_rank, gather_objects, is_first_rank, together
 from pinfm.train.ids.maps import Ids
@@ -42,12 +45,14 @@ class TrainState:
         optimizer: of its dense weights and tables.
         ids: the maps of managed ids.
         step: steps done.
+        validated: what its evaluations have found; None where it has none.
     """
 
     model: DistributedModelParallel
     optimizer: CombinedOptimizer
     ids: Ids
     step: int = 0
+    validated: Validated | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """The state as torch.distributed.checkpoint takes it."""
@@ -61,13 +66,17 @@ class TrainState:
 
 def save(state: TrainState, run: Path) -> Path:
     """Writes RUN/checkpoints/step-*, under another name until it is whole. Every rank must call it."""
-    path = run / CHECKPOINTS / f"step-{state.step:08d}"
+    path = checkpoint_path(run, state.step)
     unfinished = path.with_name(f"unfinished-{path.name}")
 
     def finish() -> None:
         tables = tables_to_json(state.ids.item, state.ids.features)
-        (unfinished / TABLES).write_text(json.dumps(tables, indent=2) + "\n")
-        write_sums(unfinished, sums | file_sums([unfinished / TABLES, unfinished / METADATA]))
+        told = {TABLES: tables}
+        if state.validated is not None:
+            told[VALIDATION] = state.validated.to_json()
+        for name, values in told.items():
+            (unfinished / name).write_text(json.dumps(values, indent=2) + "\n")
+        write_sums(unfinished, sums | file_sums([unfinished / METADATA, *(unfinished / name for name in told)]))
         sync_tree(unfinished)
         shutil.rmtree(path, ignore_errors=True)
         unfinished.rename(path)
@@ -86,32 +95,49 @@ def save(state: TrainState, run: Path) -> Path:
     return path
 
 
+def checkpoint_path(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step stands."""
+    return run / CHECKPOINTS / f"step-{step:08d}"
+
+
+def remove(run: Path, steps: Iterable[int]) -> None:
+    """Removes the checkpoints of some steps, where they are there. Every rank must call it."""
+
+    def remove_all() -> None:
+        for path in (checkpoint_path(run, step) for step in steps):
+            if path.is_dir():
+                # Under the name that the next run removes, if this one is killed meanwhile.
+                shutil.rmtree(path.rename(path.with_name(f"unfinished-{path.name}")))
+
+    by_first_rank(remove_all)
+
+
 def resume(state: TrainState, run: RunFolder) -> None:
     """Continues from the newest checkpoint of a run, at whatever number of ranks wrote it."""
     _initialise_optimizer_state(state)
     values = state.state_dict()
-    with readable(_unchanged(run)) as path:
+    with readable(_unchanged(run, "newest")) as path:
         load_values(values, path)
     state.model.load_state_dict(values["model"])
     state.optimizer.load_state_dict(values["optimizer"])
     state.ids.load_state_dict(values.get("ids", {}))
-    state.step = values["step"]
+    state.step, state.validated = values["step"], run.validated() or state.validated
 
 
-def load_model(model: DistributedModelParallel, ids: Ids, run: RunFolder, step: int | None = None) -> None:
+def load_model(model: DistributedModelParallel, ids: Ids, run: RunFolder, which: Which) -> None:
     """Loads weights and maps of a run's checkpoint into a module of the same shape.
 
     Args:
         model: the sharded module.
         ids: its maps.
         run: the run.
-        step: which checkpoint; the newest where None.
+        which: of its checkpoints.
 
     Raises:
         UserError: there is none, or it can't be read.
     """
     values = {"model": model.state_dict(), **_maps(ids)}
-    with readable(_unchanged(run, step)) as path:
+    with readable(_unchanged(run, which)) as path:
         load_values(values, path)
     model.load_state_dict(values["model"])
     ids.load_state_dict(values.get("ids", {}))
@@ -126,7 +152,7 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
     Args:
         model: the sharded fine-tuning module.
         ids: the fine-tuning run's maps.
-        run: the pretraining run.
+        run: the pretraining run, whose best checkpoint is read.
         sums_scale: what Adagrad's sums are multiplied by.
 
     Returns:
@@ -144,7 +170,7 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
     values: dict[str, Any] = {"model": wanted, "optimizer": {"state": sums}}
     if "item" in ids.managed:
         values["ids"] = {"item": ids.managed["item"].state_dict()}
-    with readable(_unchanged(run)) as path:
+    with readable(_unchanged(run, "best")) as path:
         try:
             load_values(values, path)
         except (dcp.CheckpointException, ValueError, RuntimeError) as error:
@@ -164,9 +190,9 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
     return sorted(wanted)
 
 
-def _unchanged(run: RunFolder, step: int | None = None) -> Path:
-    """The checkpoint of a step, or the newest, whose files the ranks have read through, each its share."""
-    checkpoint = run.latest_checkpoint() if step is None else run.checkpoint_of(step)
+def _unchanged(run: RunFolder, which: Which) -> Path:
+    """A checkpoint whose files the ranks have read through, each its share."""
+    checkpoint = run.checkpoint_at(which)
     together(lambda: require_unchanged(checkpoint, dist.get_rank(), dist.get_world_size()))
     return checkpoint
 

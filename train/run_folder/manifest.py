@@ -31,6 +31,7 @@ MAY_CHANGE = {
     for name in (
         *("device", "checkpoint_steps", "log_steps"),
         *("pretrain.epochs", "finetune.epochs", "item_table.sharding"),
+        *("pretrain.validation.patience", "finetune.validation.patience"),
     )
 }
 

@@ -4,7 +4,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -59,15 +60,32 @@ class MetricsLog:
             self._file.close()
             self._writer.close()
 
-    def add(self, step: int, values: dict[str, Tensor], totals: Callable[[], dict[str, float]], saves: bool) -> None:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done meanwhile is no training, and does not count in its speed."""
+        start = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - start
+
+    def add(
+        self,
+        step: int,
+        values: dict[str, Tensor],
+        totals: Callable[[], dict[str, float]],
+        *,
+        found: Mapping[str, float],
+        saves: bool,
+    ) -> None:
         """Adds a step's scalars; now and then writes their means over steps and ranks, and the totals as they are.
 
-        It does so every `log_steps`, and before each checkpoint, which must not be of a loss that is no number.
+        It does so every `log_steps`, after each evaluation, and before each checkpoint, which must not be of a loss
+        that is no number.
 
         Args:
             step: that was done.
             values: of the step; all but scalars are left out.
             totals: tells what is so after the step, the same on every rank; asked when it is written.
+            found: by an evaluation after the step; empty where there was none. What is NaN is left out.
             saves: whether a checkpoint follows: a run that goes on from it has every line up to it.
         """
         for name, value in values.items():
@@ -75,8 +93,9 @@ class MetricsLog:
                 self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
         self._count += 1
         self._bar.update(self._examples_per_step)
-        if step % self._log_steps == 0 or saves:
-            self._write(step, totals())
+        if step % self._log_steps == 0 or saves or found:
+            numbers = {name: value for name, value in found.items() if not math.isnan(value)}
+            self._write(step, totals() | numbers)
         if saves and self._file is not None and self._writer is not None:
             os.fsync(self._file.fileno())
             self._writer.flush()  # it would keep two minutes in memory

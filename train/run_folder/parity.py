@@ -16,7 +16,6 @@ from torch import nn
 
 from pinfm.embeddings.files.whole import replaced
 from pinfm.model.schema import SURFACE, InputSchema
-from pinfm.model.stored.run_folder import REQUESTS
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.ragged import ragged_index
 from pinfm.train.distributed import has_most, max_over_ranks
@@ -37,7 +36,7 @@ ID_COLUMNS = {
 }
 
 
-def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], dataset: PreparedDataset, run: Path) -> None:
+def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], dataset: PreparedDataset, path: Path) -> None:
     """Scores the first requests of a split with the trained module and writes both. Every rank must call it.
 
     The file holds the requests of one rank, of the one that has most of them.
@@ -46,7 +45,7 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], dataset: 
         model: the sharded module.
         feed: the requests, unshuffled.
         dataset: what the feed reads.
-        run: the run folder.
+        path: the file to write.
     """
     schema = dataset.info.schema
     frames, requests, candidates = [], 0, 0
@@ -65,7 +64,7 @@ def write_parity_requests(model: nn.Module, feed: Feed[RequestArrays], dataset: 
     # Of a small split the first rank may have nothing.
     if has_most(requests) and frames:
         kept = pd.concat(frames, ignore_index=True).head(NUM_REQUESTS)
-        with replaced(run / REQUESTS) as unfinished:
+        with replaced(path) as unfinished:
             with_logged_ids(kept, dataset).to_parquet(unfinished)
 
 

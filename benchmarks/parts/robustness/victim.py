@@ -29,7 +29,7 @@ Moved = Callable[[Tensor], Tensor]
 
 
 def scored_run(path: Path) -> ScoringModule:
-    """The newest checkpoint of a fine-tuned run, its tables in place, its weights without gradients."""
+    """The best checkpoint of a fine-tuned run, its tables in place, its weights without gradients."""
     run = exportable_run(path)
     module = scoring_module(run, ExportOptions())
     with tempfile.TemporaryDirectory() as folder:

@@ -41,7 +41,7 @@ def test_prediction_goes_on_while_any_rank_needs_more(prediction, tmp_path, monk
     monkeypatch.setattr(parity, "predict", predict)
     monkeypatch.setattr(parity, "max_over_ranks", max_over_ranks)
     monkeypatch.setattr(parity, "NUM_REQUESTS", 20)
-    parity.write_parity_requests(*prediction, tmp_path)
+    parity.write_parity_requests(*prediction, tmp_path / "requests.parquet")
     assert len(predicted) == steps
     assert len(pd.read_parquet(tmp_path / "requests.parquet")) == 20
 
@@ -51,7 +51,7 @@ def test_the_rank_with_most_requests_writes_them(prediction, tmp_path, monkeypat
     counts = []
     monkeypatch.setattr(parity, "has_most", lambda count: counts.append(count) or most)
     monkeypatch.setattr(parity, "NUM_REQUESTS", 20)
-    parity.write_parity_requests(*prediction, tmp_path)
+    parity.write_parity_requests(*prediction, tmp_path / "requests.parquet")
     assert (tmp_path / "requests.parquet").exists() == most
     assert counts[0] >= 20
 
