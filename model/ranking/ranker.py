@@ -18,6 +18,7 @@ from pinfm.model.ranking.history_counts import count_features
 from pinfm.model.ranking.interactions.build import build_interaction, out_shape_of
 from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape
 from pinfm.model.ranking.interactions.parts.split import SplitLinear
+from pinfm.model.ranking.live_path import LivePath, NoLivePath
 from pinfm.model.ranking.live_rates import build_live_rates, rate_features
 from pinfm.model.schema import Feature, InputSchema
 
@@ -186,6 +187,7 @@ class Ranker(nn.Module):
 
     Args:
         live_rates: LiveRates or NoLiveRates, more dense features of the candidates.
+        live_path: LivePath or NoLivePath.
         dense_arch: DenseArch or NoDense.
         sparse_arch: SparseArch.
         interaction_arch: see `interactions/`.
@@ -196,6 +198,7 @@ class Ranker(nn.Module):
         self,
         *,
         live_rates: nn.Module,
+        live_path: nn.Module,
         dense_arch: nn.Module,
         sparse_arch: SparseArch,
         interaction_arch: nn.Module,
@@ -203,6 +206,7 @@ class Ranker(nn.Module):
     ) -> None:
         super().__init__()
         self.live_rates = live_rates
+        self.live_path = live_path
         self.dense_arch = dense_arch
         self.sparse_arch = sparse_arch
         self.interaction_arch = interaction_arch
@@ -227,7 +231,8 @@ class Ranker(nn.Module):
         request = torch.cat([sparse.request, dense.request], dim=1)
         candidate = torch.cat([sparse.candidate, dense.candidate], dim=1)
         logits_NK: Tensor = self.over_arch(self.interaction_arch(Fields(request, candidate, owner_N)))
-        return logits_NK
+        added_NK: Tensor = self.live_path(dense_NM, logits_NK.dtype)
+        return logits_NK + added_NK
 
 
 def build_ranker(config: RankerConfig, schema: InputSchema, embedding_dims: Sequence[int], dim: int) -> Ranker:
@@ -251,8 +256,19 @@ def build_ranker(config: RankerConfig, schema: InputSchema, embedding_dims: Sequ
     has_dense = request_dense or candidate_dense
     return Ranker(
         live_rates=build_live_rates(schema),
+        live_path=_live_path(schema, candidate_dense),
         dense_arch=DenseArch(request_dense, candidate_dense, config.dense_hidden, dim) if has_dense else NoDense(dim),
         sparse_arch=SparseArch(embedding_dims, dim),
         interaction_arch=interaction_arch,
         over_arch=OverArch(out_shape_of(interaction_arch), config.over_hidden, len(schema.tasks), config.dropout),
     )
+
+
+def _live_path(schema: InputSchema, dense: Sequence[Feature]) -> LivePath | NoLivePath:
+    """The straight way of those dense features of candidates that are counters, or rates of them."""
+    counted = {feature.name for feature in rate_features(schema)}
+    counted |= set(schema.live_counts.names()) if schema.live_counts else set()
+    columns = [place for place, feature in enumerate(dense) if feature.name in counted]
+    if not columns:
+        return NoLivePath(len(schema.tasks))
+    return LivePath([dense[place] for place in columns], columns, len(schema.tasks), DENSE_CLIP)

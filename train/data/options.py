@@ -22,7 +22,8 @@ class PrepareOptions:
             for item-age dropout and the slices of reports; by default read off how old items are when they are shown.
         live_counts: features that count what has happened until each request: of `item`, of an attribute of items such
             as `shop`, or of a user and an attribute such as `user.shop`; none by default.
-        live_counts_windows: how far back they look: minutes, hours, days, such as 30min, 6h, 7d, or `all`.
+        live_counts_windows: how far back they look: minutes, hours, days, such as 30min, 6h, 7d, or `all`; by default
+            the longest four of 15min, 1h, 6h, 1d and 7d that a quarter of the training split's time holds, and `all`.
         live_counts_kinds: what they count: `impression`, actions, and `label_TASK` for the labels of a task; by default
             impressions, every action, and the labels of tasks of which the events lack a tenth or more.
         live_counts_label_delay_minutes: a label has no time of its own, so it counts from so long after its impression.
@@ -34,7 +35,7 @@ class PrepareOptions:
     memory_gib: float = 4.0
     item_age_thresholds: list[str] = field(default_factory=list)
     live_counts: list[str] = field(default_factory=list)
-    live_counts_windows: list[str] = field(default_factory=lambda: list(WINDOWS))
+    live_counts_windows: list[str] = field(default_factory=list)
     live_counts_kinds: list[str] = field(default_factory=list)
     live_counts_label_delay_minutes: float = LABEL_DELAY_SECONDS / 60
 
@@ -55,7 +56,7 @@ class PrepareOptions:
         windows, delay = self.live_counts_windows, self.live_counts_label_delay_minutes
         if not 0 <= delay <= 1e6:
             raise UserError(f"live_counts_label_delay_minutes ({delay}) must lie between 0 and 1,000,000")
-        LiveCountsSpec(of=("item",), kinds=("any",), windows=tuple(windows))
-        changed = windows != list(WINDOWS) or self.live_counts_kinds or delay != LABEL_DELAY_SECONDS / 60
+        LiveCountsSpec(of=("item",), kinds=("any",), windows=tuple(windows) or WINDOWS)
+        changed = windows or self.live_counts_kinds or delay != LABEL_DELAY_SECONDS / 60
         if changed and not self.live_counts:
             raise UserError("the flags of --live-counts are given without it; say what to count, such as item")

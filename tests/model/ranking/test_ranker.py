@@ -11,6 +11,7 @@ from torch import nn
 from pinfm.model.ranking.interactions.forms.input import Input
 from pinfm.model.ranking.interactions.parts.fields import Fields, FieldShape, whole
 from pinfm.model.ranking.interactions.table import InteractionName
+from pinfm.model.ranking.live_path import NoLivePath
 from pinfm.model.ranking.live_rates import NoLiveRates
 from pinfm.model.ranking.ranker import DenseArch, NoDense, OverArch, Ranker, RankerFeatures, SparseArch, build_ranker
 from pinfm.model.schema import Feature, InputSchema
@@ -110,6 +111,7 @@ def test_request_features_reach_all_candidates_of_their_request_and_no_other():
     sparse = roughen(SparseArch([6, 5], FEATURE_DIM))
     ranker = Ranker(
         live_rates=NoLiveRates(),
+        live_path=NoLivePath(24),
         dense_arch=dense,
         sparse_arch=sparse,
         interaction_arch=Input(FieldShape(2, 4, FEATURE_DIM)),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import duckdb
 
 from pinfm.embeddings.errors import UserError
-from pinfm.model.live_counts import IMPRESSION, ITEM, LABEL, USER, LiveCountsSpec
+from pinfm.model.live_counts import ALL, IMPRESSION, ITEM, LABEL, USER, LiveCountsSpec, window_seconds
 from pinfm.train.data.live.marks import overall_rates
 from pinfm.train.data.options import PrepareOptions
 from pinfm.train.data.reading.sql import name, quoted
@@ -15,6 +15,9 @@ from pinfm.train.data.tables import RawTables
 
 # A log whose events hold fewer of what the labels tell keeps one action of several, or counts clicks elsewhere.
 _TOLD_BY_EVENTS = 0.9
+# Lengths that a default is made of; a month or more of training gives the last four.
+_LADDER = ("15min", "1h", "6h", "1d", "7d")
+_MOST_WINDOWS = 4
 
 
 def require_countable(options: PrepareOptions, tables: RawTables) -> None:
@@ -41,8 +44,9 @@ def require_countable(options: PrepareOptions, tables: RawTables) -> None:
 
 
 def _require_free_names(options: PrepareOptions, tables: RawTables) -> None:
-    """Counters are features beside those of the log; which labels are counted by default is not known yet."""
-    counters = _spec(options, options.live_counts_kinds or (IMPRESSION, *tables.actions)).names()
+    """Counters are features beside those of the log; which labels and windows a default has is not known yet."""
+    kinds, windows = options.live_counts_kinds or (IMPRESSION, *tables.actions), options.live_counts_windows
+    counters = _spec(options, kinds, windows or (*_LADDER, ALL)).names()
     for feature in (*(feature.name for feature in tables.features), *tables.item_attributes):
         if feature in counters:
             raise UserError(f"the feature {feature!r} has the name of one of the counters of --live-counts; rename it")
@@ -73,15 +77,29 @@ def live_counts_spec(
         splits: what was held out; that decides nothing.
     """
     kinds = tuple(options.live_counts_kinds) or _default_kinds(connection, tables)
-    spec = _spec(options, kinds)
+    spec = _spec(options, kinds, options.live_counts_windows or _default_windows(connection))
     return dataclasses.replace(spec, rates=overall_rates(connection, spec, splits))
 
 
-def _spec(options: PrepareOptions, kinds: Sequence[str]) -> LiveCountsSpec:
+def _default_windows(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """The windows that the training split can tell apart, and `all`.
+
+    A window that holds all that has happened so far only grows, from training to test: a ranker that learnt what ten
+    clicks mean is misled by a hundred.
+    """
+    row = connection.execute(
+        f"SELECT max(timestamp) - min(timestamp) FROM split_impressions WHERE {SPLIT} = 0"
+    ).fetchone()
+    assert row is not None
+    fitting = [window for window in _LADDER if 4 * window_seconds(window) <= (row[0] or 0)]
+    return (*(fitting[-_MOST_WINDOWS:] or _LADDER[:1]), ALL)
+
+
+def _spec(options: PrepareOptions, kinds: Sequence[str], windows: Sequence[str]) -> LiveCountsSpec:
     return LiveCountsSpec(
         of=tuple(options.live_counts),
         kinds=tuple(kinds),
-        windows=tuple(options.live_counts_windows),
+        windows=tuple(windows),
         label_delay_seconds=round(60 * options.live_counts_label_delay_minutes),
     )
 

@@ -260,7 +260,6 @@ def test_a_log_that_can_not_be_counted_so_is_refused(tmp_path, fields, options, 
             {"live_counts": ["item"], "live_counts_windows": ["90s"]},
             "the window '90s' is no length of time; write it as",
         ),
-        ({"live_counts": ["item"], "live_counts_windows": []}, "live_counts.windows is empty"),
         ({"live_counts": ["item"], "live_counts_label_delay_minutes": -1.0}, "label_delay_minutes .-1.0. must lie"),
         ({"live_counts_windows": ["1h"]}, "the flags of --live-counts are given without it"),
     ],
@@ -268,3 +267,21 @@ def test_a_log_that_can_not_be_counted_so_is_refused(tmp_path, fields, options, 
 def test_flags_that_no_log_could_obey_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         PrepareOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("hours", "windows"),
+    [
+        (0.5, ("15min", "all")),
+        (6, ("15min", "1h", "all")),
+        (24 * 7, ("15min", "1h", "6h", "1d", "all")),
+        (24 * 60, ("1h", "6h", "1d", "7d", "all")),
+    ],
+)
+def test_windows_go_by_the_length_of_the_log(tmp_path, hours, windows):
+    times = [1_000_000 + round(3600 * hours * tenth / 10) for tenth in range(11)]
+    shown = pd.DataFrame({"request_id": range(11), "user_id": 1, "timestamp": times, "item_id": 1})
+    items = pd.DataFrame({"item_id": [1], "created_at": [10], "shop": [1]})
+    event = pd.DataFrame({"user_id": [1], "timestamp": [1_000_000], "action": ["click"], "item_id": [1]})
+    dataset = prepared(tmp_path, (event, shown.assign(click=True, buy=False), items), live_counts_windows=[])
+    assert dataset.info.schema.live_counts.windows == windows
