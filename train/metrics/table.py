@@ -11,6 +11,9 @@ METRIC_COLUMNS = tuple(name for metric in REQUEST_METRICS for name in metric.sho
 # Rankers that count: there is nothing about their entropy that training could mend.
 UNTRAINED = ("popularity", "live_popularity")
 
+# Rankers that look at an item's last hours alone, whichever window a log has.
+LIVE = ("live_popularity", "last_hour", "last_6_hours", "last_day", "last_week", "events_so_far", "freshest")
+
 # Ranker -> task -> metrics, as `ranking_metrics` returns them.
 Report = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -77,7 +80,12 @@ def metrics_notes(report: Report, read_histories: Collection[str] = ()) -> list[
     """
     # The requests of a task are the same under every ranker.
     of_tasks = {task: metrics for by_task in report.values() for task, metrics in by_task.items()}
-    return [*_short_requests(of_tasks), *_high_entropies(report), *_grouped_auc(report, read_histories)]
+    return [
+        *_short_requests(of_tasks),
+        *_beaten(report),
+        *_high_entropies(report),
+        *_grouped_auc(report, read_histories),
+    ]
 
 
 def _short_requests(of_tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -94,6 +102,20 @@ def _short_requests(of_tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield (
                 f"{task}: {contested - hard:,} of {contested:,} requests with a positive hold two or three candidates, "
                 f"which hit3 counts as found by any ranker; read {' and '.join(better or ['auc'])}."
+            )
+
+
+def _beaten(report: Report) -> Iterator[str]:
+    """A model that loses to what was known of an item at the request can't have seen it."""
+    for task, metrics in report.get("model", {}).items():
+        live = {ranker: _value(report[ranker][task].get("auc")) for ranker in LIVE if task in report.get(ranker, {})}
+        better = {ranker: auc for ranker, auc in live.items() if auc > _value(metrics.get("auc"))}
+        if better:
+            best = max(better, key=better.__getitem__)
+            yield (
+                f"{task}: {best} alone has an AUC of {better[best]:.4f}, the model {metrics['auc']:.4f}: it lacks what "
+                "is happening to its items now, or learns too little of it; prepare with --live-counts item, and take "
+                "--config news."
             )
 
 

@@ -77,3 +77,13 @@ def test_the_examples_in_the_docstrings_run(name):
     results = doctest.testmod(importlib.import_module(f"pinfm.train.metrics.{name}"))
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_a_model_that_loses_to_the_last_hour_is_told_what_it_lacks():
+    report = {"model": {"click": {"auc": 0.55}}, "popularity": {"click": {"auc": 0.6}}}
+    assert metrics_notes(report) == []
+    report |= {"last_hour": {"click": {"auc": 0.7}}, "freshest": {"click": {"auc": 0.58}}}
+    (note,) = metrics_notes(report)
+    assert note.startswith("click: last_hour alone has an AUC of 0.7000, the model 0.5500: it lacks what is happening")
+    assert metrics_notes({**report, "model": {"click": {"auc": 0.71}}}) == []
+    assert metrics_notes({**report, "model": {"click": {"auc": None}}}) == []
