@@ -89,7 +89,7 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys, flags, sentence):
     assert not out.exists()
 
 
-@pytest.mark.parametrize("verb", ["prepare events", "finetune", "evaluate", "score", "plan", "quickstart"])
+@pytest.mark.parametrize("verb", ["prepare events", "finetune", "evaluate", "export", "score", "plan", "quickstart"])
 def test_help_names_no_type_as_python_does(verb, capsys):
     with pytest.raises(SystemExit):
         main([*verb.split(), "--help"])

@@ -15,6 +15,7 @@ _CALLED = (
     (r"<class '(?:.*\.)?(\w+)'>", r"\1"),
     (r"Optional\[(.*)\]", r"\1 | null"),
     (r"Literal\[(.*)\]", r"\1"),
+    (r"Union\[(.*)\]", r"\1"),
     (r"\bPath\b", "path"),
 )
 
