@@ -81,13 +81,7 @@ def train(
     pipeline, schedule = _pipeline(state, device, reset), _schedule(state, config)
     state.model.train()
     stops = AnyRank()
-    log = MetricsLog(
-        run,
-        state.step,
-        total_steps=config.total_steps,
-        examples_per_step=config.examples_per_step,
-        log_steps=config.log_steps,
-    )
+    log = _metrics_log(run, state.step, config)
     stretch = _until_evaluation(batches, state.step, config.total_steps, validation)
     with log, HeldSigterm() as sigterm:
         while goes_on(state, config.total_steps, validation):
@@ -114,6 +108,16 @@ def train(
     # The pipeline has put its own forward into the sharded tables; evaluation wants theirs back.
     pipeline.detach()
     return log.last
+
+
+def _metrics_log(run: Path, step: int, config: LoopConfig) -> MetricsLog:
+    return MetricsLog(
+        run,
+        step,
+        total_steps=config.total_steps,
+        examples_per_step=config.examples_per_step,
+        log_steps=config.log_steps,
+    )
 
 
 def goes_on(state: checkpoint.TrainState, total_steps: int, validation: Validation | None) -> bool:
