@@ -70,6 +70,16 @@ class ManagedIds:
             self._hit_rate = float((self.rows(ids_N) != self.num_rows - 1).float().mean())
         return fresh_R
 
+    def admit(self, ids_N: Tensor, counts_N: Tensor) -> None:
+        """Gives rows to ids before anything is seen; where they are too few, to the most frequent.
+
+        Args:
+            ids_N: int64, ascending, each once.
+            counts_N: int64, how often each was seen before, which evictions will weigh.
+        """
+        shown = _Counted(ids_N, counts_N.clamp(min=1)).most(self.num_rows - 1)
+        self.admitted += len(self._map.show(shown.ids, shown.counts))
+
     def counters(self) -> dict[str, float]:
         """Share of the rows that have an id, and of the last step's ids that have a row, once there was a step; ids
         waiting, and ids admitted and evicted so far.

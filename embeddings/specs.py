@@ -26,7 +26,8 @@ class ManagedIdsConfig:
     """Rows of their own for ids of which there is no end: who has one, and who loses it.
 
     Args:
-        min_count: sightings after which an id may have a row; before that it shares the fallback row.
+        min_count: sightings after which an id may have a row; before that it shares the fallback row. At 0 the items
+            that the dataset has when training starts have theirs from the first step on, the frequent first.
         update_steps: steps between changes of the map.
         eviction: when all rows are taken, who makes room: `lfu`, the ids seen least; `lru`, the least recently seen;
             `distance_lfu`, the smallest ratio of the two; `time_to_live`, those not seen for `time_to_live_updates`,
@@ -51,10 +52,10 @@ class ManagedIdsConfig:
         require_at_least(
             "managed_ids",
             1,
-            min_count=self.min_count,
             update_steps=self.update_steps,
             time_to_live_updates=self.time_to_live_updates,
         )
+        require_at_least("managed_ids", 0, min_count=self.min_count)
         require_at_most(
             "managed_ids", MOST_COUNTED, min_count=self.min_count, time_to_live_updates=self.time_to_live_updates
         )

@@ -9,6 +9,7 @@ from pinfm.model.ranking.interactions.settings import interaction_plan
 
 FeedForward = Literal["gelu", "swiglu"]
 TimeInput = Literal["gap", "none"]
+Projections = Literal["normalized_mlp", "tied"]
 
 # The learnt temperature is kept above this, so that the logits stay in float range.
 MIN_TEMPERATURE = 0.01
@@ -34,6 +35,9 @@ class TowerConfig:
         positions: how order enters the attention.
         time: what a token knows of time: the gap to the event before, or nothing.
         request_time: the states H can be told when the request is made; for retrieval at a known time.
+        heads: what stands between item vectors and the transformer. `normalized_mlp`: phi_in, phi_out and psi of the
+            paper. `tied`: nothing; tokens are item vectors, and states are compared with item vectors by their inner
+            product, as in SASRec (Kang and McAuley, 2018). An item's vector then has `dim` columns, as `out_dim` has.
         fusion: how candidates meet the history. `early`: the candidate is the last token; `lite_mean` and
             `lite_last`: the history alone, mean or last output.
         temperature: initial temperature of the InfoNCE losses; learnt from there.
@@ -50,6 +54,7 @@ class TowerConfig:
     positions: Literal["rotary", "none"] = "rotary"
     time: TimeInput = "gap"
     request_time: bool = False
+    heads: Projections = "normalized_mlp"
     fusion: Literal["early", "lite_mean", "lite_last"] = "early"
     temperature: float = 0.1
 
@@ -61,6 +66,11 @@ class TowerConfig:
             raise UserError(
                 f"tower.num_heads ({self.num_heads}) must divide tower.dim ({self.dim}) into heads of an even width; "
                 f"try {_heads_that_fit(self.dim)}."
+            )
+        if self.heads == "tied" and self.out_dim != self.dim:
+            raise UserError(
+                f"tower.heads tied compares the transformer's states with items as they are, so tower.out_dim "
+                f"({self.out_dim}) must be tower.dim ({self.dim})."
             )
         for name in ("dropout", "token_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:

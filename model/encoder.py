@@ -20,7 +20,7 @@ from pinfm.model.dcat import DCAT, Context
 from pinfm.model.inputs import Candidates, History, Reads, own_histories
 from pinfm.model.item_ages import PAPER, age_thresholds
 from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, Fusion, LateFusion, LiteLast, LiteMean
-from pinfm.model.layers.mlp import NormalizedMLP
+from pinfm.model.layers.mlp import NoProjection, NormalizedMLP, projection
 from pinfm.model.layers.tokens import NoRequestTime, RequestTime, TokenInput
 from pinfm.model.layers.transformer import Block, NoPositions, RotaryPositions
 from pinfm.model.schema import InputSchema, require_content
@@ -44,8 +44,8 @@ class Heads(NamedTuple):
         temperature: initial one of the InfoNCE losses.
     """
 
-    phi_out: NormalizedMLP
-    psi: NormalizedMLP
+    phi_out: NormalizedMLP | NoProjection
+    psi: NormalizedMLP | NoProjection
     temperature: float
 
 
@@ -129,7 +129,7 @@ class SequenceEncoder(nn.Module):
                 is told the request's time.
 
         Returns:
-            (T, O), each of length 1.
+            (T, O); each of length 1, but for tied heads.
         """
         states_TO: Tensor = self.phi_out(self.request_time(self.fusion.outputs(context), gap_T))
         return states_TO
@@ -175,17 +175,15 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
             item_dim=item_dim,
             num_actions=len(schema.actions),
             num_surfaces=len(schema.surfaces),
-            dim=tower.dim,
-            time=tower.time,
-            dropout=tower.token_dropout,
+            tower=tower,
         ),
         fusion=_fusion(config, dcat),
         content=ContentFusion(schema.content_dim, item_dim) if cold.content_fusion else NoContent(),
         age_dropout=ItemAgeDropout(cold.dropout_young, cold.dropout_middle, thresholds),
         request_time=RequestTime(tower.dim) if tower.request_time else NoRequestTime(),
         heads=Heads(
-            phi_out=NormalizedMLP(tower.dim, tower.out_dim),
-            psi=NormalizedMLP(item_dim, tower.out_dim),
+            phi_out=projection(tower.heads, tower.dim, tower.out_dim),
+            psi=projection(tower.heads, item_dim, tower.out_dim),
             temperature=tower.temperature,
         ),
     )

@@ -16,7 +16,6 @@ from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.sharded.hardware import Hardware
 from pinfm.model.config import RankerConfig
 from pinfm.model.layers.mlp import feed_forward
-from pinfm.model.layers.tokens import TokenInput
 from pinfm.train.comparison.comparison import Comparison
 from pinfm.train.config import OptimizerConfig, RunConfig
 from pinfm.train.data.info import SPLITS, DatasetInfo
@@ -121,7 +120,6 @@ def test_a_name_given_to_a_part_is_checked_where_it_is_read():
     for take, name in [
         (lambda: choose_device("gpu"), "device"),
         (lambda: feed_forward("relu", 4), "mlp"),
-        (lambda: TokenInput(item_dim=4, num_actions=1, num_surfaces=1, dim=4, time="age"), "time"),
         (lambda: plan(runs.CONFIG, Hardware(), "serve", None), "phase"),
     ]:
         with pytest.raises(UserError, match=rf"^{name} \('\w+'\) must be one of "):

@@ -324,6 +324,12 @@ class RunConfig:
         for name, width in widths.items():
             if width % 4:
                 raise UserError(f"{name} ({width}) must be a multiple of 4, which fbgemm's kernels ask of a row.")
+        item_dim = self.item_table.num_hashes * self.item_table.dim
+        if self.tower.heads == "tied" and self.use_tower and item_dim != self.tower.dim:
+            raise UserError(
+                f"tower.heads tied compares the transformer's states with item vectors as they are, so "
+                f"item_table.num_hashes * item_table.dim ({item_dim}) must be tower.dim ({self.tower.dim})."
+            )
         if self.finetune.adversarial_radius and not self.use_tower:
             raise UserError(
                 f"finetune.adversarial_radius ({self.finetune.adversarial_radius}) moves the events that the tower "

@@ -61,7 +61,7 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
     config = config.with_item_ages(dataset.info.item_age_thresholds)
     with started(config, place) as device:
         schema, tables = dataset.info.schema, pretrain_tables(config)
-        ids = trainable_ids(tables, config)
+        ids = trainable_ids(tables, config, dataset)
         feed = segment_feed(config, dataset, ids)
         model = shard(
             build_pretrain(config, schema, tables, device),
@@ -103,7 +103,7 @@ def finetune(config: RunConfig, place: Place, *, keep_requests: bool = True) -> 
             # Nothing is pretrained, so nothing has to be handled gently.
             optimizer = replace(optimizer, pretrained_lr_scale=1.0)
         tables = finetune_tables(config, schema, dataset.info.counts.users)
-        ids = trainable_ids(tables, config)
+        ids = trainable_ids(tables, config, dataset)
         feed = request_feed(config, dataset, ids, "train", training=True)
         model = shard(
             build_finetune(config, schema, tables, device),
@@ -131,8 +131,8 @@ def finetune(config: RunConfig, place: Place, *, keep_requests: bool = True) -> 
         return metrics
 
 
-def trainable_ids(tables: Tables, config: RunConfig) -> Ids:
-    """The maps of a run, which change.
+def trainable_ids(tables: Tables, config: RunConfig, dataset: PreparedDataset) -> Ids:
+    """The maps of a run, which change; where nothing has to be seen first, filled with the dataset's items.
 
     Raises:
         UserError: they can't on this machine.
@@ -140,6 +140,9 @@ def trainable_ids(tables: Tables, config: RunConfig) -> Ids:
     ids = Ids(tables.item, tables.features, config.managed_ids)
     if ids.managed and config.managed_ids.map == "mpzch":
         probed_map.require_gpu()
+    if config.item_table.ids == "managed" and config.managed_ids.min_count == 0:
+        known = dataset.known_items()
+        ids.admit_items(known, dataset.item_attributes.event_count(known))
     return ids
 
 

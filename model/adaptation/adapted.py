@@ -9,6 +9,7 @@ T  events of U histories     E  width of an item's vector
 import torch
 from torch import Tensor, nn
 
+from pinfm.embeddings.errors import UserError
 from pinfm.model.adaptation.config import TrustConfig, VectorAdaptationConfig
 from pinfm.model.adaptation.reference import Reference
 from pinfm.model.adaptation.trust import TrustWeights
@@ -16,6 +17,7 @@ from pinfm.model.adaptation.vectors import VectorAdaptation
 from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder
 from pinfm.model.inputs import History
+from pinfm.model.layers.mlp import NormalizedMLP
 
 
 class AdaptedVectors(nn.Module):
@@ -84,7 +86,15 @@ def build_adaptation(
         encoder: the tower, in evaluation mode, in the type that it is served in.
         reference: items and states of other users, made with the same encoder.
         config: its settings.
+
+    Raises:
+        UserError: vectors are to be moved in a tower with tied heads.
     """
     if isinstance(config, TrustConfig):
         return TrustedEvents(encoder, reference, config)
+    if not isinstance(encoder.psi, NormalizedMLP):
+        raise UserError(
+            "adaptation.form vectors moves event vectors by the gradients of phi_in, phi_out and psi, which a tower "
+            "with tower.heads tied does not have; take adaptation.form trust."
+        )
     return AdaptedVectors(encoder, reference, config)

@@ -6,8 +6,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pinfm.embeddings.errors import require_choice
-from pinfm.model.config import FeedForward
+from pinfm.embeddings.errors import UserError, require_choice
+from pinfm.model.config import FeedForward, Projections
 
 
 class MLP(nn.Sequential):
@@ -68,3 +68,33 @@ class NormalizedMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_dim) -> (..., out_dim), each vector of length 1."""
         return F.normalize(self.mlp(x), dim=-1)
+
+
+class NoProjection(nn.Module):
+    """Items and states meet as they are, in one space."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The vectors as they are."""
+        return x
+
+
+def projection(heads: Projections, in_dim: int, out_dim: int) -> NormalizedMLP | NoProjection:
+    """phi_in, phi_out or psi.
+
+    Args:
+        heads: see `TowerConfig`.
+        in_dim: width of the input.
+        out_dim: width of the output.
+
+    Raises:
+        UserError: tied heads between two widths.
+    """
+    require_choice("heads", heads, Projections)
+    if heads == "normalized_mlp":
+        return NormalizedMLP(in_dim, out_dim)
+    if in_dim != out_dim:
+        raise UserError(
+            f"tower.heads tied puts items and states into one space, but an item's vector has {in_dim} columns and the "
+            f"transformer {out_dim}; let item_table.num_hashes * item_table.dim be tower.dim."
+        )
+    return NoProjection()

@@ -8,11 +8,10 @@ minus the newest event) tells how fresh the history is.
 import torch
 from torch import Tensor, nn
 
-from pinfm.embeddings.errors import require_choice
-from pinfm.model.config import TimeInput
+from pinfm.model.config import TowerConfig
 from pinfm.model.inputs import Candidates, History, Reads
 from pinfm.model.layers.jagged import positions, starts
-from pinfm.model.layers.mlp import NormalizedMLP
+from pinfm.model.layers.mlp import projection
 
 # Half-octaves of 1 + gap: bucket 63 starts at 2**31.5 seconds. The one after them says that there is no event before.
 NUM_GAP_BUCKETS = 64
@@ -25,9 +24,7 @@ class TokenInput(nn.Module):
         item_dim: E, width of an item's id vector.
         num_actions: size of the action vocabulary.
         num_surfaces: size of the surface vocabulary.
-        dim: D, width of the transformer.
-        time: `gap` embeds the time since the event before, `none` nothing.
-        dropout: on the tokens.
+        tower: width D of the transformer, what a token knows of time, phi_in, and dropout on the tokens.
     """
 
     def __init__(
@@ -36,21 +33,18 @@ class TokenInput(nn.Module):
         item_dim: int,
         num_actions: int,
         num_surfaces: int,
-        dim: int,
-        time: TimeInput = "gap",
-        dropout: float = 0.0,
+        tower: TowerConfig,
     ) -> None:
         super().__init__()
-        require_choice("time", time, TimeInput)
         self.candidate_action = num_actions + 1
         self.no_gap = NUM_GAP_BUCKETS
         self.action = nn.Embedding(num_actions + 2, item_dim)
         self.surface = nn.Embedding(num_surfaces + 1, item_dim)
-        self.gap = nn.Embedding(NUM_GAP_BUCKETS + 1, item_dim) if time == "gap" else NoGap()
-        self.phi_in = NormalizedMLP(item_dim, dim)
-        # phi_in's rows have length 1; the first block would drown them in outputs of length sqrt(D).
-        self.scale = float(dim) ** 0.5
-        self.dropout = nn.Dropout(dropout)
+        self.gap = nn.Embedding(NUM_GAP_BUCKETS + 1, item_dim) if tower.time == "gap" else NoGap()
+        self.phi_in = projection(tower.heads, item_dim, tower.dim)
+        # Its rows have a length of 1 or less; the first block would drown them in outputs of length sqrt(D).
+        self.scale = float(tower.dim) ** 0.5
+        self.dropout = nn.Dropout(tower.token_dropout)
         for embedding in (self.action, self.surface, self.gap):
             for weight in embedding.parameters():
                 nn.init.normal_(weight, std=0.5 * item_dim**-0.5)

@@ -166,9 +166,20 @@ def test_no_two_ids_share_a_row_and_changes_are_told(steps, kind, num_rows):
         before = after
 
 
-def test_settings_below_one_are_refused():
+@both_maps
+def test_ids_known_before_the_first_step_have_rows(kind):
+    ids = managed(num_rows=4, min_count=0, eviction="lru", map=kind)
+    ids.admit(torch.tensor([-7, 2, 5, 9]), torch.tensor([3, 0, 8, 2]))
+    assert set(owners(ids)) == {-7, 5, 9}  # three rows beside the fallback: the most frequent have them
+    assert ids.counters()["admitted"] == 3
+    assert ids.rows(torch.tensor([2, 11])).tolist() == [3, 3]
+
+
+def test_settings_below_their_bounds_are_refused():
     with pytest.raises(UserError, match=r"managed_ids\.min_count"):
-        ManagedIdsConfig(min_count=0)
+        ManagedIdsConfig(min_count=-1)
+    with pytest.raises(UserError, match=r"managed_ids\.update_steps"):
+        ManagedIdsConfig(update_steps=0)
     with pytest.raises(UserError, match=r"managed_ids\.time_to_live_updates .* must be at most 2147483647"):
         ManagedIdsConfig(time_to_live_updates=1 << 31)
     with pytest.raises(UserError, match=r"mpzch does not count sightings.*can't be distance_lfu; set it to lru or"):

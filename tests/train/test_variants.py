@@ -29,6 +29,13 @@ def changed(**fields: Any) -> Any:
     return replace(SHORT, **parts)
 
 
+# What a small catalogue wants: items and states in one space, a row of its own for each item from the first step on.
+SMALL_CATALOGUE: dict[str, Any] = {
+    "tower": {"heads": "tied", "dim": 16, "out_dim": 16},
+    "item_table": {"ids": "managed", "num_hashes": 1, "dim": 16, "rows": 400},
+    "managed_ids": {"min_count": 0, "new_items": "init"},
+}
+
 VARIANTS = {
     "lite_mean": changed(tower={"fusion": "lite_mean"}),
     "lite_last": changed(tower={"fusion": "lite_last"}),
@@ -51,6 +58,7 @@ VARIANTS = {
     "adversarial": changed(
         finetune={"adversarial_radius": 0.1}, tower={"dropout": 0.2}, cold_start={"content_fusion": True}
     ),
+    "small catalogue": changed(**SMALL_CATALOGUE, cold_start={"content_fusion": True}),
     "own histories": changed(finetune={"requests_per_user": 1}),
 }
 
@@ -75,6 +83,8 @@ PRETRAINING = [
     {"pretrain": {"log_q": False}},
     {"pretrain": {"negatives": "sampled", "num_sampled": 64, "log_q": False}},
     {"pretrain": {"negatives": "catalogue", "log_q": False}},
+    SMALL_CATALOGUE,
+    {**SMALL_CATALOGUE, "pretrain": {"masked_event_weight": 1.0, "contrastive_weight": 0.5}},
     {"pretrain": {"multi_token_weight": 0.0, "future_token_weight": 0.0}},
     {"pretrain": {"masked_event_weight": 1.0, "contrastive_weight": 0.5}, "tower": {"request_time": True}},
     {"pretrain": {"masked_event_weight": 1.0, "contrastive_weight": 0.5}, "precision": "bf16"},

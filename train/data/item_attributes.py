@@ -21,6 +21,7 @@ class ItemAttributes:
         # An item without a positive event counts as half a one: its share is small, not zero.
         shares = np.maximum(counts, 0.5) / max(counts.sum(), 1.0)
         self.num_positive_events, self._has_event = int(counts.sum()), counts > 0
+        self._event_count = np.append(counts, 0.0).astype(np.int64)
         self._log_share = np.append(np.log(shares), np.log(0.5 / max(counts.sum(), 1.0))).astype(np.float32)
         self._created_at = np.append(scalar_column(table, "created_at").astype(np.float64), np.nan)
         self._in_training = table["in_training"].to_numpy() if "in_training" in table.column_names else None
@@ -52,6 +53,11 @@ class ItemAttributes:
     def created_at(self, ids_N: IntArray) -> npt.NDArray[np.float64]:
         """(N,) Unix seconds; NaN for unknown ids."""
         rows: npt.NDArray[np.float64] = self._created_at[self._rows(ids_N)]
+        return rows
+
+    def event_count(self, ids_N: IntArray) -> IntArray:
+        """(N,) positive training events of each item."""
+        rows: IntArray = self._event_count[self._rows(ids_N)]
         return rows
 
     def log_share(self, ids_N: IntArray) -> npt.NDArray[np.float32]:

@@ -63,6 +63,15 @@ class Ids:
         }
         return NONE_FRESH._replace(**fresh)
 
+    def admit_items(self, item_id_M: IntArray, event_count_M: IntArray) -> None:
+        """Gives items rows before the first step; every rank must call it with the same items.
+
+        Args:
+            item_id_M: each once.
+            event_count_M: int64, positive events of each in training.
+        """
+        self.managed["item"].admit(torch.from_numpy(item_id_M), torch.from_numpy(event_count_M))
+
     def counters(self) -> dict[str, float]:
         """For the log: what the maps tell of themselves, as `ids/{name}/{counter}`."""
         return {

@@ -5,6 +5,7 @@ T  events     S  segments     P  segments with two views     K  views of all ran
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 from pinfm.model.encoder import SequenceEncoder
@@ -46,7 +47,8 @@ def view_loss(encoder: SequenceEncoder, batch: SegmentBatch, item_TE: Tensor, te
     long_2S = views.lengths.view(2, num_segments) >= FEWEST_EVENTS
     segment_P = torch.nonzero(long_2S.all(0))[:, 0]
     first_P, second_P = newest_events(views.lengths).view(2, num_segments)[:, segment_P]
-    first_PO, second_PO = states_TO[first_P], states_TO[second_P]
+    # Of length 1 already, but for tied heads.
+    first_PO, second_PO = F.normalize(states_TO[first_P], dim=1), F.normalize(states_TO[second_P], dim=1)
     user_P = batch.user[segment_P]
     others = _views_of_others(torch.cat([first_PO, second_PO]), user_P.repeat(2), num_segments)
     t = torch.tensor(temperature, device=states_TO.device)

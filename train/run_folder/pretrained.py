@@ -7,7 +7,7 @@ from pinfm.model.schema import InputSchema
 from pinfm.model.stored.run_folder import RunFolder
 
 # Under other settings the tower's weights would mean something else, or a part of them would be left behind.
-OF_THE_TOWER = ("num_layers", "num_heads", "mlp", "attention_gate", "positions", "time", "request_time")
+OF_THE_TOWER = ("num_layers", "num_heads", "mlp", "attention_gate", "positions", "time", "request_time", "heads")
 # The rows would mean other items under another hash, another map or another size.
 OF_THE_TABLE = ("num_hashes", "rows", "dim", "seed", "ids")
 # Each map, and each policy, remembers other things.

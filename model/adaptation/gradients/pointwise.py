@@ -109,8 +109,9 @@ class UnitLayers(nn.Module):
         layer: the trained layer.
     """
 
-    def __init__(self, layer: NormalizedMLP) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
+        assert isinstance(layer, NormalizedMLP)
         self.layers = feed_forward_gradient(layer.mlp)
 
     def forward(self, x_TD: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from model_fakes import ITEM_DIM, NUM_ITEMS, collate, random_requests, roughen
 from reference import candidate_tokens, event_tokens
 
+from pinfm.model.config import TowerConfig
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, TokenInput
 
 
 def make_tokens(**variant):
-    return roughen(TokenInput(item_dim=ITEM_DIM, num_actions=3, num_surfaces=2, dim=8, **variant))
+    tower = TowerConfig(dim=8, out_dim=8, **variant)
+    return roughen(TokenInput(item_dim=ITEM_DIM, num_actions=3, num_surfaces=2, tower=tower))
 
 
 def batch(event_lengths=(4, 0, 1), candidate_lengths=(2, 1, 2)):
@@ -140,7 +142,7 @@ def test_without_time_no_token_depends_on_it():
 
 
 def test_tokens_drop_out_in_training_alone():
-    tokens = make_tokens(dropout=0.5)
+    tokens = make_tokens(token_dropout=0.5)
     history, _, _, item_TE, _ = batch()
     zeros = (tokens.train().events(history, item_TE) == 0).float().mean()
     assert 0.2 < zeros < 0.8

@@ -104,7 +104,7 @@ def test_the_ranks_share_the_queries_in_the_same_number_of_batches(dataset, monk
 
 def test_requests_are_the_same_sample_in_every_run(group, dataset):
     data = PreparedDataset.open(dataset)
-    ids = trainable_ids(finetune_tables(runs.CONFIG, data.info.schema, data.info.counts.users), runs.CONFIG)
+    ids = trainable_ids(finetune_tables(runs.CONFIG, data.info.schema, data.info.counts.users), runs.CONFIG, data)
     first, again = (
         next(sampled_request_feed(replace(runs.CONFIG, seed=seed), data, ids, "validation").arrays(0, 1))
         for seed in (3, 4)
@@ -135,7 +135,7 @@ def measured(group, dataset, monkeypatch):
 
     def measure(labels):
         data = PreparedDataset.open(dataset)
-        ids = trainable_ids(finetune_tables(FINETUNE, data.info.schema, data.info.counts.users), FINETUNE)
+        ids = trainable_ids(finetune_tables(FINETUNE, data.info.schema, data.info.counts.users), FINETUNE, data)
         of = metrics_of(labels)
         monkeypatch.setattr("pinfm.train.validation.ranking._predicted", lambda *_: ())
         monkeypatch.setattr("pinfm.train.validation.ranking.task_metrics", lambda *_: of)
