@@ -29,6 +29,7 @@ from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES
 from pinfm.train.config import OptimizerConfig, RunConfig
 from pinfm.train.distributed import is_first_rank
 from pinfm.train.loader.batches import RequestBatch, SegmentBatch
+from pinfm.train.objectives.actions import NextActionLoss
 from pinfm.train.objectives.finetune import JointLosses, PlainLosses, RankingObjective
 from pinfm.train.objectives.inputs import InputAssembler
 from pinfm.train.objectives.pretrain import Losses, PretrainObjective
@@ -115,7 +116,10 @@ def finetune_tables(config: RunConfig, schema: InputSchema, num_users: int) -> T
 def build_pretrain(config: RunConfig, schema: InputSchema, tables: Tables, device: torch.device) -> PretrainModule:
     """The unsharded training module; its tables stand on the meta device, its dense part on `device`."""
     encoder = build_encoder(config.model(), schema, tables.item.num_hashes * tables.item.dim)
-    objective = PretrainObjective(encoder, tables.item, config.pretrain)
+    next_action = None
+    if config.pretrain.next_action_weight:
+        next_action = NextActionLoss(len(schema.actions), config.tower.out_dim, schema.has_request_surface)
+    objective = PretrainObjective(encoder, tables.item, config.pretrain, next_action)
     # Nothing in pretraining reads these.
     encoder.content.requires_grad_(False)
     return PretrainModule(embedding_collection([tables.item], META), objective.to(device))

@@ -107,13 +107,19 @@ class PretrainConfig:
         epochs: passes over the training events; about 3 in the paper.
         batch_size: segments a step, over all ranks.
         segment_length: L; a user's history is cut into segments of so many events, without overlap.
-        next_token_weight: weight of L_ntl. Each of the losses is the mean over its pairs; the paper adds them up.
+        loss_weights: what the weights of the losses that name items (the next four) weigh. `by_pairs`: their pairs; the
+            mean over the pairs of all of them is minimised, as where the paper sums. `by_means`: each loss's own mean
+            over its pairs, so that few pairs count as much as many.
+        next_token_weight: weight of L_ntl.
         multi_token_weight: weight of L_mtl.
-        future_token_weight: weight of L_ftl, which has at most `window` pairs a segment: at 1 each of them counts many
-            times as much as one of L_ntl, and at window / segment_length about as much.
+        future_token_weight: weight of L_ftl, which has at most `window` pairs a segment: by means, at weight 1 each of
+            them counts many times as much as one of L_ntl.
         masked_event_weight: weight of the masked-event loss: some events hide their items, and the state at such an
             event, which knows its action, surface and time and the events before, has to name the item. It takes one
             more encoding of the segments.
+        next_action_weight: weight of the next-action loss, binary cross-entropy of what the user did with the item that
+            came next, which the tower reads as it reads a candidate: most like what a ranker is trained for, where
+            events also tell what was passed over. It takes one crossing of the segments' events.
         masked_events: share of the events that hide their items, drawn anew in every step.
         contrastive_weight: weight of the contrastive loss between two views of a segment, a random half of its events
             and the other half: the states after their newest events agree, and differ from those of other users. It
@@ -133,11 +139,13 @@ class PretrainConfig:
     epochs: int = 3
     batch_size: int = 128
     segment_length: int = 64
+    loss_weights: Literal["by_means", "by_pairs"] = "by_means"
     next_token_weight: float = 1.0
     multi_token_weight: float = 1.0
     future_token_weight: float = 1.0
     masked_event_weight: float = 0.0
     masked_events: float = 0.2
+    next_action_weight: float = 0.0
     contrastive_weight: float = 0.0
     contrastive_temperature: float = 0.2
     window: int = 8
@@ -160,6 +168,7 @@ class PretrainConfig:
             multi_token_weight=self.multi_token_weight,
             future_token_weight=self.future_token_weight,
             masked_event_weight=self.masked_event_weight,
+            next_action_weight=self.next_action_weight,
             contrastive_weight=self.contrastive_weight,
         )
         naming = (self.next_token_weight, self.multi_token_weight, self.future_token_weight, self.masked_event_weight)
@@ -200,6 +209,8 @@ class FinetuneConfig:
         batch_size: requests a step, over all ranks.
         newest_days: only the training requests of the newest so many days are read; three weeks in the paper. Histories
             reach back as far as ever, and pretraining reads everything.
+        request_share: only this share of those requests is read, drawn by the hash of their ids and the seed: what a
+            model is worth with fewer labels. Histories and pretraining read everything here too.
         requests_per_user: so many successive requests of a user stay together in the shuffle and share one encoding
             of their history, unless a learnable token ends it; more is faster, and less mixed.
         freeze_tower: train the ranker alone; tower and item tables keep their pretrained values.
@@ -219,6 +230,7 @@ class FinetuneConfig:
     epochs: int = 1
     batch_size: int = 256
     newest_days: int = 36_500
+    request_share: float = 1.0
     requests_per_user: int = 8
     freeze_tower: bool = False
     pretrained_sums_scale: float = 0.001
@@ -250,6 +262,8 @@ class FinetuneConfig:
             next_token_weight=self.next_token_weight,
             adversarial_radius=self.adversarial_radius,
         )
+        if not 0.0 < self.request_share <= 1.0:
+            raise UserError(f"finetune.request_share ({self.request_share}) must lie above 0, and be at most 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,6 +343,11 @@ class RunConfig:
             raise UserError(
                 f"tower.heads tied compares the transformer's states with item vectors as they are, so "
                 f"item_table.num_hashes * item_table.dim ({item_dim}) must be tower.dim ({self.tower.dim})."
+            )
+        if self.pretrain.next_action_weight and self.tower.fusion != "early":
+            raise UserError(
+                f"pretrain.next_action_weight ({self.pretrain.next_action_weight}) trains how candidates meet the "
+                f"history, but with tower.fusion {self.tower.fusion} they do not; set it to 0, or the fusion to early."
             )
         if self.finetune.adversarial_radius and not self.use_tower:
             raise UserError(

@@ -98,11 +98,12 @@ def test_sampled_negatives_are_the_same_at_two_processes(two, dataset, tmp_path)
     assert_same_training(two / "two_sampled", tmp_path / "one")
 
 
-def test_masked_events_and_views_are_the_same_at_two_processes(two, dataset, tmp_path):
-    both = replace(runs.CONFIG.pretrain, masked_event_weight=1.0, contrastive_weight=0.5)
-    pretrain(replace(runs.CONFIG, pretrain=both), Place(data=dataset, out=tmp_path / "one"))
-    steps = assert_same_training(two / "two_masked_and_viewed", tmp_path / "one")
-    assert (steps[["masked_event_loss", "contrastive_loss"]] > 0.1).all(axis=None)
+def test_every_loss_of_pretraining_is_the_same_at_two_processes(two, dataset, tmp_path):
+    weights = {"masked_event_weight": 1.0, "contrastive_weight": 0.5, "next_action_weight": 2.0}
+    every = replace(runs.CONFIG.pretrain, **weights, loss_weights="by_pairs")
+    pretrain(replace(runs.CONFIG, pretrain=every), Place(data=dataset, out=tmp_path / "one"))
+    steps = assert_same_training(two / "two_every_loss", tmp_path / "one")
+    assert (steps[["masked_event_loss", "contrastive_loss", "next_action_loss"]] > 0.1).all(axis=None)
 
 
 def test_adversarial_finetuning_is_the_same_at_two_processes(two, dataset, tmp_path):

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from pinfm.embeddings.sharded.collections import concatenate_sub_tables, embedding_collection
+from pinfm.model.inputs import Candidates
 from pinfm.model.layers.tokens import NUM_GAP_BUCKETS, gaps_to_next
+from pinfm.model.losses import Sequences
 from pinfm.model.views import keep_events
 from pinfm.train.build import build_pretrain, pretrain_tables
 from pinfm.train.data.dataset import PreparedDataset
@@ -124,12 +126,12 @@ def test_a_hidden_event_is_named_by_the_state_at_it(group, dataset, request_time
     assert_same_loss(module, batch, torch.stack(losses).mean())
 
 
-def assert_same_loss(module, batch, expected):
+def assert_same_loss(module, batch, expected, name="loss"):
     """In value and in the gradient of every weight of tables and tower."""
     weights = [weight for weight in module.parameters() if weight.requires_grad]
-    total = module(batch)[0]
-    torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-5)
-    ours, theirs = (torch.autograd.grad(loss, weights, allow_unused=True) for loss in (total, expected))
+    loss = module(batch)[1][name]
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    ours, theirs = (torch.autograd.grad(loss, weights, allow_unused=True) for loss in (loss, expected))
     for a, b in zip(ours, theirs, strict=True):
         assert (a is None) == (b is None)
         if a is not None:
@@ -195,3 +197,60 @@ def test_every_part_of_the_loss_has_its_weight(group, dataset):
     of_each = [parts[f"{name}_loss"] for name in weights]
     assert len({round(part.item(), 4) for part in of_each}) == len(weights)
     torch.testing.assert_close(total, sum(w * part for w, part in zip(weights.values(), of_each, strict=True)))
+
+
+@pytest.mark.parametrize("tells_surface", [False, True])
+def test_what_a_user_did_next_is_told_of_items_scored_alone(group, dataset, tells_surface):
+    module, batch = module_and_batch(dataset, next_action_weight=1.0)
+    module.eval()
+    module.objective.next_action.tells_surface = tells_surface
+    # Several events a moment, and some of them on one item.
+    history = batch.history._replace(timestamp=batch.history.timestamp // 100_000 * 100_000)
+    batch = replace(batch, history=history, item_index=batch.item_index // 2 * 2)
+    losses, moments = [], 0
+    for segment in torch.arange(len(history.lengths)):
+        of_T = torch.repeat_interleave(history.lengths) == segment
+        for time in history.timestamp[of_T].unique():
+            losses += list(moment_losses(module, batch, of_T, time, tells_surface))
+            moments += 1
+    assert 10 < moments < len(losses) < len(batch.item_index)
+    assert_same_loss(module, batch, torch.stack(losses).mean(), "next_action_loss")
+
+
+def moment_losses(module, batch, of_T, time, tells_surface):
+    """The loss of each item that a user met at a time, scored alone by `cross` after the events before."""
+    history, (encoder, item_VE) = batch.history, encoder_and_items(module, batch)
+    before_T, now_T = of_T & (history.timestamp < time), of_T & (history.timestamp == time)
+    before = keep_events(history, before_T)._replace(lengths=before_T.sum()[None])
+    context = encoder.encode_context(before, item_VE[batch.item_index[before_T]])
+    for item in batch.item_index[now_T].unique():
+        candidates = Candidates(
+            lengths=torch.tensor([1]),
+            request_timestamp=time[None],
+            item_id=item[None],
+            created_at=torch.tensor([0]),
+            content=torch.zeros(1, 0),
+            surface=history.surface[now_T][:1] if tells_surface else None,
+        )
+        logits_1A = module.objective.next_action.head(encoder.cross(context, before, candidates, item_VE[item][None]))
+        done = history.action[now_T & (batch.item_index == item)].unique() - 1
+        actions_1A = torch.zeros_like(logits_1A).index_fill(1, done, 1.0)
+        yield F.binary_cross_entropy_with_logits(logits_1A, actions_1A, reduction="sum")
+
+
+@pytest.mark.parametrize("negatives", ["in_batch", "catalogue"])
+@torch.no_grad()
+def test_losses_weigh_by_their_pairs(group, dataset, negatives):
+    weights = {"next_token_weight": 0.5, "multi_token_weight": 1.0, "future_token_weight": 2.0}
+    module, batch = module_and_batch(dataset, negatives=negatives, **weights, loss_weights="by_pairs")
+    module.eval()
+    total, parts = module(batch)
+    sequences = Sequences(batch.history.lengths, batch.user, batch.item_index, batch.positive)
+    counts = {name: len(pairs[0]) for name, pairs in module.objective._token_pairs(sequences, batch).items()}
+    assert counts["multi_token_loss"] > counts["next_token_loss"] > counts["future_token_loss"] > 0
+    shares = {name: weights[f"{name.removesuffix('_loss')}_weight"] * count for name, count in counts.items()}
+    expected = sum(share * parts[name] for name, share in shares.items()) / sum(shares.values())
+    torch.testing.assert_close(total, expected)
+    by_means = sum(weights[f"{name.removesuffix('_loss')}_weight"] * parts[name] for name in counts)
+    module.objective.config = replace(module.objective.config, loss_weights="by_means")
+    torch.testing.assert_close(module(batch)[0], by_means)

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.specs import FeatureTableConfig
-from pinfm.model.config import ColdStartConfig
+from pinfm.model.config import ColdStartConfig, TowerConfig
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.cli.run_flags import add_run_flags, config_from_manifest, run_config
 from pinfm.train.config import FinetuneConfig, OptimizerConfig, PretrainConfig, RunConfig
@@ -134,6 +134,15 @@ def test_every_recipe_says_what_it_means(name):
         (
             lambda: FinetuneConfig(adversarial_radius=-0.1),
             r"^finetune\.adversarial_radius \(-0\.1\) must be at least 0\.$",
+        ),
+        (
+            lambda: FinetuneConfig(request_share=0.0),
+            r"^finetune\.request_share \(0\.0\) must lie above 0, and be at most 1\.$",
+        ),
+        (
+            lambda: RunConfig(tower=TowerConfig(fusion="lite_mean"), pretrain=PretrainConfig(next_action_weight=1.0)),
+            r"^pretrain\.next_action_weight \(1\.0\) trains how candidates meet the history, but with tower\.fusion "
+            r"lite_mean they do not; set it to 0, or the fusion to early\.$",
         ),
         (
             lambda: RunConfig(use_tower=False, finetune=FinetuneConfig(adversarial_radius=0.1)),

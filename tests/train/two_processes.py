@@ -15,7 +15,10 @@ from pinfm.train.launch.statuses import TERMINATED
 
 ADVERSARIAL = ["--finetune.adversarial_radius", "0.2"]
 VALIDATED = ["--epochs", "4", "--validation.per_epoch", "2", "--validation.patience", "2"]
-MASKED_AND_VIEWED = ["--pretrain.masked_event_weight", "1.0", "--pretrain.contrastive_weight", "0.5"]
+EVERY_LOSS = [
+    *("--pretrain.masked_event_weight", "1.0", "--pretrain.contrastive_weight", "0.5"),
+    *("--pretrain.next_action_weight", "2.0", "--pretrain.loss_weights", "by_pairs"),
+]
 
 
 def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: list[str]) -> None:
@@ -31,7 +34,7 @@ def train_all(config: str, dataset: str, pretrained: str, folder: Path, ports: l
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
     commands = [["finetune", *flags] for flags in runs]
     commands.append(["finetune", "--out", str(folder / "two_adversarial"), *few_steps, *ADVERSARIAL])
-    commands.append(["pretrain", "--out", str(folder / "two_masked_and_viewed"), *MASKED_AND_VIEWED])
+    commands.append(["pretrain", "--out", str(folder / "two_every_loss"), *EVERY_LOSS])
     commands.append(["pretrain", "--out", str(folder / "two_sampled"), *sampled])
     for verb, steps in (("pretrain", []), ("finetune", few_steps)):
         flags = [word.replace("--", f"--{verb}.", 1) for word in VALIDATED]

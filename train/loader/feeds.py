@@ -10,7 +10,7 @@ from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.arrays import RequestArrays, SegmentArrays
 from pinfm.train.loader.batches import RequestCollator, SegmentCollator
 from pinfm.train.loader.feed import Feed
-from pinfm.train.loader.requests import RequestReader, RequestSource
+from pinfm.train.loader.requests import EVERY_REQUEST, Kept, RequestReader, RequestSource
 from pinfm.train.loader.segments import SegmentReader, SegmentSource
 from pinfm.train.loader.streams import StreamPlan
 
@@ -97,12 +97,18 @@ def request_feed(
             max_history=max_history if config.use_tower or config.ranker.history_counts else 0,
             group_size=group_size,
             window_step=max(1, max_history // 4) if shares_histories else 1,
-            since=dataset.info.train_end - config.finetune.newest_days * SECONDS_PER_DAY if split == "train" else 0,
+            kept=kept_labels(config, dataset) if split == "train" else EVERY_REQUEST,
         ),
         plan or stream_plan(config, config.finetune.batch_size, training),
         RequestReader(schema, dataset.item_attributes, randomization, not config.cold_start.learnable_token),
         RequestCollator(ids, schema, observed),
     )
+
+
+def kept_labels(config: RunConfig, dataset: PreparedDataset) -> Kept:
+    """The training requests that fine-tuning reads."""
+    since = dataset.info.train_end - config.finetune.newest_days * SECONDS_PER_DAY
+    return Kept(since=since, share=config.finetune.request_share, seed=config.seed)
 
 
 def held_out_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[RequestArrays]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from pinfm.embeddings.hashing import mix64
 from pinfm.model.cold_start import candidate_id_randomization
 from pinfm.model.schema import Feature, InputSchema
 from pinfm.train.data.dataset import PreparedDataset, history_ranges
@@ -19,6 +20,26 @@ from pinfm.train.loader.arrays import HistoryArrays, RequestArrays
 from pinfm.train.loader.streams import Draw
 
 EVENT_COLUMNS = ("item_id", "action", "surface", "timestamp")
+# Draws by hash go by so many of its bits, which are what a float64 tells apart.
+DRAWN_BITS = 53
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Which requests of a split are read.
+
+    Args:
+        since: those from this time on (Unix seconds).
+        share: of them, this share, drawn by the hash of their ids.
+        seed: of that draw.
+    """
+
+    since: int = 0
+    share: float = 1.0
+    seed: int = 0
+
+
+EVERY_REQUEST = Kept()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +76,7 @@ class RequestSource:
         max_history: newest events kept of each history.
         group_size: so many successive requests of a user stay together in the shuffle.
         window_step: full windows start at every so many events of a user, so that successive requests share them.
-        since: requests before this time (Unix seconds) are left out.
+        kept: which of the split's requests are read.
     """
 
     def __init__(
@@ -66,21 +87,25 @@ class RequestSource:
         max_history: int,
         group_size: int = 1,
         window_step: int = 1,
-        since: int = 0,
+        kept: Kept = EVERY_REQUEST,
     ) -> None:
-        self._dataset, self._split, self._since = dataset, split, since
+        self._dataset, self._split, self._kept = dataset, split, kept
         self._max_history, self._group_size, self._window_step = max_history, group_size, window_step
         self.num_buckets = dataset.info.num_buckets
         self.size = cache(self._size)
 
     def _size(self, bucket: int) -> int:
-        if self._since <= self._dataset.info.time_span[0]:
+        if self._kept.since <= self._dataset.info.time_span[0] and self._kept.share == 1.0:
             return self._dataset.num_requests(self._split, bucket)
-        return len(self._requests(bucket, ("timestamp",)))
+        return len(self._requests(bucket, ("timestamp", "request_id")))
 
     def _requests(self, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
         requests = self._dataset.requests(self._split, bucket, columns)
-        return requests.filter(pc.greater_equal(requests["timestamp"], self._since))
+        requests = requests.filter(pc.greater_equal(requests["timestamp"], self._kept.since))
+        if self._kept.share == 1.0:
+            return requests
+        ids = scalar_column(requests, "request_id").astype(np.int64)
+        return requests.filter(pa.array(drawn_by_hash(ids, self._kept.share, self._kept.seed)))
 
     def read(self, bucket: int) -> RequestBucket:
         """The requests of a bucket with the ranges of their histories."""
@@ -152,6 +177,13 @@ class RequestReader:
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         replaced: IntArray = candidate_id_randomization(torch.from_numpy(ids_N), self._randomization, generator).numpy()
         return replaced
+
+
+def drawn_by_hash(ids_R: IntArray, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """(R,) bool: the ids that a draw takes, the same on every machine; a larger share takes the same ids and more."""
+    mixed_R = mix64(torch.from_numpy(ids_R) ^ mix64(torch.tensor(seed + 1)))
+    drawn_R: npt.NDArray[np.bool_] = ((mixed_R & ((1 << DRAWN_BITS) - 1)).double() < share * 2.0**DRAWN_BITS).numpy()
+    return drawn_R
 
 
 def align_starts(start_R: IntArray, end_R: IntArray, user_id_T: npt.NDArray[np.generic], step: int) -> IntArray:

@@ -27,7 +27,9 @@ from pinfm.model.losses import (
     next_token_pairs,
 )
 from pinfm.train.config import PretrainConfig
+from pinfm.train.distributed import sum_over_ranks
 from pinfm.train.loader.batches import SegmentBatch
+from pinfm.train.objectives.actions import NextActionLoss
 from pinfm.train.objectives.contrastive import contrastive_losses, log_expected, negatives_of_all_ranks
 from pinfm.train.objectives.views import masked_event_states, view_loss
 
@@ -42,11 +44,19 @@ class PretrainObjective(nn.Module):
         encoder: the tower's dense part.
         item_table: the item id table.
         config: weights and windows.
+        next_action: that loss; None where it has no weight.
     """
 
-    def __init__(self, encoder: SequenceEncoder, item_table: IdTable, config: PretrainConfig) -> None:
+    def __init__(
+        self,
+        encoder: SequenceEncoder,
+        item_table: IdTable,
+        config: PretrainConfig,
+        next_action: NextActionLoss | None = None,
+    ) -> None:
         super().__init__()
         self.model = nn.ModuleDict({"encoder": encoder})
+        self.next_action = next_action
         self.item_table, self.config = item_table, config
 
     def forward(self, batch: SegmentBatch, items: Vectors) -> tuple[Tensor, Losses]:
@@ -63,18 +73,36 @@ class PretrainObjective(nn.Module):
 
         losses: Losses = {}
         pairs = self._token_pairs(sequences, batch)
-        if pairs:
+        if pairs or self.next_action is not None:
             context = encoder.encode_context(batch.history, item_TE)
+        if pairs:
             states_TO = encoder.states(context, gaps_to_next(batch.history))
             losses |= dict(zip(pairs, named(states_TO, list(pairs.values())), strict=True))
         if config.masked_event_weight:
+            pairs["masked_event_loss"] = masked_event_pairs(sequences, batch.hidden)
             states_TO = masked_event_states(encoder, batch.history, item_TE, batch.hidden)
-            losses["masked_event_loss"] = named(states_TO, [masked_event_pairs(sequences, batch.hidden)])[0]
+            losses["masked_event_loss"] = named(states_TO, [pairs["masked_event_loss"]])[0]
+        weights = self._weights({name: len(anchors) for name, (anchors, _) in pairs.items()})
         if config.contrastive_weight:
             losses["contrastive_loss"] = view_loss(encoder, batch, item_TE, config.contrastive_temperature)
-        weights = [getattr(config, f"{name.removesuffix('_loss')}_weight") for name in losses]
-        total = torch.stack([weight * loss for weight, loss in zip(weights, losses.values(), strict=True)]).sum()
+            weights["contrastive_loss"] = torch.tensor(config.contrastive_weight)
+        if self.next_action is not None:
+            losses["next_action_loss"] = self.next_action(encoder, batch, context, item_VE)
+            weights["next_action_loss"] = torch.tensor(config.next_action_weight)
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return total, {"loss": total, **losses, "temperature": encoder.temperature()}
+
+    def _weights(self, num_pairs: Mapping[str, int]) -> dict[str, Tensor]:
+        """What the mean of each loss that names items counts for, by the loss's name.
+
+        Args:
+            num_pairs: of each loss in this rank's part of the batch.
+        """
+        given = torch.tensor([getattr(self.config, f"{name.removesuffix('_loss')}_weight") for name in num_pairs])
+        if self.config.loss_weights == "by_pairs":
+            shares = given * sum_over_ranks(torch.tensor([float(count) for count in num_pairs.values()]))
+            given = shares / shares.sum().clamp(min=1e-9)
+        return dict(zip(num_pairs, given, strict=True))
 
     def _token_pairs(self, sequences: Sequences, batch: SegmentBatch) -> dict[str, tuple[Tensor, Tensor]]:
         """The pairs of each loss that looks ahead from the states of the segments as they are."""

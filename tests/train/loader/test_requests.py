@@ -13,6 +13,7 @@ from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.ids.maps import Ids
 from pinfm.train.loader.batches import RequestCollator
 from pinfm.train.loader.requests import (
+    Kept,
     RequestReader,
     RequestSource,
     align_starts,
@@ -69,9 +70,23 @@ def test_requests_before_a_time_are_left_out(data, items):
     requests = loops.requests_of(data, "train")
     since = sorted(request["timestamp"] for request in requests)[len(requests) // 3]
     expected = {request["request_id"] for request in requests if request["timestamp"] >= since}
-    kept = [arrays.request_id for arrays in read_all(data, items, since=since)]
+    kept = [arrays.request_id for arrays in read_all(data, items, kept=Kept(since=since))]
     assert sorted(np.concatenate(kept)) == sorted(expected)
     assert len(expected) < len(requests)
+
+
+def test_a_share_of_the_requests_is_drawn_by_their_ids(data, items):
+    def drawn(share, seed=0):
+        arrays = read_all(data, items, kept=Kept(share=share, seed=seed))
+        return set(np.concatenate([part.request_id for part in arrays]).tolist())
+
+    every = drawn(1.0)
+    assert every == {request["request_id"] for request in loops.requests_of(data, "train")}
+    for share in (0.2, 0.5):
+        spread = 4 * (share * (1 - share) / len(every)) ** 0.5
+        assert abs(len(drawn(share)) / len(every) - share) < spread
+    assert drawn(0.2) < drawn(0.5) < every
+    assert drawn(0.5) != drawn(0.5, seed=1)
 
 
 @pytest.mark.parametrize("share", [True, False])
