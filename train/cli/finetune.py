@@ -5,6 +5,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from pinfm.train.cli.auto import tell_auto
 from pinfm.train.cli.run_flags import add_run_flags, print_end, run_config
 from pinfm.train.run_folder.place import Place, require_finetuning
 
@@ -22,6 +23,7 @@ def run(args: Namespace) -> dict[str, Any]:
     config = run_config(args)
     place = Place(data=args.data, out=args.out, resume=args.resume, pretrained=args.pretrained, job=args.job)
     require_finetuning(config, place)
+    tell_auto(args, config, args.out, leave_out="pretrain.")
 
     from pinfm.train.phases import finetune
 

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError, require_at_least
 from pinfm.model.ranking.interactions.table import COMPOSITIONS, FORMS
+from pinfm.train.cli.auto import tell_auto
 from pinfm.train.cli.flags.lists import number_list
 from pinfm.train.cli.flags.words import name_list
 from pinfm.train.cli.run_flags import add_config_flags, run_config
@@ -83,6 +84,7 @@ def run(args: Namespace) -> dict[str, Any]:
         pretrained=args.pretrained,
     ).joined()
     baseline = chosen_baseline(args.baseline, comparison)
+    tell_auto(args, config, args.out, leave_out="pretrain.")
 
     from pinfm.train.comparison.compare import compare
     from pinfm.train.comparison.report.page import forms_table, notes

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.whole import write_whole
@@ -123,7 +123,7 @@ def run_verb(verb: ModuleType, name: str, argv: Sequence[str]) -> None:
 
 def _run(verb: ModuleType, name: str, parser: VerbParser, argv: Sequence[str]) -> None:
     try:
-        args = parser.instantiate(parser.parse_args(list(argv)))
+        args = _parsed(parser, list(argv))
     except (TypeError, AttributeError, UnicodeDecodeError) as error:
         # What jsonargparse lets through: a part of a config that is null or a list, a file that is no text.
         raise UserError(f"the flags or the config can't be read ({error}); see `pinfm {name} --help`.") from error
@@ -138,6 +138,15 @@ def _run(verb: ModuleType, name: str, parser: VerbParser, argv: Sequence[str]) -
         text = json.dumps(report, indent=2) + "\n"
         # What is no file, such as /dev/stdout, must not be replaced by one.
         write_whole(path, text) if path.is_file() or not path.exists() else path.write_text(text)
+
+
+def _parsed(parser: VerbParser, argv: list[str]) -> Namespace:
+    """The instantiated flags; one of them may choose those that are not given, once all others are known."""
+    args: Namespace | None = None
+    for action in parser._actions:
+        if hasattr(action, "completed"):
+            args = action.completed(parser, argv)
+    return parser.instantiate(parser.parse_args(argv)) if args is None else args
 
 
 def _more_words(sentence: str) -> bool:

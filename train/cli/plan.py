@@ -6,6 +6,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.sharded.hardware import Hardware
+from pinfm.train.cli.auto import tell_auto
 from pinfm.train.cli.run_flags import add_config_flags, run_config
 from pinfm.train.config import require_equal_shares
 from pinfm.train.data.info import DatasetInfo
@@ -49,6 +50,7 @@ def run(args: Namespace) -> dict[str, Any]:
     require_equal_shares(config.data_streams, hardware.world_size)
     if args.data is not None:
         DatasetInfo.read(args.data)
+    tell_auto(args, config, None, leave_out="finetune." if args.phase == "pretrain" else "pretrain.")
 
     from pinfm.train.planning.plan import plan
 

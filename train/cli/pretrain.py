@@ -4,6 +4,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from pinfm.train.cli.auto import tell_auto
 from pinfm.train.cli.run_flags import add_run_flags, print_end, run_config
 from pinfm.train.run_folder.place import Place, require_pretraining
 
@@ -19,6 +20,7 @@ def run(args: Namespace) -> dict[str, Any]:
     """Trains; the report holds the last metrics."""
     config, place = run_config(args), Place(data=args.data, out=args.out, resume=args.resume, job=args.job)
     require_pretraining(config, place)
+    tell_auto(args, config, args.out, leave_out="finetune.")
 
     from pinfm.train.phases import pretrain
 

@@ -20,6 +20,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.cli.quiet import hush_libraries
+from pinfm.train.cli.run_flags import AUTO
 from pinfm.train.recipes import recipe_path
 
 SUMMARY = "the whole road on the shipped sample, in minutes"
@@ -30,7 +31,7 @@ WRITTEN = {"dataset", "pretrain", "fused", "no_tower", "model", "scores.parquet"
 def configure(parser: ArgumentParser) -> None:
     """Adds the verb's flags."""
     parser.add_argument("--out", type=Path, default=Path("quickstart"), help="the folder to write")
-    parser.add_argument("--config", default="kuairand", help="a recipe or a YAML file")
+    parser.add_argument("--config", default="kuairand", help="auto, a recipe or a YAML file")
     parser.add_argument("--seed", type=int, default=0, help="of the three training runs")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace an earlier quickstart in --out")
 
@@ -42,7 +43,8 @@ def run(args: Namespace) -> dict[str, Any]:
         UserError: `--out` holds something else, or what a verb raises.
     """
     out: Path = args.out
-    recipe_path(args.config)  # a name that is none is told before anything is written
+    if args.config != AUTO:
+        recipe_path(args.config)  # a name that is none is told before anything is written
     _clear(out, args.overwrite)
     data, fused, no_tower, model = (str(out / name) for name in ("dataset", "fused", "no_tower", "model"))
     training = ["--config", args.config, "--seed", str(args.seed), "--data", data]

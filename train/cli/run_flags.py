@@ -1,5 +1,6 @@
 """The flags that `pretrain` and `finetune` share: a config, its overrides, and where to read and write."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,47 @@ from pinfm.train.cli.quiet import is_first_process
 from pinfm.train.config import FinetuneConfig, PretrainConfig, RunConfig
 from pinfm.train.recipes import recipe_names, recipe_path
 
+# The value of --config that leaves the choice to rules.
+AUTO = "auto"
+
 
 class RecipeFile(ActionConfigFile):
-    """`--config`, which takes the name of a shipped recipe or a YAML file."""
+    """`--config`, which takes `auto`, the name of a shipped recipe or a YAML file."""
+
+    asks_auto = False
 
     def __call__(  # type: ignore[override]  # jsonargparse's own classes stand where argparse's are declared
         self, parser: ArgumentParser, cfg: Namespace, values: Any, option_string: str | None = None
     ) -> None:
         """Reads the recipe into the namespace."""
+        if values == AUTO:
+            self.asks_auto = True  # and `completed` does the rest, once all flags are known
+            return
         path = recipe_path(values)
         try:
             super().__call__(parser, cfg, str(path), option_string)  # type: ignore[no-untyped-call]
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+
+    def completed(self, parser: ArgumentParser, argv: Sequence[str]) -> Namespace | None:
+        """The instantiated flags of a command that leaves the choice to rules; None of another.
+
+        Args:
+            parser: of the verb.
+            argv: its words.
+
+        Raises:
+            UserError: there is no dataset to choose by.
+        """
+        if not any(word == AUTO or word.endswith(f"={AUTO}") for word in argv):
+            return None
+        # --print_config would end the command here, before anything is chosen.
+        said = parser.parse_args([word for word in argv if not word.startswith("--print_config")], defaults=False)
+        if not self.asks_auto:
+            return None
+        from pinfm.train.cli.auto import completed
+
+        return completed(parser, argv, said)
 
 
 def add_run_flags(parser: ArgumentParser) -> None:
@@ -47,7 +76,8 @@ def add_config_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         action=RecipeFile,
-        help=f"a recipe ({', '.join(recipe_names())}) or a YAML file; later flags override",
+        help=f"auto, which chooses by the dataset, a recipe ({', '.join(recipe_names())}) or a YAML file; later flags "
+        "override, and with auto all flags do",
     )
     parser.add_class_arguments(RunConfig)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pinfm.embeddings.errors import UserError, require_at_least, require_types
 from pinfm.model.item_ages import PAPER, AgeThresholds, age_thresholds
 from pinfm.model.schema import InputSchema, schema_from_json
+from pinfm.train.data.profile.profile import Profile
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
@@ -63,6 +64,7 @@ class DatasetInfo:
         candidates: `shown` to the user, or `sampled`: put together by `prepare` from what was chosen.
         notes: what the source wants its readers to know.
         item_age_thresholds: two ages, such as `1h` and `4h`: an item is young below the first, old from the second on.
+        profile: what kind of log it is; None in a dataset of before, which did not say.
         format_version: version of the layout on disk.
     """
 
@@ -79,6 +81,7 @@ class DatasetInfo:
     notes: tuple[str, ...] = ()
     # What a dataset of before did not say.
     item_age_thresholds: tuple[str, ...] = PAPER
+    profile: Profile | None = None
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -150,6 +153,7 @@ class DatasetInfo:
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> "DatasetInfo":
         start, end = fields.pop("time_span")
+        profile = fields.pop("profile", None)
         return cls(
             counts=Counts(**fields.pop("counts")),
             time_span=(start, end),
@@ -157,5 +161,6 @@ class DatasetInfo:
             splits={name: (bounds[0], bounds[1]) for name, bounds in fields.pop("splits").items()},
             notes=tuple(fields.pop("notes")),
             item_age_thresholds=tuple(fields.pop("item_age_thresholds", PAPER)),
+            profile=None if profile is None else Profile(**profile),
             **fields,
         )

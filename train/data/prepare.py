@@ -12,6 +12,7 @@ import duckdb
 
 from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.new_folder import new_folder
+from pinfm.model.item_ages import age_thresholds
 from pinfm.model.schema import VOCABULARIES, Feature, InputSchema
 from pinfm.train.data.features import (
     find_surfaces,
@@ -25,6 +26,7 @@ from pinfm.train.data.item_ages import find_age_thresholds
 from pinfm.train.data.live.spec import live_counts_spec, require_countable
 from pinfm.train.data.live.write import LiveCountsWriter
 from pinfm.train.data.options import PrepareOptions
+from pinfm.train.data.profile.measure import measure_profile
 from pinfm.train.data.reading.readers import connect
 from pinfm.train.data.reading.sql import name
 from pinfm.train.data.reading.validate import Validator
@@ -108,6 +110,7 @@ class _Preparation:
             counters = LiveCountsWriter(self.connection, folder, self.validator.work, spec).write()
             schema = dataclasses.replace(schema, features=(*schema.features, *counters), live_counts=spec)
         self.validator.write_rejects(folder / "rejects.parquet")
+        ages = self._item_ages(tables)
         return DatasetInfo(
             source=self.source.name,
             pinfm_version=version("pinfm"),
@@ -120,7 +123,8 @@ class _Preparation:
             num_buckets=num_buckets,
             max_history=self.options.max_history,
             notes=(*tables.notes, *self.validator.notes, *self._notes_on_time(tables)),
-            item_age_thresholds=self._item_ages(tables),
+            item_age_thresholds=ages,
+            profile=measure_profile(self.connection, tables, age_thresholds("item_age_thresholds", ages)),
         )
 
     def _stage(self, tables: RawTables) -> None:

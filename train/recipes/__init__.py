@@ -21,5 +21,6 @@ def recipe_path(name_or_path: str) -> Path:
         if path.is_file():
             return path
     raise UserError(
-        f"--config {name_or_path} is neither a file nor a shipped recipe; the recipes are {', '.join(recipe_names())}."
+        f"--config {name_or_path} is neither a file nor a shipped recipe; the recipes are {', '.join(recipe_names())}, "
+        "and `pretrain` and `finetune` take auto, which chooses by the dataset."
     )

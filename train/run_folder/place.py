@@ -46,8 +46,12 @@ class Place:
                 f"{self.out} has {CHECKPOINTS} and no {MANIFEST}, so no run goes on there; "
                 "put the manifest back, or give another --out."
             )
-        if self.has_run() and not (self.resume or self._is_own()):
+        if self.has_run() and not self.goes_on():
             raise UserError(f"{self.out} holds a run already; continue it with --resume, or give another --out.")
+
+    def goes_on(self) -> bool:
+        """Whether a run that was begun in `out` is to go on there."""
+        return self.has_run() and (self.resume or self._is_own())
 
     def _is_own(self) -> bool:
         """Whether an earlier start of the same launch began the run."""

@@ -26,6 +26,8 @@ MISTAKES = [
     "pretrain --data NOWHERE --out NEW --config ml1m --tower.dropout 1.5",
     "pretrain --data NOWHERE --out NEW",
     "finetune --data NOWHERE --out NEW --config kuairand",
+    "finetune --data NOWHERE --out NEW --config auto",
+    "plan --world-size 2 --config auto",
     "evaluate NOWHERE --data NOWHERE",
     "evaluate NOWHERE --data NOWHERE --split monday",
     "export NOWHERE --out NEW",
