@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.parts.quality.kept import Results, add_write_flag, write_kept
 from benchmarks.parts.quality.next_item_sets import SETS
 from benchmarks.parts.quality.runs import Command, Runs, edition, in_parallel
-from pinfm.train.auto.written import AUTO
+from pinfm.train.cli.run_flags import AUTO
 from pinfm.train.comparison.report.markdown import mean_and_spread, table
 
 METRICS = ("hr@10", "ndcg@10")
@@ -78,7 +78,9 @@ def as_table(results: Results) -> str:
     lines: list[Iterable[str]] = []
     for name, seeds in results.items():
         title = SETS[name].title
-        lines += [[title, model, f"{hr:.4f}", f"{ndcg:.4f}", "", "", "", by] for model, hr, ndcg, by in SETS[name].published]
+        lines += [
+            [title, model, f"{hr:.4f}", f"{ndcg:.4f}", "", "", "", by] for model, hr, ndcg, by in SETS[name].published
+        ]
         columns = [
             mean_and_spread([run[split][metric] for run in seeds.values()]) for split in HELD_OUT for metric in METRICS
         ]

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pinfm.embeddings.errors import UserError
+from pinfm.train.auto import rules
+from pinfm.train.cli.run_flags import AUTO
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.tables import Source
 from pinfm.train.recipes import recipe_path
@@ -27,12 +29,14 @@ def prepared(source: Source, out: Path, num_buckets: int | None = None, live_cou
 
 
 def edition(recipe: str) -> str:
-    """`ml1m@1a2b3c4d`: a recipe's name and the beginning of its file's SHA-256, which every change of it changes.
+    """`ml1m@1a2b3c4d`: a recipe's name and the beginning of its file's SHA-256, which every change of it changes; the
+    file of `auto` is that of its rules.
 
     Another default of a setting that the file does not name is not seen; the revision of a run tells that.
     """
-    path = recipe_path(recipe)
-    return f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    path = Path(rules.__file__) if recipe == AUTO else recipe_path(recipe)
+    name = AUTO if recipe == AUTO else path.stem
+    return f"{name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)

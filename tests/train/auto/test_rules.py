@@ -107,7 +107,7 @@ def test_the_tower_grows_with_what_there_is_to_learn_from():
     assert chosen(replace(FILMS, events=100_000, event_users=1_000))["tower.dim"] == 64
     assert chosen(SHOP, tower__dim=96)["tower.out_dim"] == 96
     assert [chosen(SHOP, tower__dim=dim)["tower.num_heads"] for dim in (32, 64, 96, 256)] == [1, 2, 2, 8]
-    assert [chosen(facts)["tower.dropout"] for facts in (SHOP, FILMS, FEED)] == [0.2, 0.3, 0.0]
+    assert [chosen(facts)["tower.dropout"] for facts in (SHOP, FILMS, FEED)] == [0.5, 0.3, 0.0]
     assert "6.5 a user" in told(SHOP, "tower.num_layers")
 
 
@@ -123,21 +123,27 @@ def test_rows_go_by_the_catalogue():
     assert [table["item_table.num_hashes"] for table in tables] == [4, 4, 8, 8]
 
 
-def test_a_small_catalogue_without_requests_has_tables_of_its_own():
-    sparse, dense, large = (chosen(facts) for facts in (SHOP, FILMS, replace(SHOP, items=200_000)))
-    assert (sparse["item_table.num_hashes"], sparse["item_table.dim"], sparse["item_table.rows"]) == (1, 64, 192_000)
-    assert (dense["item_table.num_hashes"], dense["item_table.dim"], dense["item_table.rows"]) == (4, 32, 20_000)
-    assert (large["item_table.num_hashes"], large["item_table.dim"], large["item_table.rows"]) == (4, 16, 200_000)
+def test_a_small_catalogue_without_requests_has_a_row_an_item_and_one_space():
+    sparse, dense = chosen(SHOP), chosen(FILMS)
+    table = ("item_table.ids", "item_table.num_hashes", "item_table.dim", "item_table.rows", "tower.heads")
+    assert [sparse[name] for name in table] == ["managed", 1, 64, SHOP.items + 1, "tied"]
+    assert [dense[name] for name in table] == ["managed", 1, 128, FILMS.items + 1, "tied"]
+    assert sparse["managed_ids.min_count"] == 0
+    large = chosen(replace(SHOP, items=2_000_000))
+    assert [large[name] for name in table[1:4]] == [8, 16, 2_000_000]
+    assert "tower.heads" not in large
+
+
+@pytest.mark.parametrize("mine", [{"tower__out_dim": 32}, {"item_table__dim": 32}, {"item_table__num_hashes": 2}])
+def test_two_spaces_stay_two_where_the_user_gives_them_two_widths(mine):
+    assert chosen(SHOP, **mine)["tower.heads"] == "normalized_mlp"
 
 
 def test_negatives_are_the_catalogue_where_it_is_small():
-    sizes = (chosen(replace(SHOP, items=items)) for items in (20_000, 20_001))
-    assert [(of["pretrain.negatives"], of["pretrain.log_q"]) for of in sizes] == [
-        ("catalogue", False),
-        ("in_batch", True),
-    ]
+    sizes = [chosen(replace(SHOP, items=items)) for items in (5_000, 5_001)]
+    assert [of["pretrain.negatives"] for of in sizes] == ["catalogue", "sampled"]
+    assert not any(of["pretrain.log_q"] for of in sizes)
     assert chosen(SHOP, pretrain__negatives="in_batch")["pretrain.log_q"]
-    assert not chosen(replace(SHOP, items=50_000), pretrain__negatives="sampled")["pretrain.log_q"]
     assert chosen(FEED)["pretrain.negatives"] == "in_batch"
 
 
@@ -154,7 +160,7 @@ def test_pretraining_has_steps_enough_and_a_short_warm_up():
     assert (few["pretrain.batch_size"], few["pretrain.epochs"]) == (32, 10)
     assert few["pretrain.optimizer.warmup_steps"] == 3
     assert chosen(FEED)["pretrain.epochs"] == 2
-    assert chosen(SHOP)["pretrain.validation.per_epoch"] == 1.0
+    assert chosen(SHOP)["pretrain.validation.per_epoch"] == 0.5
     assert "pretrain.validation.per_epoch" not in chosen(FEED)
     assert chosen(FEED, data_streams=48)["pretrain.batch_size"] == 96
 

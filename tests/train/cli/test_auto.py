@@ -107,7 +107,7 @@ def test_an_order_is_pretrained_on_and_evaluated(tmp_path, capsys):
     chosen = config(run)
     assert chosen["tower"]["time"] == "none"
     assert chosen["pretrain"]["negatives"] == "catalogue"
-    assert chosen["pretrain"]["validation"]["per_epoch"] == 1.0
+    assert chosen["pretrain"]["validation"]["per_epoch"] == 0.5
     assert "the log has an order and no times" in (run / "auto.yaml").read_text()
     pinfm(f"evaluate {run} --data {data}")
     assert main(f"finetune --config auto --data {data} --out {tmp_path}/ranker".split()) == 2
