@@ -79,7 +79,8 @@ def time_input(facts: Facts, settings: Settings) -> Chosen:
     # MovieLens-1M, 6 epochs, NDCG@10 on validation: gaps 0.1643, none 0.1577; told the request's time 0.1756, and a
     # tower that is never told it 0.1595, no better for it. Not measured for rankers, whose recipes leave it out.
     yield "tower.time", "gap", f"times tell more than order, over {facts.span_days:,.1f} days"
-    yield "tower.request_time", not facts.ranks, "costs nothing where the time of a request is not told"
+    why = "not measured for rankers" if facts.ranks else "costs nothing where the time of a request is not told"
+    yield "tower.request_time", not facts.ranks, why
 
 
 def item_table(facts: Facts, settings: Settings) -> Chosen:
