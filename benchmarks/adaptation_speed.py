@@ -139,6 +139,7 @@ def training_step(encoder: SequenceEncoder, history: History, item_VE: Tensor, r
         ahead=torch.randint(1, config.window + 1, (len(history.item_id), config.pairs_per_anchor)),
         hidden=no_events,
         half=no_events,
+        unmet=torch.zeros(len(history.item_id), 0, dtype=torch.int64),
         item_ids=ids_V,
         item_index=torch.searchsorted(ids_V, history.item_id),
         drawn=drawn_V,

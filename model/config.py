@@ -126,6 +126,8 @@ class RankerConfig:
         history_counts: dense features of the request counted in its history; see `model/ranking/history_counts.py`.
         content_vector: the candidate's content vector is an embedding feature, as its id vector and the tower's output
             are; the items need one.
+        tower_path: the tower's own predictions are added to the ranker's logits, which learn what they lack. From a
+            pretraining run with a next-action loss they begin as what it says of the actions that have a task's name.
     """
 
     interaction: str | dict[str, Any] = "dcn_v2"
@@ -134,6 +136,7 @@ class RankerConfig:
     dropout: float = 0.1
     history_counts: bool = False
     content_vector: bool = False
+    tower_path: bool = False
 
     def __post_init__(self) -> None:
         require_types("ranker", self)

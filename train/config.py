@@ -120,6 +120,8 @@ class PretrainConfig:
         next_action_weight: weight of the next-action loss, binary cross-entropy of what the user did with the item that
             came next, which the tower reads as it reads a candidate: most like what a ranker is trained for, where
             events also tell what was passed over. It takes one crossing of the segments' events.
+        unmet_items: items of other users' events that the next-action loss offers beside each event's own, as such with
+            which nothing is done. For logs whose events do not tell what was passed over.
         masked_events: share of the events that hide their items, drawn anew in every step.
         contrastive_weight: weight of the contrastive loss between two views of a segment, a random half of its events
             and the other half: the states after their newest events agree, and differ from those of other users. It
@@ -146,6 +148,7 @@ class PretrainConfig:
     masked_event_weight: float = 0.0
     masked_events: float = 0.2
     next_action_weight: float = 0.0
+    unmet_items: int = 0
     contrastive_weight: float = 0.0
     contrastive_temperature: float = 0.2
     window: int = 8
@@ -170,6 +173,7 @@ class PretrainConfig:
             masked_event_weight=self.masked_event_weight,
             next_action_weight=self.next_action_weight,
             contrastive_weight=self.contrastive_weight,
+            unmet_items=self.unmet_items,
         )
         naming = (self.next_token_weight, self.multi_token_weight, self.future_token_weight, self.masked_event_weight)
         if not any(naming):
@@ -181,7 +185,11 @@ class PretrainConfig:
         if not 0.0 < self.masked_events < 1.0:
             raise UserError(f"pretrain.masked_events ({self.masked_events}) must lie between 0 and 1, both excluded.")
         require_at_least("pretrain", MIN_TEMPERATURE, contrastive_temperature=self.contrastive_temperature)
-        for loss, setting in (("masked_event", "masked_events"), ("contrastive", "contrastive_temperature")):
+        for loss, setting in (
+            ("masked_event", "masked_events"),
+            ("next_action", "unmet_items"),
+            ("contrastive", "contrastive_temperature"),
+        ):
             value = getattr(self, setting)
             if not getattr(self, f"{loss}_weight") and value != getattr(PretrainConfig, setting):
                 raise UserError(

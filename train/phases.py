@@ -35,6 +35,7 @@ from pinfm.train.loader.feeds import held_out_feed, request_feed, segment_feed
 from pinfm.train.loop import LoopConfig, goes_on, train
 from pinfm.train.planning.uses import finetune_uses, pretrain_uses
 from pinfm.train.run_folder import checkpoint
+from pinfm.train.run_folder.head_start import load_head_start
 from pinfm.train.run_folder.inputs import require_same_inputs
 from pinfm.train.run_folder.lock import only_run
 from pinfm.train.run_folder.manifest import note_resume, require_same_run, write_manifest
@@ -119,6 +120,8 @@ def finetune(config: RunConfig, place: Place, *, keep_requests: bool = True) -> 
             if is_first_rank():
                 tell_pretrained(pretrained)
             checkpoint.load_pretrained(model, ids, pretrained, config.finetune.pretrained_sums_scale)
+            if config.ranker.tower_path:
+                load_head_start(model, pretrained, schema)
         validated = nothing_yet(config.finetune.validation)
         measure = None if validated is None else ranking_measure(config, dataset, ids, model, device)
         state = checkpoint.TrainState(

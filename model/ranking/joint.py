@@ -12,10 +12,10 @@ from pinfm.model.config import ModelConfig
 from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
 from pinfm.model.inputs import Candidates, History, Reads
-from pinfm.model.layers.mlp import MLP
 from pinfm.model.ranking.content_vector import ContentVector, NoContentVector
 from pinfm.model.ranking.history_counts import HistoryCounts, NoHistoryCounts
 from pinfm.model.ranking.ranker import Ranker, RankerFeatures, add_request_dense, build_ranker
+from pinfm.model.ranking.tower_heads import AddedTowerHeads, TowerHeads
 from pinfm.model.schema import InputSchema, require_content
 
 
@@ -61,7 +61,7 @@ class FusedRanker(nn.Module):
         history_counts: HistoryCounts or NoHistoryCounts.
         content_vector: ContentVector or NoContentVector.
         ranker: reads [id vector, tower output, content vector].
-        tower_heads: predictions from the tower's output alone.
+        tower_heads: TowerHeads or AddedTowerHeads.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class FusedRanker(nn.Module):
         history_counts: nn.Module,
         content_vector: nn.Module,
         ranker: Ranker,
-        tower_heads: nn.Module,
+        tower_heads: TowerHeads,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -97,7 +97,8 @@ class FusedRanker(nn.Module):
         features = add_request_dense(inputs.features, counts_UM)
         embeddings = [inputs.item_NE, tower_NO]
         embeddings.extend(self.content_vector(inputs.candidates))
-        return self.ranker(features, inputs.candidates.lengths, embeddings), tower_NO
+        logits_NK = self.ranker(features, inputs.candidates.lengths, embeddings) + self.tower_heads.added(tower_NO)
+        return logits_NK, tower_NO
 
 
 class PlainRanker(nn.Module):
@@ -157,5 +158,5 @@ def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature
         history_counts=history_counts,
         content_vector=content_vector,
         ranker=build_ranker(config.ranker, schema, [item_dim, out_dim, *content_dims], feature_dim),
-        tower_heads=MLP([out_dim, out_dim, len(schema.tasks)]),
+        tower_heads=(AddedTowerHeads if config.ranker.tower_path else TowerHeads)(out_dim, len(schema.tasks)),
     )

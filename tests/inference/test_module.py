@@ -57,6 +57,7 @@ def build(
     token=False,
     content=False,
     content_vector=False,
+    tower_path=False,
     content_dim=0,
     features=FEATURES,
     use_tower=True,
@@ -76,7 +77,11 @@ def build(
         tower=TowerConfig(num_layers=2, dim=8, num_heads=2, out_dim=5, fusion=fusion),
         cold_start=ColdStartConfig(learnable_token=token, content_fusion=content),
         ranker=RankerConfig(
-            interaction=interaction, dense_hidden=(5,), over_hidden=(7, 6), content_vector=content_vector
+            interaction=interaction,
+            dense_hidden=(5,),
+            over_hidden=(7, 6),
+            content_vector=content_vector,
+            tower_path=tower_path,
         ),
         use_tower=use_tower,
     )

@@ -23,6 +23,7 @@ VARIANTS = {
     "token and content": {"token": True, "content": True},
     "content vector": {"content_vector": True},
     "content vector, no tower": {"content_vector": True, "use_tower": False},
+    "tower path": {"tower_path": True},
     "lite_mean": {"fusion": "lite_mean"},
     "lite_last": {"fusion": "lite_last"},
     "no tower": {"use_tower": False},
@@ -116,6 +117,7 @@ def config(
     use_tower=True,
     history_counts=False,
     content_vector=False,
+    tower_path=False,
     request_time=False,
 ):
     return ModelConfig(
@@ -129,6 +131,7 @@ def config(
             over_hidden=(7, 6),
             history_counts=history_counts,
             content_vector=content_vector,
+            tower_path=tower_path,
         ),
         use_tower=use_tower,
     )

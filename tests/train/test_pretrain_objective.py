@@ -199,9 +199,9 @@ def test_every_part_of_the_loss_has_its_weight(group, dataset):
     torch.testing.assert_close(total, sum(w * part for w, part in zip(weights.values(), of_each, strict=True)))
 
 
-@pytest.mark.parametrize("tells_surface", [False, True])
-def test_what_a_user_did_next_is_told_of_items_scored_alone(group, dataset, tells_surface):
-    module, batch = module_and_batch(dataset, next_action_weight=1.0)
+@pytest.mark.parametrize(("tells_surface", "unmet"), [(False, 0), (True, 0), (True, 2)])
+def test_what_a_user_did_next_is_told_of_items_scored_alone(group, dataset, tells_surface, unmet):
+    module, batch = module_and_batch(dataset, next_action_weight=1.0, unmet_items=unmet)
     module.eval()
     module.objective.next_action.tells_surface = tells_surface
     # Several events a moment, and some of them on one item.
@@ -213,7 +213,7 @@ def test_what_a_user_did_next_is_told_of_items_scored_alone(group, dataset, tell
         for time in history.timestamp[of_T].unique():
             losses += list(moment_losses(module, batch, of_T, time, tells_surface))
             moments += 1
-    assert 10 < moments < len(losses) < len(batch.item_index)
+    assert 10 < moments < len(losses) < len(batch.item_index) * (1 + unmet)
     assert_same_loss(module, batch, torch.stack(losses).mean(), "next_action_loss")
 
 
@@ -223,7 +223,11 @@ def moment_losses(module, batch, of_T, time, tells_surface):
     before_T, now_T = of_T & (history.timestamp < time), of_T & (history.timestamp == time)
     before = keep_events(history, before_T)._replace(lengths=before_T.sum()[None])
     context = encoder.encode_context(before, item_VE[batch.item_index[before_T]])
+    offered = []
     for item in batch.item_index[now_T].unique():
+        first = torch.nonzero(now_T & (batch.item_index == item))[0, 0]
+        offered += [item, *(other for other in batch.unmet[first] if other not in batch.item_index[of_T])]
+    for item in offered:
         candidates = Candidates(
             lengths=torch.tensor([1]),
             request_timestamp=time[None],

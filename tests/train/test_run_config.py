@@ -136,6 +136,10 @@ def test_every_recipe_says_what_it_means(name):
             r"^finetune\.adversarial_radius \(-0\.1\) must be at least 0\.$",
         ),
         (
+            lambda: PretrainConfig(unmet_items=2),
+            r"^pretrain\.unmet_items \(2\) is not read while pretrain\.next_action_weight is 0; give that",
+        ),
+        (
             lambda: FinetuneConfig(request_share=0.0),
             r"^finetune\.request_share \(0\.0\) must lie above 0, and be at most 1\.$",
         ),

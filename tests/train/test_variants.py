@@ -46,6 +46,7 @@ VARIANTS = {
     "content": changed(cold_start={"content_fusion": True}),
     "content vector": changed(ranker={"content_vector": True}),
     "no tower, content vector": changed(use_tower=False, ranker={"content_vector": True}),
+    "tower path": changed(ranker={"tower_path": True}),
     "token": changed(cold_start={"learnable_token": True}),
     "dropouts": changed(
         tower={"dropout": 0.2},

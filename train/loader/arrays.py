@@ -34,6 +34,7 @@ class SegmentArrays:
         drawn: (K,) item ids drawn from the catalogue to compare with; an id may stand there twice.
         hidden: (T,) bool, events whose items the masked-event loss hides.
         half: (T,) bool, events of one of the two views that the contrastive loss compares; the rest are the other's.
+        unmet: (T, Q) item ids of other events, to be offered beside each event's own.
     """
 
     history: HistoryArrays
@@ -42,6 +43,7 @@ class SegmentArrays:
     drawn: IntArray
     hidden: BoolArray
     half: BoolArray
+    unmet: IntArray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,7 @@ class SegmentBatch(Batch):
         ahead: (T, R) how far ahead the targets of L_mtl stand.
         hidden: (T,) bool, events whose items the masked-event loss hides.
         half: (T,) bool, events of one of the two views that the contrastive loss compares; the rest are the other's.
+        unmet: (T, Q) items of other events among the V, to be offered beside each event's own.
         item_ids: (V,) raw ids, ascending.
         item_index: (T,) each event's item among them.
         drawn: (V,) how often each item was drawn from the catalogue to compare with.
@@ -63,6 +64,7 @@ class SegmentBatch(Batch):
     ahead: Tensor
     hidden: Tensor
     half: Tensor
+    unmet: Tensor
     item_ids: Tensor
     item_index: Tensor
     drawn: Tensor
@@ -137,8 +139,11 @@ class SegmentCollator:
     def __call__(self, arrays: SegmentArrays) -> SegmentBatch:
         """The batch on the CPU."""
         drawn = self._catalogue if self._negatives == "catalogue" else arrays.drawn
-        num_events = len(arrays.history.item_id)
-        item_ids, index = np.unique(np.concatenate([arrays.history.item_id, drawn]), return_inverse=True)
+        num_events, num_unmet = len(arrays.history.item_id), arrays.unmet.size
+        item_ids, index = np.unique(
+            np.concatenate([arrays.history.item_id, arrays.unmet.ravel(), drawn]), return_inverse=True
+        )
+        of_events, of_unmet, of_drawn = np.split(index, [num_events, num_events + num_unmet])
         # Before rows are found: it may be this batch that earns one.
         fresh = self._ids.observe({"item": arrays.history.item_id})
         share = self._items.log_share(item_ids)
@@ -151,9 +156,10 @@ class SegmentCollator:
             ahead=torch.from_numpy(arrays.ahead),
             hidden=torch.from_numpy(arrays.hidden),
             half=torch.from_numpy(arrays.half),
+            unmet=torch.from_numpy(of_unmet.reshape(arrays.unmet.shape)),
             item_ids=torch.from_numpy(item_ids),
-            item_index=torch.from_numpy(index[:num_events]),
-            drawn=torch.from_numpy(np.bincount(index[num_events:], minlength=len(item_ids))),
+            item_index=torch.from_numpy(of_events),
+            drawn=torch.from_numpy(np.bincount(of_drawn, minlength=len(item_ids))),
             log_share=torch.from_numpy(share),
             item_rows=_rows_of_items(self._ids.item_rows, item_ids),
             fresh=fresh,

@@ -40,6 +40,7 @@ def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[
             config.pretrain.num_sampled // config.data_streams if config.pretrain.negatives == "sampled" else 0,
             masked_events=config.pretrain.masked_events if config.pretrain.masked_event_weight else 0.0,
             halves=config.pretrain.contrastive_weight > 0.0,
+            unmet=config.pretrain.unmet_items,
         ),
         SegmentCollator(items, catalogue, ids, dataset.info.schema, config.pretrain.negatives),
     )

@@ -81,6 +81,7 @@ class SegmentReader:
         num_drawn: negatives that each stream draws.
         masked_events: share of the events that hide their items; at 0 nothing is drawn.
         halves: cut each segment's events into two random halves; else nothing is drawn.
+        unmet: Q, items of other events that each event's own is to be told from.
     """
 
     def __init__(
@@ -91,10 +92,11 @@ class SegmentReader:
         num_drawn: int,
         masked_events: float = 0.0,
         halves: bool = False,
+        unmet: int = 0,
     ) -> None:
         self._window, self._pairs_per_anchor = window, pairs_per_anchor
         self._catalogue, self._num_drawn = catalogue, num_drawn
-        self._masked_events, self._halves = masked_events, halves
+        self._masked_events, self._halves, self._unmet = masked_events, halves, unmet
 
     def __call__(self, draw: Draw[SegmentBucket]) -> SegmentArrays:
         """The drawn segments as arrays."""
@@ -109,7 +111,12 @@ class SegmentReader:
             drawn=self._catalogue[draw.rng.integers(len(self._catalogue), size=self._num_drawn)],
             hidden=draw.rng.random(num_events) < self._masked_events if self._masked_events else none,
             half=random_halves(history.lengths, draw.rng) if self._halves else none,
+            unmet=self._others(bucket.events["item_id"], num_events, draw.rng),
         )
+
+    def _others(self, item_id: IntArray, num_events: int, rng: np.random.Generator) -> IntArray:
+        """(T, Q) items as often as they are met; of one bucket, whose users are as good a sample as any."""
+        return item_id[rng.integers(len(item_id), size=(num_events, self._unmet))]
 
 
 def random_halves(lengths_S: IntArray, rng: np.random.Generator) -> BoolArray:

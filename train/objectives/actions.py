@@ -4,6 +4,7 @@ The tower reads the item as it reads a candidate, against the events before it, 
 a ranker is given. Where events tell what was passed over too (`skip`), that is ranking without impressions.
 
 N  candidates     V  unique items     E  width of an item's vector     D  width of the transformer     A  actions
+M  items that users met     C  items offered for each: its own, and unmet ones
 """
 
 import torch
@@ -20,7 +21,7 @@ from pinfm.train.loader.batches import SegmentBatch
 
 
 class NextActionLoss(nn.Module):
-    """Binary cross-entropy of every action: mean over candidates, sum over actions.
+    """Binary cross-entropy of every action: mean over candidates, sum over actions. With an unmet item nothing is done.
 
     Args:
         num_actions: A.
@@ -44,9 +45,10 @@ class NextActionLoss(nn.Module):
         """
         history = batch.history
         found = next_actions(history, batch.item_index, self.num_actions)
-        item_N = batch.item_index[found.event]
+        offered_MC = torch.cat([batch.item_index[:, None], batch.unmet], dim=1)[found.event]
+        item_N = offered_MC.flatten()
         candidates = Candidates(
-            lengths=found.lengths,
+            lengths=found.lengths * offered_MC.size(1),
             request_timestamp=history.timestamp[found.first],
             item_id=batch.item_ids[item_N],
             # What fine-tuning alone reads.
@@ -58,5 +60,19 @@ class NextActionLoss(nn.Module):
         # Early fusion without the learnable token, which fine-tuning adds.
         rows_ND = encoder.fusion.dcat.cross(context, tokens_ND, candidates.lengths, found.reads)
         logits_NA = self.head(encoder.phi_out(rows_ND)).float()
-        losses_NA = F.binary_cross_entropy_with_logits(logits_NA, found.actions, reduction="none")
-        return mean_over_ranks(losses_NA.sum(), torch.tensor(item_N.size(0), device=item_N.device))
+        actions_MCA = F.pad(found.actions[:, None, :], (0, 0, 0, offered_MC.size(1) - 1))
+        losses_N = F.binary_cross_entropy_with_logits(logits_NA, actions_MCA.flatten(0, 1), reduction="none").sum(1)
+        counts_N = counted(batch, found.event, offered_MC).flatten()
+        return mean_over_ranks((losses_N * counts_N).sum(), counts_N.sum())
+
+
+def counted(batch: SegmentBatch, event_M: Tensor, offered_MC: Tensor) -> Tensor:
+    """(M, C) float32: 1 for what users met, and for what was offered beside it and is nowhere in the segment."""
+    owner_T = torch.repeat_interleave(batch.history.lengths)
+    met_SV = torch.zeros(
+        batch.history.lengths.size(0), batch.item_ids.size(0), dtype=torch.bool, device=offered_MC.device
+    )
+    met_SV[owner_T, batch.item_index] = True
+    counts_MC = (~met_SV[owner_T[event_M][:, None], offered_MC]).float()
+    counts_MC[:, 0] = 1.0
+    return counts_MC

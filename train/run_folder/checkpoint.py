@@ -116,7 +116,7 @@ def resume(state: TrainState, run: RunFolder) -> None:
     """Continues from the newest checkpoint of a run, at whatever number of ranks wrote it."""
     _initialise_optimizer_state(state)
     values = state.state_dict()
-    with readable(_unchanged(run, "newest")) as path:
+    with readable(unchanged(run, "newest")) as path:
         load_values(values, path)
     state.model.load_state_dict(values["model"])
     state.optimizer.load_state_dict(values["optimizer"])
@@ -137,7 +137,7 @@ def load_model(model: DistributedModelParallel, ids: Ids, run: RunFolder, which:
         UserError: there is none, or it can't be read.
     """
     values = {"model": model.state_dict(), **_maps(ids)}
-    with readable(_unchanged(run, which)) as path:
+    with readable(unchanged(run, which)) as path:
         load_values(values, path)
     model.load_state_dict(values["model"])
     ids.load_state_dict(values.get("ids", {}))
@@ -170,7 +170,7 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
     values: dict[str, Any] = {"model": wanted, "optimizer": {"state": sums}}
     if "item" in ids.managed:
         values["ids"] = {"item": ids.managed["item"].state_dict()}
-    with readable(_unchanged(run, "best")) as path:
+    with readable(unchanged(run, "best")) as path:
         try:
             load_values(values, path)
         except (dcp.CheckpointException, ValueError, RuntimeError) as error:
@@ -190,8 +190,8 @@ def load_pretrained(model: DistributedModelParallel, ids: Ids, run: RunFolder, s
     return sorted(wanted)
 
 
-def _unchanged(run: RunFolder, which: Which) -> Path:
-    """A checkpoint whose files the ranks have read through, each its share."""
+def unchanged(run: RunFolder, which: Which) -> Path:
+    """A checkpoint whose files the ranks have read through, each its share. Every rank must call it."""
     checkpoint = run.checkpoint_at(which)
     together(lambda: require_unchanged(checkpoint, dist.get_rank(), dist.get_world_size()))
     return checkpoint

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.auto import rules
+from pinfm.train.cli.main import main
 from pinfm.train.cli.run_flags import AUTO
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.tables import Source
@@ -64,10 +65,11 @@ class Runs:
 
     Args:
         out: the folder.
+        in_process: run the verbs in this process, one after the other, which saves each the imports.
     """
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    def __init__(self, out: Path, in_process: bool = False) -> None:
+        self.out, self._in_process = out, in_process
 
     def folder(self, name: str) -> Path:
         """Where a run stands."""
@@ -126,6 +128,11 @@ class Runs:
         return json.loads((self.folder(f"{row}-{seed}") / "manifest.json").read_text())["git"]
 
     def _pinfm(self, name: str, words: Iterable[object]) -> None:
+        if self._in_process:
+            status = main([*map(str, words)])
+            if status:
+                raise UserError(f"{name} ended with status {status}; what it said stands above.")
+            return
         log = self.out / "logs" / f"{name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:

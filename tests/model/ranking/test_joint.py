@@ -217,3 +217,14 @@ def test_ranker_features_are_read():
         moved = batch.features._replace(**{field: getattr(batch.features, field) + 1.0})
         after = run(model, batch._replace(features=moved)).logits
         assert (after - before[:, :3]).abs().amax(1).min() > 1e-6, field
+
+
+def test_on_the_tower_path_the_towers_own_predictions_are_added():
+    torch.manual_seed(0)
+    apart = joint_model(tower_path=False)
+    added = joint_model(tower_path=True)
+    added.load_state_dict(apart.state_dict())
+    batch = collate(random_requests([3, 0], [2, 3], torch.randn(NUM_ITEMS, ITEM_DIM)))
+    plain, sums = run(apart, batch), run(added, batch)
+    torch.testing.assert_close(sums.tower_logits, plain.tower_logits)
+    torch.testing.assert_close(sums.logits, plain.logits + plain.tower_logits)
