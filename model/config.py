@@ -40,7 +40,8 @@ class TowerConfig:
             product, as in SASRec (Kang and McAuley, 2018). An item's vector then has `dim` columns, as `out_dim` has.
         fusion: how candidates meet the history. `early`: the candidate is the last token; `lite_mean` and
             `lite_last`: the history alone, mean or last output.
-        temperature: initial temperature of the InfoNCE losses; learnt from there.
+        temperature: initial temperature of the InfoNCE losses; learnt from there. None is 0.1 between vectors of length
+            1, and 1 for tied heads.
     """
 
     num_layers: int = 2
@@ -56,7 +57,7 @@ class TowerConfig:
     request_time: bool = False
     heads: Projections = "normalized_mlp"
     fusion: Literal["early", "lite_mean", "lite_last"] = "early"
-    temperature: float = 0.1
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         require_types("tower", self)
@@ -75,8 +76,15 @@ class TowerConfig:
         for name in ("dropout", "token_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"tower.{name} ({getattr(self, name)}) must lie in [0, 1).")
-        if not self.temperature > MIN_TEMPERATURE:
+        if not self.initial_temperature > MIN_TEMPERATURE:
             raise UserError(f"tower.temperature ({self.temperature}) must be above {MIN_TEMPERATURE}, its lower bound.")
+
+    @property
+    def initial_temperature(self) -> float:
+        """Of the InfoNCE losses."""
+        if self.temperature is not None:
+            return self.temperature
+        return 1.0 if self.heads == "tied" else 0.1
 
 
 @dataclass(frozen=True, kw_only=True)

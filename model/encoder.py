@@ -184,7 +184,7 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         heads=Heads(
             phi_out=projection(tower.heads, tower.dim, tower.out_dim),
             psi=projection(tower.heads, item_dim, tower.out_dim),
-            temperature=tower.temperature,
+            temperature=tower.initial_temperature,
         ),
     )
 
