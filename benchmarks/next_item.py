@@ -86,3 +86,7 @@ def as_table(results: Results) -> str:
         ]
         lines.append([title, "**pinfm, auto**", *columns, str(len(seeds)), "`--config auto`"])
     return table(heading, lines)
+
+
+if __name__ == "__main__":
+    main()
