@@ -14,6 +14,7 @@ from benchmarks import (
     interactions,
     live_counts,
     movielens,
+    next_item,
     precisions,
     quickstart,
     robustness,
@@ -44,6 +45,7 @@ DEFENDED = [name for name in ATTACKED if (ROOT / report_path(robustness.PAGE, na
 TABLES = {
     (RESULTS, "quickstart"): lambda report: quickstart.as_table(report["seeds"]),
     (RESULTS, "movielens"): of_rows(movielens.as_table),
+    (RESULTS, "next item"): of_rows(next_item.as_table),
     (RESULTS, "fusion kuairand"): of_rows(fusion.as_tables),
     (RESULTS, "fusion ml1m_ranking"): of_rows(fusion.as_tables),
     (RESULTS, "cold start simulate"): of_rows(cold_start.as_tables),
