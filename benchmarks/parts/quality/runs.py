@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 
 from pinfm.embeddings.errors import UserError
 from pinfm.train.auto import rules
+from pinfm.train.auto.choices import choose
+from pinfm.train.auto.facts import Facts
 from pinfm.train.cli.main import main
 from pinfm.train.cli.run_flags import AUTO
+from pinfm.train.data.info import DatasetInfo
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.data.tables import Source
 from pinfm.train.recipes import recipe_path
@@ -29,15 +32,26 @@ def prepared(source: Source, out: Path, num_buckets: int | None = None, live_cou
     return out
 
 
-def edition(recipe: str) -> str:
-    """`ml1m@1a2b3c4d`: a recipe's name and the beginning of its file's SHA-256, which every change of it changes; the
-    file of `auto` is that of its rules.
+def edition(recipe: str, data: Path | None = None) -> str:
+    """`ml1m@1a2b3c4d`: a recipe's name and the beginning of a SHA-256, which every change of its settings changes.
 
-    Another default of a setting that the file does not name is not seen; the revision of a run tells that.
+    Another default of a setting that a recipe's file does not name is not seen; the revision of a run tells that.
+
+    Args:
+        recipe: the value of --config.
+        data: the dataset that `auto` chooses for; without it, its edition is that of all of its rules.
     """
-    path = Path(rules.__file__) if recipe == AUTO else recipe_path(recipe)
-    name = AUTO if recipe == AUTO else path.stem
-    return f"{name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    if recipe != AUTO:
+        path = recipe_path(recipe)
+        return _edition(path.stem, path.read_bytes())
+    if data is None:
+        return _edition(AUTO, Path(rules.__file__).read_bytes())
+    choices = choose(rules.RULES, Facts.of(DatasetInfo.read(data)), {})
+    return _edition(AUTO, json.dumps({choice.setting: choice.value for choice in choices}).encode())
+
+
+def _edition(name: str, contents: bytes) -> str:
+    return f"{name}@{hashlib.sha256(contents).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,12 @@ class Command:
     def told(self) -> str:
         """On one line, without paths: they may be written in several ways, and what they lead to is made here too."""
         words = (str(word) for word in self.words if not isinstance(word, Path))
-        return " ".join([self.verb, edition(self.recipe), *words])
+        return " ".join([self.verb, edition(self.recipe, self._data()), *words])
+
+    def _data(self) -> Path | None:
+        if "--data" not in self.words:
+            return None
+        return Path(str(self.words[self.words.index("--data") + 1]))
 
 
 class Runs:
