@@ -178,7 +178,7 @@ def pretraining_length(facts: Facts, settings: Settings) -> Chosen:
         size = _batch(settings, segments / 200, 64)
         yield "pretrain.batch_size", size, told
         steps = ceil(segments / settings["pretrain.batch_size"])
-        yield "pretrain.epochs", min(10, max(2, ceil(400 / steps))), f"{steps:,} steps an epoch, 400 at the least"
+        yield "pretrain.epochs", min(10, max(2, ceil(400 / max(1, steps)))), f"{steps:,} steps an epoch, 400 at the least"
         table_lr = 0.2
     else:
         # 32 of up to 200 events over 40 epochs on MovieLens-1M; about as many events a step elsewhere: not measured.
@@ -186,8 +186,8 @@ def pretraining_length(facts: Facts, settings: Settings) -> Chosen:
         size = _batch(settings, min(segments / 50, 1_024 / max(1.0, length)), 128)
         yield "pretrain.batch_size", size, f"{told} of about {length:,.0f} events"
         steps = ceil(segments / settings["pretrain.batch_size"])
-        # MovieLens-1M hardly gains after 30 epochs. Amazon Toys still does after 40 of 158 steps, LastFM after 40 of 42.
-        epochs = 40 if facts.events_mean >= LONG else min(200, max(60, ceil(5_000 / steps)))
+        # MovieLens-1M hardly gains after 30 epochs; Amazon Toys still does after 40 (158 steps), LastFM after 40 of 42.
+        epochs = 40 if facts.events_mean >= LONG else min(200, max(60, ceil(5_000 / max(1, steps))))
         yield "pretrain.epochs", epochs, f"of {steps:,} steps, at most: validation ends it before"
         # MovieLens-1M: 0.2 has 0.2512 HR@10 after 3 epochs, 0.05 has 0.2606.
         table_lr = 0.05
@@ -250,7 +250,7 @@ def finetuning_length(facts: Facts, settings: Settings) -> Chosen:
     yield "finetune.batch_size", size, f"{requests:,} training requests of {facts.candidates:,.1f} candidates"
     steps = ceil(requests / settings["finetune.batch_size"])
     # One epoch in every recipe; more where that is hardly a training: not measured.
-    epochs = min(5, max(1, ceil(250 / steps)))
+    epochs = min(5, max(1, ceil(250 / max(1, steps))))
     yield "finetune.epochs", epochs, f"{steps:,} steps an epoch, 250 at the least"
     if settings["finetune.epochs"] > 1 and facts.requests.get("validation", 0) >= 500:
         yield "finetune.validation.per_epoch", 1.0, "labels that are seen again are soon learnt by heart"
