@@ -178,7 +178,8 @@ def pretraining_length(facts: Facts, settings: Settings) -> Chosen:
         size = _batch(settings, segments / 200, 64)
         yield "pretrain.batch_size", size, told
         steps = ceil(segments / settings["pretrain.batch_size"])
-        yield "pretrain.epochs", min(10, max(2, ceil(400 / max(1, steps)))), f"{steps:,} steps an epoch, 400 at the least"
+        epochs = min(10, max(2, ceil(400 / max(1, steps))))
+        yield "pretrain.epochs", epochs, f"{steps:,} steps an epoch, 400 at the least"
         table_lr = 0.2
     else:
         # 32 of up to 200 events over 40 epochs on MovieLens-1M; about as many events a step elsewhere: not measured.
