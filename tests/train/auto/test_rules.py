@@ -101,8 +101,8 @@ def test_histories_are_as_long_as_nearly_all_of_the_log():
 
 
 def test_the_tower_grows_with_what_there_is_to_learn_from():
-    assert [chosen(facts)["tower.num_layers"] for facts in (SHOP, FILMS, FEED)] == [1, 3, 1]
-    assert chosen(replace(SHOP, events=600_000))["tower.num_layers"] == 2
+    assert [chosen(facts)["tower.num_layers"] for facts in (SHOP, FILMS, FEED)] == [2, 3, 1]
+    assert [chosen(facts)["tower.mlp"] for facts in (SHOP, FILMS, FEED)] == ["swiglu", "swiglu", "gelu"]
     assert [chosen(facts)["tower.dim"] for facts in (SHOP, FILMS, FEED)] == [64, 128, 64]
     assert chosen(replace(FILMS, events=100_000, event_users=1_000))["tower.dim"] == 64
     assert chosen(SHOP, tower__dim=96)["tower.out_dim"] == 96
