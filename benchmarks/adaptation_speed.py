@@ -143,6 +143,7 @@ def training_step(encoder: SequenceEncoder, history: History, item_VE: Tensor, r
         item_ids=ids_V,
         item_index=torch.searchsorted(ids_V, history.item_id),
         drawn=drawn_V,
+        drawn_items=torch.nonzero(drawn_V)[:, 0],
         log_share=torch.zeros(len(ids_V)),
         item_rows=KeyedJaggedTensor.empty(),
         fresh=NONE_FRESH,

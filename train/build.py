@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
 from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
+from torchrec.distributed.types import ShardingEnv
 from torchrec.modules.embedding_modules import EmbeddingCollection
 from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backward
 from torchrec.optim.clipping import GradientClipping, GradientClippingOptimizer
@@ -93,6 +94,15 @@ class FinetuneModule(nn.Module):
         items = self.item_tables(batch.item_rows)
         loss, parts = self.objective(batch, items, self.feature_tables(batch.feature_rows))
         return loss, parts
+
+
+class AmongRanks(DefaultDataParallelWrapper):  # type: ignore[misc]  # torchrec carries no types
+    """Averages the dense part's gradients over the ranks; of one rank alone they are the average as they are."""
+
+    def wrap(self, dmp: DistributedModelParallel, env: ShardingEnv, device: torch.device) -> None:
+        """Wraps the dense part in DDP."""
+        if env.world_size > 1:
+            super().wrap(dmp, env, device)
 
 
 def pretrain_tables(config: RunConfig) -> Tables:
@@ -234,7 +244,7 @@ def shard(
         device=device,
         plan=sharding_plan(module, sharders, group, this_hardware(device, group), uses),
         sharders=sharders,
-        data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False),
+        data_parallel_wrapper=AmongRanks(static_graph=False),
     )
     state = model.state_dict()
     for name, bound in bounds.items():

@@ -74,13 +74,15 @@ def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
         total: the rank's summed loss.
         count: what it was summed over.
     """
-    everywhere = count.detach().float().clone()
-    dist.all_reduce(everywhere)
+    everywhere = sum_over_ranks(count.detach().float())
     return total * dist.get_world_size() / everywhere.clamp(min=1.0)
 
 
 def sum_over_ranks(count: Tensor) -> Tensor:
     """The sum of every rank's number."""
+    if dist.get_world_size() == 1:
+        # A collective wakes a thread of its own, which takes as long as a small layer.
+        return count
     everywhere = count.clone()
     dist.all_reduce(everywhere)
     return everywhere

@@ -173,7 +173,9 @@ def _remove_superseded(state: checkpoint.TrainState, run: Path, config: LoopConf
 def _pipeline(
     state: checkpoint.TrainState, device: torch.device, reset: RowReset
 ) -> StepByStep | TrainPipelineSparseDist[Any, Any]:
-    if state.ids.managed:
+    # One rank on a CPU has nothing to do while a batch is on its way: reading ahead would only cost.
+    alone = device.type == "cpu" and dist.get_world_size() == 1
+    if state.ids.managed or alone:
         return StepByStep(state.model, state.optimizer, device, reset)
     return TrainPipelineSparseDist(state.model, state.optimizer, device, execute_all_batches=True)
 
@@ -192,8 +194,11 @@ def seed_step(seed: int, step: int) -> None:
         seed: of the run.
         step: the steps done before.
     """
-    (own,) = np.random.SeedSequence([seed, step, dist.get_rank()]).generate_state(1)
-    torch.manual_seed(int(own))
+    own = int(np.random.SeedSequence([seed, step, dist.get_rank()]).generate_state(1)[0])
+    # What torch.manual_seed does for the devices in use; for those that are not, it keeps a stack trace each time.
+    torch.default_generator.manual_seed(own)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed(own)
 
 
 def learning_rate_factor(rates: OptimizerConfig, total_steps: int) -> Callable[[int], float]:

@@ -4,11 +4,13 @@ import shutil
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import runs
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn.parallel import DistributedDataParallel
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.stored.run_folder import RunFolder
@@ -69,6 +71,21 @@ def test_every_step_of_every_rank_draws_its_own_dropout(monkeypatch):
     wheres = list(product((0, 1), repeat=3))
     assert len({drawn(*where) for where in wheres}) == len(wheres)
     assert drawn(1, 0, 1) == drawn(1, 0, 1)
+
+
+def test_a_step_s_seed_is_the_one_that_torch_would_set(group):
+    (own,) = np.random.SeedSequence([3, 7, 0]).generate_state(1)
+    torch.manual_seed(int(own))
+    expected = torch.rand(4)
+    loop.seed_step(3, 7)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_rank_alone_exchanges_no_gradient(group, dataset):
+    data = PreparedDataset.open(dataset)
+    module = build_pretrain(runs.CONFIG, data.info.schema, pretrain_tables(runs.CONFIG), CPU)
+    model = shard(module, runs.CONFIG, runs.CONFIG.pretrain.optimizer, {}, CPU)
+    assert not any(isinstance(part, DistributedDataParallel) for part in model.modules())
 
 
 def test_tensorboard_forgets_what_a_resumed_run_trains_again(dataset, pretrained, tmp_path):

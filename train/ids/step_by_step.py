@@ -13,7 +13,8 @@ from pinfm.train.ids.reset import RowReset
 class StepByStep:
     """Trains a batch after the other, where TorchRec's pipeline reads ahead.
 
-    A batch that was read ahead would have found rows that other ids are given before it trains.
+    A batch of managed ids that was read ahead would have found rows that other ids are given before it trains; and one
+    rank on a CPU has nobody to exchange it with meanwhile.
 
     Args:
         model: the sharded module.

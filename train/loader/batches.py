@@ -53,6 +53,7 @@ class SegmentBatch(Batch):
         item_ids: (V,) raw ids, ascending.
         item_index: (T,) each event's item among them.
         drawn: (V,) how often each item was drawn from the catalogue to compare with.
+        drawn_items: (K,) the places among the V of those that were, ascending.
         log_share: (V,) log of the items' share of what negatives are drawn from.
         item_rows: rows of the V items.
         fresh: rows of managed tables that belong to another id from this batch on.
@@ -68,6 +69,7 @@ class SegmentBatch(Batch):
     item_ids: Tensor
     item_index: Tensor
     drawn: Tensor
+    drawn_items: Tensor
     log_share: Tensor
     item_rows: KeyedJaggedTensor
     fresh: FreshRows
@@ -149,6 +151,7 @@ class SegmentCollator:
         share = self._items.log_share(item_ids)
         if self._negatives == "sampled":
             share = np.full(len(item_ids), -np.log(len(self._catalogue)), dtype=np.float32)
+        drawn_V = np.bincount(of_drawn, minlength=len(item_ids))
         return SegmentBatch(
             history=history_tensors(arrays.history),
             user=_user_index(arrays.user_id),
@@ -159,7 +162,8 @@ class SegmentCollator:
             unmet=torch.from_numpy(of_unmet.reshape(arrays.unmet.shape)),
             item_ids=torch.from_numpy(item_ids),
             item_index=torch.from_numpy(of_events),
-            drawn=torch.from_numpy(np.bincount(of_drawn, minlength=len(item_ids))),
+            drawn=torch.from_numpy(drawn_V),
+            drawn_items=torch.from_numpy(np.flatnonzero(drawn_V)),
             log_share=torch.from_numpy(share),
             item_rows=_rows_of_items(self._ids.item_rows, item_ids),
             fresh=fresh,

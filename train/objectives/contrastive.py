@@ -43,19 +43,24 @@ def contrastive_losses(
     return losses
 
 
-def negatives_of_all_ranks(z_VO: Tensor, sequences: Sequences, ids_V: Tensor, log_weight_V: Tensor) -> Negatives:
-    """Every rank's items as negatives; the gradient flows back to the rank that owns them.
+def negatives_of_all_ranks(
+    z_VO: Tensor, sequences: Sequences, ids_V: Tensor, log_weight_V: Tensor, among: Tensor | None = None
+) -> Negatives:
+    """Items of every rank as negatives; the gradient flows back to the rank that owns them.
 
     Args:
         z_VO: psi of this rank's unique items.
         sequences: this rank's events.
         ids_V: raw ids of the items, ascending.
         log_weight_V: how much each counts; from `log_weights`.
+        among: int64, ascending, the items that may be negatives; None where all may.
     """
-    ids = [rows[:, 0] for rows in gather_rows(ids_V[:, None])]
+    of_rank = (z_VO, ids_V, log_weight_V)
+    z_KO, ids_K, log_weight_K = of_rank if among is None else (x.index_select(0, among) for x in of_rank)
+    ids = [rows[:, 0] for rows in gather_rows(ids_K[:, None])]
     return Negatives(
-        z=torch.cat(gather_rows(z_VO)),
-        log_weight=torch.cat(gather_rows(log_weight_V[:, None]))[:, 0],
+        z=torch.cat(gather_rows(z_KO)),
+        log_weight=torch.cat(gather_rows(log_weight_K[:, None]))[:, 0],
         engaged=torch.cat([engaged_items(sequences, ids_V, ids_K) for ids_K in ids], dim=1),
     )
 

@@ -123,8 +123,8 @@ class PretrainObjective(nn.Module):
             return Negatives(z_VO, log_weights(batch.drawn, None), nobody_SV)
         if self.config.negatives == "sampled":
             log_weight_V = log_weights(batch.drawn, log_expected(batch.drawn, batch.log_share))
-        else:
-            counts_V = in_batch_counts(sequences, z_VO.size(0))
-            log_q_V = log_expected(counts_V, batch.log_share) if self.config.log_q else None
-            log_weight_V = log_weights(counts_V, log_q_V)
-        return negatives_of_all_ranks(z_VO, sequences, batch.item_ids, log_weight_V)
+            # The others weigh nothing, and are most items of a batch.
+            return negatives_of_all_ranks(z_VO, sequences, batch.item_ids, log_weight_V, among=batch.drawn_items)
+        counts_V = in_batch_counts(sequences, z_VO.size(0))
+        log_q_V = log_expected(counts_V, batch.log_share) if self.config.log_q else None
+        return negatives_of_all_ranks(z_VO, sequences, batch.item_ids, log_weights(counts_V, log_q_V))

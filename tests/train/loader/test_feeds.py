@@ -63,6 +63,7 @@ def test_items_of_later_days_are_no_negatives(group, dataset, negatives):
     assert drawn <= set(there)
     assert len(drawn) > 0.9 * len(there)
     for batch in batches:
+        assert batch.drawn_items.tolist() == torch.nonzero(batch.drawn)[:, 0].tolist()
         if negatives == "sampled":
             assert batch.drawn.sum() == 64
             assert torch.allclose(batch.log_share, -torch.tensor(len(there)).log())
