@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pinfm.model.attention import padded
+from pinfm.model.attention import groups, padded
 from pinfm.model.attention.runs import Run, rows_of
 from pinfm.model.attention.visibility import Crossing, Histories
 
@@ -38,7 +38,10 @@ def attend_causally(query_THd: Tensor, keys_THd: Tensor, values_THd: Tensor, amo
     """
     runs = among.runs
     if len(runs) == 0:
-        return padded.attend_causally(query_THd, keys_THd, values_THd, among.where)
+        blocks = among.groups
+        if blocks is None:
+            return padded.attend_causally(query_THd, keys_THd, values_THd, among.where)
+        return groups.attend_causally(query_THd, keys_THd, values_THd, blocks)
     sizes = [run.requests * run.queries for run in runs]
     # Split as one operation: the gradients of so many slices would be so many tensors of the whole size.
     queries, keys, values = torch.split(query_THd, sizes), torch.split(keys_THd, sizes), torch.split(values_THd, sizes)

@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
+from pinfm.model.attention.groups import Groups, group_lengths, groups_of
 from pinfm.model.attention.runs import Run, runs_if_better, runs_of
 from pinfm.model.inputs import Reads
 from pinfm.model.layers.jagged import Layout, layout, pad, starts
@@ -20,12 +21,14 @@ class Histories(NamedTuple):
     """How the events of S histories attend to those before them.
 
     Args:
-        runs: the histories as runs, their own events for queries; empty where the padded block is better.
-        where: the events' places in the padded block.
+        runs: the histories as runs, their own events for queries; empty where padded blocks are better.
+        where: the events' places in one padded block.
+        groups: a few padded blocks; None where there are runs, and on a GPU, which takes the one.
     """
 
     runs: list[Run]
     where: Layout
+    groups: Optional[Groups]  # noqa: UP045
 
 
 class PaddedCrossing(NamedTuple):
@@ -62,11 +65,14 @@ def histories(lengths_S: Tensor, width: int) -> Histories:
         width: of the transformer.
     """
     runs: list[Run] = []
+    groups: Optional[Groups] = None  # noqa: UP045
     if lengths_S.device.type == "cpu" and lengths_S.numel() > 0:
         no_event_S = torch.zeros_like(lengths_S)
         padding = block_size(lengths_S, lengths_S) - int(lengths_S.square().sum())
         runs = runs_if_better(runs_of(lengths_S, no_event_S, no_event_S), padding * width, held=0)
-    return Histories(runs, layout(lengths_S))
+        if len(runs) == 0:
+            groups = groups_of(lengths_S, group_lengths(lengths_S, width))
+    return Histories(runs, layout(lengths_S), groups)
 
 
 def crossing(candidates_U: Tensor, reads: Reads, lengths_S: Tensor, width: int) -> Crossing:

@@ -10,6 +10,7 @@ from model_fakes import plain_dcat
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pinfm.model.attention import padded
+from pinfm.model.attention.groups import PADDING_PER_CALL, group_lengths, groups_of
 from pinfm.model.attention.merged import attend_causally, attend_history_and_self
 from pinfm.model.attention.runs import MOST_HELD, SCORES_PER_CALL, Run, runs_of
 from pinfm.model.attention.visibility import Crossing, Histories, crossing, histories, padded_crossing
@@ -17,6 +18,7 @@ from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.layers.jagged import layout, starts
 
 HEADS, HEAD_DIM = 2, 16
+FORMS = ["runs", "groups", "one block"]
 # (events of each history), (history, visible events, candidates of each request)
 SHARED = [5, 0, 9], [(0, 2, 3), (0, 5, 1), (1, 0, 2), (2, 9, 4), (2, 0, 2), (2, 9, 0)]
 
@@ -94,9 +96,9 @@ def test_every_candidate_sees_its_part_and_itself(histories, as_runs, seed):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.booleans(), st.integers(0, 2**32))
-@settings(max_examples=40)
-def test_every_event_sees_itself_and_what_came_before(lengths, as_runs, seed):
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.sampled_from(FORMS), st.integers(0, 2**32))
+@settings(max_examples=60)
+def test_every_event_sees_itself_and_what_came_before(lengths, form, seed):
     torch.manual_seed(seed)
     # An event's own key is one more column beside those before it.
     requests = [(s, i, 1) for s, length in enumerate(lengths) for i in range(length)]
@@ -104,8 +106,10 @@ def test_every_event_sees_itself_and_what_came_before(lengths, as_runs, seed):
     query = torch.randn(sum(lengths), HEADS, HEAD_DIM, requires_grad=True)
     rows = [query, *inputs]
     lengths_S = torch.tensor(lengths)
-    runs = runs_of(lengths_S, torch.zeros_like(lengths_S), torch.zeros_like(lengths_S)) if as_runs else []
-    found = with_gradients(attend_causally(*rows, Histories(runs, layout(lengths_S))), rows)
+    runs = runs_of(lengths_S, torch.zeros_like(lengths_S), torch.zeros_like(lengths_S)) if form == "runs" else []
+    # However little a cut would save.
+    groups = groups_of(lengths_S, group_lengths(lengths_S, 1, padding_per_call=0)) if form == "groups" else None
+    found = with_gradients(attend_causally(*rows, Histories(runs, layout(lengths_S), groups)), rows)
     expected = attend_one_by_one(*rows, *inputs, *requests_of(lengths, requests or [(0, 0, 0)]))
     torch.testing.assert_close(found, with_gradients(expected, rows), rtol=1e-4, atol=1e-5)
 
@@ -135,6 +139,19 @@ def test_runs_have_to_be_worth_their_calls():
     candidates, reads = torch.tensor([1, 1000]), own_histories(torch.tensor([1000, 1]))
     assert crossing(candidates, reads, reads.visible, width=1).runs == []
     assert crossing(candidates, reads, reads.visible, width=2).runs == [Run(1, 1, 0, 1000), Run(1, 1000, 1000, 1)]
+
+
+def test_histories_share_a_block_where_another_would_save_less_than_its_call():
+    lengths = torch.tensor([2, 9, 0, 3, 8])
+    assert group_lengths(lengths, width=1) == [9]
+    assert group_lengths(lengths, width=PADDING_PER_CALL // (2 * (9**2 - 3**2)) + 1) == [3, 9]
+    assert group_lengths(torch.tensor([0, 0]), width=PADDING_PER_CALL) == [0]
+    blocks = groups_of(lengths, [3, 9])
+    assert (blocks.counts, blocks.lengths) == ([2, 2], [3, 9])
+    # Two slots of the first history, its newest again; three of the fourth; nine of the second; and so on.
+    assert blocks.rows[:6].tolist() == [0, 1, 1, 11, 12, 13]
+    assert blocks.rows[blocks.slots].tolist() == list(range(22))
+    assert len(blocks.rows) == 2 * 3 + 2 * 9
 
 
 def test_a_mask_is_no_memory_to_speak_of():
@@ -176,8 +193,10 @@ def test_the_scripted_forms_are_the_same(width):
     assert torch.jit.script(crossing)(*requests, width).runs == crossed.runs
     found = torch.jit.script(attend_history_and_self)(*inputs, crossed)
     assert torch.equal(found, attend_history_and_self(*inputs, crossed))
-    events = inputs[3], *inputs[3:], histories(requests[2], width)
-    assert torch.equal(torch.jit.script(attend_causally)(*events), attend_causally(*events))
+    events = inputs[3], *inputs[3:], torch.jit.script(histories)(requests[2], width)
+    assert (events[-1].groups is None) == (width > 16)
+    among = histories(requests[2], width)
+    assert torch.equal(torch.jit.script(attend_causally)(*events), attend_causally(*events[:-1], among))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2), (torch.float16, 3e-3)])
