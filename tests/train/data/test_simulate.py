@@ -203,10 +203,21 @@ def test_content_may_be_left_out(tmp_path):
     assert "content" not in dataset.items().schema.names
 
 
+def test_a_world_has_as_many_surfaces_as_are_asked_for(tmp_path):
+    prepare(Simulate(**TINY, num_surfaces=5), tmp_path / "out", PrepareOptions(num_buckets=1))
+    surfaces = PreparedDataset.open(tmp_path / "out").info.schema.surfaces
+    assert set(surfaces) == {"home", "related", "search", "surface_3", "surface_4"}
+    shown = world(num_surfaces=5).block(0)
+    rates = [shown.chance_N[shown.surface_N == place].mean() for place in range(5)]
+    # The farther down the list, the fewer clicks.
+    assert rates[0] > rates[2] > rates[4]
+
+
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
         ({"num_users": 0}, r"num_users \(0\) must be at least 1"),
+        ({"num_surfaces": 0}, r"num_surfaces \(0\) must be at least 1"),
         ({"num_days": 2}, r"num_days \(2\) must be at least 3"),
         ({"num_days": 400}, r"num_days \(400\) must be at most 365"),
         ({"item_life_hours": 0.1}, r"item_life_hours \(0.1\) must lie between 0.5 and 168, or be 0 for items"),

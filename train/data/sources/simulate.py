@@ -28,6 +28,7 @@ class Simulate:
         item_life_hours: median half-life of the attention that an item gets, for items that arrive all the time and
             live hours, as news do; 0 for items that live for weeks.
         burst_scale: of items that live hours: mean height of their bursts, in log-odds of a click; 0 for none.
+        num_surfaces: where requests are made, each as often as the next.
         seed: seed of all randomness.
     """
 
@@ -41,6 +42,7 @@ class Simulate:
     content_dim: int = 32
     item_life_hours: float = 0.0
     burst_scale: float = 0.0
+    num_surfaces: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -51,6 +53,7 @@ class Simulate:
             "num_days": 3,
             "candidates_per_request": 1,
             "content_dim": 0,
+            "num_surfaces": 1,
             "seed": 0,
         }
         for field, value in least.items():

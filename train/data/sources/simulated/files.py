@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow
 import pyarrow.parquet
 from tqdm import tqdm
 
-from pinfm.train.data.sources.simulated.items import DAY, Items
+from pinfm.train.data.sources.simulated.items import DAY, Ints, Items
 from pinfm.train.data.sources.simulated.world import Shown, World
 
 ACTIONS = ("click", "save", "hide")
-SURFACES = ("home", "related", "search")
+SURFACES = ("home", "related", "search")  # the first three; others are called by their numbers
 _ITEMS_PER_GROUP = 1 << 16
 _SECONDS_PER_POSITION = 20  # how long a user looks at an item before the next
 
@@ -76,10 +77,15 @@ def _events(shown: Shown) -> pyarrow.Table:
         "user_id": shown.user_N[kept],
         "timestamp": (shown.timestamp_N + _SECONDS_PER_POSITION * (1 + shown.position_N))[kept],
         "action": np.array(ACTIONS)[action_N[kept]],
-        "surface": np.array(SURFACES)[shown.surface_N[kept]],
+        "surface": _surface_names(shown.surface_N[kept]),
         "item_id": shown.item_N[kept],
     }
     return pyarrow.table(columns, schema=_EVENTS)
+
+
+def _surface_names(surface_N: Ints) -> npt.NDArray[np.str_]:
+    count = 1 + int(surface_N.max(initial=0))
+    return np.array([*SURFACES, *(f"surface_{place}" for place in range(len(SURFACES), count))])[surface_N]
 
 
 def _impressions(shown: Shown) -> pyarrow.Table:
@@ -87,7 +93,7 @@ def _impressions(shown: Shown) -> pyarrow.Table:
         "request_id": shown.request_N,
         "user_id": shown.user_N,
         "timestamp": shown.timestamp_N,
-        "surface": np.array(SURFACES)[shown.surface_N],
+        "surface": _surface_names(shown.surface_N),
         "item_id": shown.item_N,
         "click": shown.click_N,
         "save": shown.save_N,

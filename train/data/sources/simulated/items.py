@@ -32,6 +32,7 @@ class WorldSize:
         content_dim: length of content vectors; 0 for none.
         item_life_hours: median half-life of the attention that an item gets; 0 for items that live for weeks.
         burst_scale: mean height of an item's bursts in log-odds of a click; of items that live hours.
+        num_surfaces: where requests are made.
     """
 
     num_users: int
@@ -42,6 +43,7 @@ class WorldSize:
     content_dim: int
     item_life_hours: float = 0.0
     burst_scale: float = 0.0
+    num_surfaces: int = 3
 
 
 class Items(NamedTuple):

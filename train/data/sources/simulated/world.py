@@ -77,7 +77,7 @@ class World:
         wish_RK = unit(0.5 * lasting_UK[user_R] + mood_UDK[user_R, second_R // DAY])
         item_RC = self._show(rng, wish_RK, period_R)
         keep_RC = _first_occurrences(item_RC)
-        surface_R = rng.integers(0, 3, len(user_R))
+        surface_R = rng.integers(0, self.size.num_surfaces, len(user_R))
         request_N, position_N = np.nonzero(keep_RC)
         item_N = item_RC[keep_RC]
         chance_N = self._click_chances(item_N, wish_RK[request_N], surface_R[request_N], period_R[request_N])
@@ -153,7 +153,9 @@ class World:
 
     def _click_chances(self, item_N: Ints, wish_NK: Reals, surface_N: Ints, period_N: Ints) -> Reals:
         now_N = (wish_NK * self.items.latent_IK[item_N]).sum(axis=1)
-        lasting_N = -1.5 + 3.0 * now_N + 0.5 * self.items.quality_I[item_N] - 0.3 * surface_N
+        lasting_N = -1.5 + 3.0 * now_N + 0.5 * self.items.quality_I[item_N]
+        # The last of them costs as much however many there are.
+        lasting_N -= 0.6 / max(1, self.size.num_surfaces - 1) * surface_N
         return _sigmoid(lasting_N + self.lives.heat(item_N, period_N))
 
     def _feedback(
