@@ -179,12 +179,20 @@ def test_cold_start_techniques_are_on_where_items_are_new():
     assert techniques(replace(FEED, tells_time=False)) == [0.1, 0.0, 0.0, True, True]
     assert techniques(replace(FEED, content_dim=0)) == [0.1, 0.7, 0.5, False, False]
     assert techniques(replace(FEED, contents=400)) == [0.1, 0.7, 0.5, False, False]
-    assert techniques(NEWS) == [0.1, 0.7, 0.5, False, True]
+    assert techniques(NEWS) == techniques(replace(FEED, counters=18)) == [0.0, 0.0, 0.0, False, False]
+    assert told(NEWS, "cold_start.dropout_young").startswith("off: live counters tell")
     assert techniques(FEED, tower__fusion="lite_mean") == [0.1, 0.7, 0.5, False, False]
     assert "cold_start.dropout_young" not in chosen(SHOP)
-    assert told(replace(FEED, unseen=0.0), "cold_start.content_fusion") == "off: hardly an item is new"
+    assert told(replace(FEED, unseen=0.0), "cold_start.content_fusion").startswith("off: 0.0% of what validation")
     assert told(replace(FEED, contents=400), "cold_start.content_fusion").startswith("off: 400 different vectors")
     assert "0.9%" in told(replace(FEED, unseen=0.009), "cold_start.dropout_young")
+
+
+def test_small_batches_hold_many_users():
+    # A log of 240,000 requests has large batches, and one of which a hundredth is read small ones.
+    assert [chosen(FEED)[f"finetune.{name}"] for name in ("batch_size", "requests_per_user")] == [128, 8]
+    few = chosen(FEED, finetune__request_share=0.01)
+    assert [few[f"finetune.{name}"] for name in ("batch_size", "requests_per_user", "epochs")] == [32, 1, 4]
 
 
 def test_the_ranker_counts_histories():
