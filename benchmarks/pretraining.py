@@ -65,7 +65,12 @@ KINDS = (
     Row(name="recipe", told="pretrained by the recipe", pretrained="recipe"),
     Row(name="by_pairs", told="pretrained, losses by pairs", pretrained="by_pairs"),
     Row(name="next_action", told="pretrained with next actions", pretrained="next_action"),
-    Row(name="next_action_path", told="the same, tower path", pretrained="next_action", flags=TOWER_PATH),
+    Row(
+        name="next_action_path",
+        told="pretrained with next actions, tower path",
+        pretrained="next_action",
+        flags=TOWER_PATH,
+    ),
 )
 LABELS = {
     "1": ("1 %", ("--finetune.request_share", "0.01", "--finetune.batch_size", "8")),

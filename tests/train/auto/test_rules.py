@@ -151,8 +151,31 @@ def test_negatives_are_the_catalogue_where_it_is_small():
 def test_losses_are_weighed_by_their_pairs():
     weights = ("next_token_weight", "multi_token_weight", "future_token_weight")
     assert [chosen(SHOP)[f"pretrain.{name}"] for name in weights] == [1.0, 0.0, 0.0]
-    assert [chosen(FEED)[f"pretrain.{name}"] for name in weights] == [1.0, 1.0, 0.125]
-    assert chosen(FEED, pretrain__window=16)["pretrain.future_token_weight"] == 0.25
+    assert [chosen(FEED)[f"pretrain.{name}"] for name in weights] == [1.0, 1.0, 1.0]
+    assert chosen(FEED)["pretrain.loss_weights"] == "by_pairs"
+    by_means = {"pretrain__loss_weights": "by_means", "pretrain__window": 16}
+    assert chosen(FEED, **by_means)["pretrain.future_token_weight"] == 0.25
+
+
+def test_next_actions_are_learnt_for_candidates_that_meet_the_history():
+    assert chosen(FEED)["pretrain.next_action_weight"] == 1.0
+    late = chosen(FEED, tower__fusion="lite_mean")
+    assert (late["pretrain.next_action_weight"], late["pretrain.unmet_items"]) == (0.0, 0)
+    assert "pretrain.next_action_weight" not in chosen(SHOP)
+
+
+def test_unmet_items_are_offered_where_events_do_not_tell_what_was_passed_over():
+    assert chosen(FEED)["pretrain.unmet_items"] == 2  # 2,400,000 items shown
+    assert chosen(replace(FEED, candidates=3.0))["pretrain.unmet_items"] == 0
+
+
+def test_few_labels_take_the_tower_path_and_are_told_that_pretraining_pays():
+    few = replace(FEED, requests={"train": 9_999})
+    assert chosen(few)["ranker.tower_path"] is True
+    assert "pretraining pays" in told(few, "ranker.tower_path")
+    assert chosen(FEED)["ranker.tower_path"] is False
+    assert "pretraining did not pay" in told(FEED, "ranker.tower_path")
+    assert chosen(NEWS)["ranker.tower_path"] is False
 
 
 def test_pretraining_has_steps_enough_and_a_short_warm_up():
