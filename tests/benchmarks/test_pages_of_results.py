@@ -16,6 +16,7 @@ from benchmarks import (
     movielens,
     next_item,
     precisions,
+    pretraining,
     quickstart,
     robustness,
 )
@@ -53,6 +54,8 @@ TABLES = {
     (RESULTS, "cold start movietweetings"): of_rows(cold_start.as_tables),
     (RESULTS, "cold start arrivals movietweetings"): of_rows(cold_start.as_tables),
     (RESULTS, "live counts news"): of_rows(live_counts.as_tables),
+    (RESULTS, "pretraining simulate"): of_rows(pretraining.as_tables),
+    (RESULTS, "pretraining ml1m_ranking"): of_rows(pretraining.as_tables),
     (fuxictr.PAGE, fuxictr.SECTION): fuxictr.as_table,
     (PERFORMANCE, "dcat"): of_keys("rows"),
     (PERFORMANCE, "dcat cuda"): of_keys("rows"),
