@@ -19,6 +19,7 @@ class Facts:
         users: in events and impressions.
         all_events: of all splits.
         events: of the training split.
+        validation_events: of the validation split.
         event_users: users who have any of them.
         events_median: events of such a user.
         events_p99: the same at the 99th percentile.
@@ -44,6 +45,7 @@ class Facts:
     event_users: int
     events_median: float
     events_p99: float
+    validation_events: int = 0
     tells_time: bool = True
     span_days: float = 0.0
     requests: Mapping[str, int] = field(default_factory=dict)
@@ -71,6 +73,7 @@ class Facts:
             users=counts.users,
             all_events=counts.events,
             events=events,
+            validation_events=counts.events_by_split.get("validation", 0),
             event_users=users,
             # Logs are skewed, so these are rough: most users have less than the mean.
             events_median=mean if profile is None else profile.events_median,
@@ -94,6 +97,19 @@ class Facts:
     def ranks(self) -> bool:
         """Whether there are requests to rank; else the next item is all that there is to learn."""
         return self.requests.get("train", 0) > 0
+
+    @property
+    def judges_next_items(self) -> bool:
+        """Whether validation has events enough to tell one checkpoint from another."""
+        return self.validation_events >= 100
+
+    @property
+    def judges_rankers(self) -> bool:
+        """Whether validation has requests enough to tell, and, as far as training tells, positive labels among them."""
+        requests = self.requests.get("validation", 0)
+        share = requests / max(1, self.requests.get("train", 0))
+        labels = self.positives is None or share * max(self.positives.values(), default=0) >= 20
+        return requests >= 500 and labels
 
     @property
     def events_mean(self) -> float:

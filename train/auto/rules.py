@@ -143,7 +143,9 @@ def negatives(facts: Facts, settings: Settings) -> Chosen:
         # Amazon Toys, tied heads: 256 and 1,024 drawn have 0.0649 and 0.0675 validation NDCG@10 after 16 epochs; the
         # whole catalogue took a plain transformer eight times the time of 256.
         yield "pretrain.negatives", "sampled", f"{told} are too many to be compared with whole"
-        yield "pretrain.num_sampled", 512, "an estimate of the whole catalogue's softmax, by log-Q"
+    if settings["pretrain.negatives"] == "sampled":
+        drawn = _up_to(settings["data_streams"], 512)
+        yield "pretrain.num_sampled", drawn, "an estimate of the whole catalogue's softmax, by log-Q"
     if not facts.ranks:
         in_batch = settings["pretrain.negatives"] == "in_batch"
         yield "pretrain.log_q", in_batch, "popular items are no better" if in_batch else "for in-batch negatives alone"
@@ -203,11 +205,13 @@ def pretraining_length(facts: Facts, settings: Settings) -> Chosen:
         steps = ceil(segments / settings["pretrain.batch_size"])
         # MovieLens-1M hardly gains after 30 epochs; Amazon Toys still does after 40 (158 steps), LastFM after 40 of 42.
         epochs = 40 if facts.events_mean >= LONG else min(200, max(60, ceil(5_000 / max(1, steps))))
-        yield "pretrain.epochs", epochs, f"of {steps:,} steps, at most: validation ends it before"
+        ends = "validation ends it before" if facts.judges_next_items else "validation has too few events to end it"
+        yield "pretrain.epochs", epochs, f"of {steps:,} steps, at most: {ends}"
         # MovieLens-1M: 0.2 has 0.2512 HR@10 after 3 epochs, 0.05 has 0.2606.
         table_lr = 0.05
-        yield "pretrain.validation.per_epoch", 0.5, "sparse logs are learnt by heart sooner or later"
-        yield "pretrain.validation.patience", 10, "evaluations without a better one end it"
+        if facts.judges_next_items:
+            yield "pretrain.validation.per_epoch", 0.5, "sparse logs are learnt by heart sooner or later"
+            yield "pretrain.validation.patience", 10, "evaluations without a better one end it"
     yield "pretrain.optimizer.dense_lr", 0.001, "as in every recipe"
     yield (
         "pretrain.optimizer.table_lr",
@@ -271,6 +275,9 @@ def _tower_path(facts: Facts) -> Chosen:
 def finetuning_length(facts: Facts, settings: Settings) -> Chosen:
     """Batch, epochs and learning rates of fine-tuning."""
     if not facts.ranks:
+        size = settings["finetune.batch_size"]
+        if size % settings["data_streams"]:
+            yield "finetune.batch_size", _up_to(settings["data_streams"], size), "equal shares of data_streams"
         return
     requests = round(facts.requests["train"] * settings["finetune.request_share"])
     # The recipes: 256 on KuaiRand (1.2 candidates), 128 in worlds of 10 to 20, 64 on MovieLens-1M. Smaller where an
@@ -287,7 +294,7 @@ def finetuning_length(facts: Facts, settings: Settings) -> Chosen:
     # One epoch in every recipe; more where that is hardly a training: not measured.
     epochs = min(5, max(1, ceil(250 / max(1, steps))))
     yield "finetune.epochs", epochs, f"{steps:,} steps an epoch, 250 at the least"
-    if settings["finetune.epochs"] > 1 and facts.requests.get("validation", 0) >= 500:
+    if settings["finetune.epochs"] > 1 and facts.judges_rankers:
         yield "finetune.validation.per_epoch", 1.0, "labels that are seen again are soon learnt by heart"
         yield "finetune.validation.patience", 2, "epochs without a better one end it"
     yield from _finetuning_rates(facts)

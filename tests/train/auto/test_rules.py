@@ -18,6 +18,7 @@ SHOP = Facts(
     users=20_000,
     all_events=170_000,
     events=130_000,
+    validation_events=20_000,
     event_users=20_000,
     events_median=4.0,
     events_p99=38.0,
@@ -186,6 +187,9 @@ def test_pretraining_has_steps_enough_and_a_short_warm_up():
     assert chosen(FEED)["pretrain.epochs"] == 2
     assert chosen(SHOP)["pretrain.validation.per_epoch"] == 0.5
     assert "pretrain.validation.per_epoch" not in chosen(FEED)
+    unjudged = replace(SHOP, validation_events=99)
+    assert "pretrain.validation.per_epoch" not in chosen(unjudged)
+    assert told(unjudged, "pretrain.epochs").endswith("validation has too few events to end it")
     assert chosen(FEED, data_streams=48)["pretrain.batch_size"] == 96
 
 
@@ -229,8 +233,9 @@ def test_fine_tuning_has_steps_enough():
     few = chosen(NEWS)
     assert (few["finetune.batch_size"], few["finetune.epochs"], few["finetune.optimizer.warmup_steps"]) == (32, 4, 16)
     assert (few["finetune.validation.per_epoch"], few["finetune.validation.patience"]) == (1.0, 2)
-    unjudged = replace(NEWS, requests={"train": 2_600, "validation": 499})
-    assert "finetune.validation.per_epoch" not in chosen(unjudged)
+    for unjudged in ({"requests": {"train": 2_600, "validation": 499}}, {"positives": {"click": 19}}):
+        assert "finetune.validation.per_epoch" not in chosen(replace(NEWS, **unjudged))
+    assert "finetune.validation.per_epoch" in chosen(replace(NEWS, positives=None))
     assert "finetune.validation.per_epoch" not in chosen(FEED)
 
 
@@ -273,6 +278,7 @@ FACTS = st.builds(
     users=st.integers(1, 10**9),
     all_events=st.integers(1, 10**11),
     events=st.integers(0, 10**11),
+    validation_events=st.integers(0, 10**9),
     event_users=st.integers(0, 10**9),
     events_median=st.floats(0, 1e5),
     events_p99=st.floats(0, 1e6),
@@ -299,7 +305,7 @@ GIVEN = st.fixed_dictionaries(
         "tower.fusion": st.sampled_from(["early", "lite_mean", "lite_last"]),
         "pretrain.negatives": st.sampled_from(["in_batch", "sampled", "catalogue"]),
         "pretrain.window": st.integers(1, 64),
-        "data_streams": st.sampled_from([1, 4, 8, 64]),
+        "data_streams": st.sampled_from([1, 4, 8, 48, 64]),
     },
 )
 

@@ -99,7 +99,7 @@ def test_a_file_beside_it_counts_before_it(dataset, tmp_path, capsys):
 
 
 def test_an_order_is_pretrained_on_and_evaluated(tmp_path, capsys):
-    rows = [(user, (user * step) % 23) for user in range(60) for step in range(2, 12)]
+    rows = [(user, (user * step) % 23) for user in range(120) for step in range(2, 12)]
     pd.DataFrame(rows, columns=["user_id", "item_id"]).to_csv(tmp_path / "log.csv", index=False)
     data, run = tmp_path / "dataset", tmp_path / "run"
     pinfm(f"prepare events {tmp_path}/log.csv --action view --order-only user --split-by leave-one-out --out {data}")
