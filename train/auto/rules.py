@@ -284,8 +284,8 @@ def finetuning_length(facts: Facts, settings: Settings) -> Chosen:
     # epoch would have few steps. 7,891 requests of items that live 8 hours, recipe kuairand, counters, seed 0, at 256
     # and at 32 a step: AUC without a tower 0.7290, 0.7481, fused 0.7243, 0.7475; HIT@3 of items under a day 0.7895,
     # 0.8318 and 0.7785, 0.8250. What a short training leaves half random costs new items most; a tower is more of it.
-    # More epochs too: 2,596 requests of news, validation, seed 0, 32 and four epochs 0.8120 click AUC, 128 and one 0.7940
-    # (results.md, "What is happening to an item now").
+    # More epochs too: 2,596 requests of news, validation, seed 0, 32 and four epochs 0.8120 click AUC, 128 and one
+    # 0.7940 (results.md, "What is happening to an item now").
     size = _batch(settings, requests / 500, 256 if facts.candidates < 4 else 128)
     yield "finetune.batch_size", size, f"{requests:,} training requests of {facts.candidates:,.1f} candidates"
     # The same log, fused, 32 requests of 4 users or of 32: NE 0.8574, 0.8565, AUC 0.7478, 0.7484. Larger batches have
