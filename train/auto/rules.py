@@ -260,7 +260,8 @@ def _tower_path(facts: Facts) -> Chosen:
     if facts.counters and facts.lives_hours:
         yield "ranker.tower_path", False, "items live hours: not measured, nor whether pretraining pays"
     elif requests < FEW_LABELS:
-        # MovieLens-1M, 4,100 requests, as above: 0.7733 with it. Without pretraining: not measured.
+        # MovieLens-1M, 4,100 requests, as above: 0.7733 with it. In the simulator, 1,600 requests, it adds nothing to a
+        # tower from scratch (0.5554 click AUC, 0.5514 without it), and makes 0.582 of a pretrained one.
         why = (
             f"{requests:,} training requests are few: pretraining pays, and this takes along what it learns of actions"
         )
