@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import (
     cold_start,
+    earns_its_keep,
     fusion,
     fuxictr,
     interaction_speed,
@@ -53,6 +54,7 @@ TABLES = {
     (RESULTS, "cold start arrivals simulate"): of_rows(cold_start.as_tables),
     (RESULTS, "cold start movietweetings"): of_rows(cold_start.as_tables),
     (RESULTS, "cold start arrivals movietweetings"): of_rows(cold_start.as_tables),
+    (RESULTS, earns_its_keep.SECTION): of_rows(earns_its_keep.as_table),
     (RESULTS, "live counts news"): of_rows(live_counts.as_tables),
     (RESULTS, "pretraining simulate"): of_rows(pretraining.as_tables),
     (RESULTS, "pretraining ml1m_ranking"): of_rows(pretraining.as_tables),
