@@ -1,16 +1,13 @@
 """Cold start (PinFM): what keeps the tower useful for items that it has hardly seen.
 
-`candidate_id_randomization` works on ids, before the lookup; `KnownItems` on the vectors that were looked up, of tower
-and ranker; `ItemAgeDropout` on the tower's outputs; `ContentFusion` on the candidates' tokens. The learnable token is
-part of the tower's context.
+`candidate_id_randomization` works on ids, before the lookup; `ItemAgeDropout` on the tower's outputs;
+`ContentFusion` on the candidates' tokens. The learnable token is part of the tower's context.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pinfm.model.config import ColdStartConfig
-from pinfm.model.inputs import Candidates
 from pinfm.model.item_ages import PAPER_THRESHOLDS, AgeThresholds
 
 
@@ -30,56 +27,6 @@ def candidate_id_randomization(ids_N: Tensor, probability: float, generator: tor
     random_N = torch.empty_like(ids_N).random_(-(2**63), None, generator=generator)
     replaced_N = torch.rand(ids_N.shape, generator=generator) < probability
     return torch.where(replaced_N, random_N, ids_N)
-
-
-class KnownItems(nn.Module):
-    """Leaves out the id vectors of candidates that are younger than what the model has learnt from: zeros stand there.
-
-    Such an id has rows that nobody has trained, or that other items have. Vectors are brought to one length on their
-    way, so its noise would be as loud as what is known of other items, and tell the new items of a request apart by
-    chance. When an item was created is all that has to be known of it, so any host can tell, of any kind of table.
-
-    In training every item has been trained on: what is asked of a model at serving never happens. So each request is
-    read by a model that stopped learning some time before it:
-
-        trained until              request          an item born here is left out of this request
-        ------|----------------------|                          |
-              |<-- served_seconds at most, drawn anew each time -->|
-
-    Args:
-        known_until: Unix seconds; where the training labels end.
-        served_seconds: how long a model is in use after that.
-    """
-
-    def __init__(self, known_until: int, served_seconds: int) -> None:
-        super().__init__()
-        self.known_until, self.served_seconds = known_until, served_seconds
-
-    def forward(self, item_NE: Tensor, candidates: Candidates) -> Tensor:
-        """(N, E): id vectors of candidates, zeros for those that are not known."""
-        if self.training:
-            request_U = candidates.request_timestamp
-            ago_U = torch.randint(0, self.served_seconds, request_U.shape, device=request_U.device)
-            until_N = (request_U - ago_U)[torch.repeat_interleave(candidates.lengths)]
-            known_N = candidates.created_at < until_N
-        else:
-            known_N = candidates.created_at < self.known_until
-        return item_NE * known_N[:, None]
-
-
-class AllItemsKnown(nn.Module):
-    """Stands in for `KnownItems` where every id vector is read as it is."""
-
-    def forward(self, item_NE: Tensor, candidates: Candidates) -> Tensor:
-        """The id vectors as they are."""
-        return item_NE
-
-
-def build_known_items(config: ColdStartConfig) -> KnownItems | AllItemsKnown:
-    """What the settings of a run say, which was told when its labels end."""
-    if config.unknown_ids == "kept":
-        return AllItemsKnown()
-    return KnownItems(config.known_until, max(1, config.served_seconds))
 
 
 class ItemAgeDropout(nn.Module):

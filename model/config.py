@@ -9,7 +9,6 @@ from pinfm.model.ranking.interactions.settings import interaction_plan
 
 FeedForward = Literal["gelu", "swiglu"]
 TimeInput = Literal["gap", "none"]
-UnknownIds = Literal["kept", "left_out"]
 Projections = Literal["normalized_mlp", "tied"]
 
 # The learnt temperature is kept above this, so that the logits stay in float range.
@@ -97,11 +96,6 @@ class ColdStartConfig:
             0.1 in the paper.
         dropout_young: dropout on the tower's output for young items; 0.7 in the paper.
         dropout_middle: the same for middle-aged items; 0.5 in the paper.
-        unknown_ids: `left_out` has zeros for the id vectors of candidates that were created after the training labels
-            end, and in training of those that a model of a while ago would not have known; `kept` has whatever stands
-            in their rows.
-        known_until: Unix seconds: where the training labels end; 0 for the end of the dataset's training split.
-        served_seconds: how long after that a model is in use; 0 for the time until the dataset's last split ends.
         item_age_thresholds: two ages, such as `[1h, 4h]`: an item is young below the first and old from the second on;
             empty for those of the dataset.
         content_fusion: add the projected content vector to the candidate's token.
@@ -112,9 +106,6 @@ class ColdStartConfig:
     candidate_id_randomization: float = 0.1
     dropout_young: float = 0.7
     dropout_middle: float = 0.5
-    unknown_ids: UnknownIds = "kept"
-    known_until: int = 0
-    served_seconds: int = 0
     item_age_thresholds: tuple[str, ...] = ()
     content_fusion: bool = False
     alignment_weight: float = 0.1
@@ -125,13 +116,7 @@ class ColdStartConfig:
         for name in ("candidate_id_randomization", "dropout_young", "dropout_middle"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"cold_start.{name} ({getattr(self, name)}) must lie in [0, 1).")
-        require_at_least(
-            "cold_start",
-            0,
-            alignment_weight=self.alignment_weight,
-            known_until=self.known_until,
-            served_seconds=self.served_seconds,
-        )
+        require_at_least("cold_start", 0, alignment_weight=self.alignment_weight)
         if self.item_age_thresholds:
             age_thresholds("cold_start.item_age_thresholds", self.item_age_thresholds)
 

@@ -14,14 +14,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor, nn
 
-from pinfm.model.cold_start import (
-    AllItemsKnown,
-    ContentFusion,
-    ItemAgeDropout,
-    KnownItems,
-    NoContent,
-    build_known_items,
-)
+from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent
 from pinfm.model.config import MIN_TEMPERATURE, ModelConfig, TowerConfig
 from pinfm.model.dcat import DCAT, Context
 from pinfm.model.inputs import Candidates, History, Reads, own_histories
@@ -56,18 +49,6 @@ class Heads(NamedTuple):
     temperature: float
 
 
-class NewItems(NamedTuple):
-    """What is done about candidates that are new.
-
-    Args:
-        known_items: on their id vectors, before `SequenceEncoder.cross`.
-        age_dropout: on their features.
-    """
-
-    known_items: KnownItems | AllItemsKnown
-    age_dropout: ItemAgeDropout
-
-
 class SequenceEncoder(nn.Module):
     """Everything of the tower but its id tables.
 
@@ -75,7 +56,7 @@ class SequenceEncoder(nn.Module):
         tokens: phi_in over the parts of a token.
         fusion: holds the transformer and says how candidates meet the history.
         content: adds content vectors to candidates.
-        new_items: what is done about candidates that are new, before and after the transformer.
+        age_dropout: on the candidates' features.
         request_time: RequestTime or NoRequestTime, on the states.
         heads: phi_out, psi and the temperature between them.
     """
@@ -86,7 +67,7 @@ class SequenceEncoder(nn.Module):
         tokens: TokenInput,
         fusion: Fusion,
         content: ContentFusion | NoContent,
-        new_items: NewItems,
+        age_dropout: ItemAgeDropout,
         request_time: nn.Module,
         heads: Heads,
     ) -> None:
@@ -94,7 +75,7 @@ class SequenceEncoder(nn.Module):
         self.tokens = tokens
         self.fusion = fusion
         self.content = content
-        self.known_items, self.age_dropout = new_items.known_items, new_items.age_dropout
+        self.age_dropout = age_dropout
         self.request_time = request_time
         self.phi_out, self.psi = heads.phi_out, heads.psi
         self.log_temperature = nn.Parameter(torch.tensor(math.log(heads.temperature)))
@@ -123,7 +104,7 @@ class SequenceEncoder(nn.Module):
             context: from `encode_context`.
             history: the same histories; their newest timestamp dates the candidates' tokens.
             candidates: N candidates of the same U requests.
-            item_NE: their item vectors, as `known_items` leaves them.
+            item_NE: their item vectors.
             reads: where requests share histories; None where each has its own.
 
         Returns:
@@ -198,10 +179,7 @@ def build_encoder(config: ModelConfig, schema: InputSchema, item_dim: int) -> Se
         ),
         fusion=_fusion(config, dcat),
         content=ContentFusion(schema.content_dim, item_dim) if cold.content_fusion else NoContent(),
-        new_items=NewItems(
-            known_items=build_known_items(cold),
-            age_dropout=ItemAgeDropout(cold.dropout_young, cold.dropout_middle, thresholds),
-        ),
+        age_dropout=ItemAgeDropout(cold.dropout_young, cold.dropout_middle, thresholds),
         request_time=RequestTime(tower.dim) if tower.request_time else NoRequestTime(),
         heads=Heads(
             phi_out=projection(tower.heads, tower.dim, tower.out_dim),

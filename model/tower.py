@@ -106,7 +106,7 @@ class SequenceTower(nn.Module):
             UserError: this process was forked from one that has scored.
         """
         require_own_threads()
-        item_NE = self.encoder.known_items(self.item_embedding(candidates.item_id), candidates)
+        item_NE = self.item_embedding(candidates.item_id)
         return self.encoder.cross(encoded.context, encoded.history, candidates, item_NE)
 
     def adapted(

@@ -9,7 +9,6 @@ from typing import Literal
 from pinfm.embeddings.errors import UserError, require_at_least, require_at_most, require_positive, require_types
 from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig, ManagedIdsConfig
 from pinfm.model.config import MIN_TEMPERATURE, ColdStartConfig, ModelConfig, RankerConfig, TowerConfig
-from pinfm.train.data.info import DatasetInfo
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -369,16 +368,10 @@ class RunConfig:
         """The part that builds the dense model."""
         return ModelConfig(tower=self.tower, cold_start=self.cold_start, ranker=self.ranker, use_tower=self.use_tower)
 
-    def with_dataset(self, info: DatasetInfo) -> "RunConfig":
-        """The same settings, with what a dataset says of ages where they say nothing: so a run keeps it."""
-        own = self.cold_start
-        told = replace(own, item_age_thresholds=own.item_age_thresholds or info.item_age_thresholds)
-        if own.unknown_ids == "left_out":
-            # Of a file that an older dataset's run wrote, the time has gone by.
-            until = max(own.known_until, info.train_end)
-            served = own.served_seconds or max(1, info.time_span[1] - until)
-            told = replace(told, known_until=until, served_seconds=served)
-        return replace(self, cold_start=told)
+    def with_item_ages(self, thresholds: tuple[str, ...]) -> "RunConfig":
+        """The same settings, with a dataset's thresholds of item ages where they name none: so a run keeps them."""
+        own = self.cold_start.item_age_thresholds or thresholds
+        return replace(self, cold_start=replace(self.cold_start, item_age_thresholds=own))
 
 
 def require_equal_shares(data_streams: int, world_size: int) -> None:

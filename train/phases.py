@@ -59,7 +59,7 @@ def pretrain(config: RunConfig, place: Place) -> dict[str, float]:
     """
     require_pretraining(config, place)
     dataset = PreparedDataset.open(place.data)
-    config = config.with_dataset(dataset.info)
+    config = config.with_item_ages(dataset.info.item_age_thresholds)
     with started(config, place) as device:
         schema, tables = dataset.info.schema, pretrain_tables(config)
         ids = trainable_ids(tables, config, dataset)
@@ -96,7 +96,7 @@ def finetune(config: RunConfig, place: Place, *, keep_requests: bool = True) -> 
     """
     require_finetuning(config, place)
     dataset = PreparedDataset.open(place.data)
-    config = config.with_dataset(dataset.info)
+    config = config.with_item_ages(dataset.info.item_age_thresholds)
     with started(config, place) as device:
         schema = dataset.info.schema
         optimizer = config.finetune.optimizer

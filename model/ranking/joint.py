@@ -8,7 +8,6 @@ from typing import NamedTuple, Optional
 
 from torch import Tensor, nn
 
-from pinfm.model.cold_start import build_known_items
 from pinfm.model.config import ModelConfig
 from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
@@ -93,11 +92,10 @@ class FusedRanker(nn.Module):
 
     def against(self, context: Context, inputs: RankingInputs) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and the tower's features (N, O) of candidates against encoded histories."""
-        item_NE: Tensor = self.encoder.known_items(inputs.item_NE, inputs.candidates)
-        tower_NO = self.encoder.cross(context, inputs.history, inputs.candidates, item_NE, inputs.reads)
+        tower_NO = self.encoder.cross(context, inputs.history, inputs.candidates, inputs.item_NE, inputs.reads)
         counts_UM = self.history_counts(inputs.history, inputs.reads, inputs.candidates.request_timestamp)
         features = add_request_dense(inputs.features, counts_UM)
-        embeddings = [item_NE, tower_NO]
+        embeddings = [inputs.item_NE, tower_NO]
         embeddings.extend(self.content_vector(inputs.candidates))
         logits_NK = self.ranker(features, inputs.candidates.lengths, embeddings) + self.tower_heads.added(tower_NO)
         return logits_NK, tower_NO
@@ -107,17 +105,13 @@ class PlainRanker(nn.Module):
     """The same ranker without the tower: the baseline that the tower has to beat.
 
     Args:
-        known_items: KnownItems or AllItemsKnown.
         history_counts: HistoryCounts or NoHistoryCounts.
         content_vector: ContentVector or NoContentVector.
         ranker: reads [id vector, content vector].
     """
 
-    def __init__(
-        self, *, known_items: nn.Module, history_counts: nn.Module, content_vector: nn.Module, ranker: Ranker
-    ) -> None:
+    def __init__(self, history_counts: nn.Module, content_vector: nn.Module, ranker: Ranker) -> None:
         super().__init__()
-        self.known_items = known_items
         self.history_counts = history_counts
         self.content_vector = content_vector
         self.ranker = ranker
@@ -131,7 +125,7 @@ class PlainRanker(nn.Module):
         """(N, K) logits."""
         counts_UM = self.history_counts(inputs.history, inputs.reads, inputs.candidates.request_timestamp)
         features = add_request_dense(inputs.features, counts_UM)
-        embeddings = [self.known_items(inputs.item_NE, inputs.candidates)]
+        embeddings = [inputs.item_NE]
         embeddings.extend(self.content_vector(inputs.candidates))
         logits_NK: Tensor = self.ranker(features, inputs.candidates.lengths, embeddings)
         return logits_NK
@@ -157,12 +151,7 @@ def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature
         content_vector, content_dims = ContentVector(), [schema.content_dim]
     if not config.use_tower:
         ranker = build_ranker(config.ranker, schema, [item_dim, *content_dims], feature_dim)
-        return PlainRanker(
-            known_items=build_known_items(config.cold_start),
-            history_counts=history_counts,
-            content_vector=content_vector,
-            ranker=ranker,
-        )
+        return PlainRanker(history_counts, content_vector, ranker)
     out_dim = config.tower.out_dim
     return FusedRanker(
         encoder=build_encoder(config, schema, item_dim),

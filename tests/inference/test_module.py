@@ -61,7 +61,6 @@ def build(
     content_dim=0,
     features=FEATURES,
     use_tower=True,
-    unknown=False,
     precision="fp32",
     table_dim=2,
 ):
@@ -76,13 +75,7 @@ def build(
     )
     config = ModelConfig(
         tower=TowerConfig(num_layers=2, dim=8, num_heads=2, out_dim=5, fusion=fusion),
-        cold_start=ColdStartConfig(
-            learnable_token=token,
-            content_fusion=content,
-            unknown_ids="left_out" if unknown else "kept",
-            # In the middle of what `inputs_of` draws.
-            known_until=1_500_000_000,
-        ),
+        cold_start=ColdStartConfig(learnable_token=token, content_fusion=content),
         ranker=RankerConfig(
             interaction=interaction,
             dense_hidden=(5,),

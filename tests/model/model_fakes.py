@@ -27,12 +27,7 @@ VARIANTS = {
     "lite_mean": {"fusion": "lite_mean"},
     "lite_last": {"fusion": "lite_last"},
     "no tower": {"use_tower": False},
-    "unknown ids": {"unknown": True},
-    "unknown ids, content": {"unknown": True, "content": True},
-    "unknown ids, no tower": {"unknown": True, "use_tower": False},
 }
-# Some candidates of `random_request` were created before it, and some after.
-KNOWN_UNTIL = 10**9 - 20 * DAY
 
 
 class Request(NamedTuple):
@@ -124,19 +119,12 @@ def config(
     content_vector=False,
     tower_path=False,
     request_time=False,
-    unknown=False,
 ):
     return ModelConfig(
         tower=TowerConfig(
             num_layers=2, dim=8, num_heads=2, out_dim=5, dropout=0.1, fusion=fusion, request_time=request_time
         ),
-        cold_start=ColdStartConfig(
-            learnable_token=token,
-            content_fusion=content,
-            unknown_ids="left_out" if unknown else "kept",
-            known_until=KNOWN_UNTIL,
-            served_seconds=DAY,
-        ),
+        cold_start=ColdStartConfig(learnable_token=token, content_fusion=content),
         ranker=RankerConfig(
             interaction=interaction,
             dense_hidden=(5,),

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, KnownItems, NoContent, candidate_id_randomization
-from pinfm.model.inputs import Candidates
+from pinfm.model.cold_start import ContentFusion, ItemAgeDropout, NoContent, candidate_id_randomization
 from pinfm.model.item_ages import AgeThresholds
 
 DAY = 86_400
@@ -49,38 +48,6 @@ def test_the_generator_decides():
     ids = torch.arange(1000)
     assert torch.equal(randomized(ids, 0.3, seed=4), randomized(ids, 0.3, seed=4))
     assert not torch.equal(randomized(ids, 0.3, seed=4), randomized(ids, 0.3, seed=5))
-
-
-def candidates_of(created_at, request_timestamp, lengths):
-    return Candidates(
-        torch.tensor(lengths),
-        torch.tensor(request_timestamp),
-        torch.arange(len(created_at)),
-        torch.tensor(created_at),
-        torch.zeros(len(created_at), 0),
-    )
-
-
-def test_a_served_model_leaves_out_the_ids_that_came_after_its_labels():
-    known = KnownItems(known_until=1000, served_seconds=50).eval()
-    item_NE = torch.full((4, 2), 3.0, requires_grad=True)
-    found_NE = known(item_NE, candidates_of([0, 999, 1000, 5000], [1100, 9000], [3, 1]))
-    assert found_NE.tolist() == [[3.0, 3.0], [3.0, 3.0], [0.0, 0.0], [0.0, 0.0]]
-    found_NE.sum().backward()
-    assert item_NE.grad.tolist() == [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
-
-
-def test_in_training_a_request_is_read_by_a_model_of_a_while_before():
-    torch.manual_seed(0)
-    known = KnownItems(known_until=0, served_seconds=100).train()
-    requests, ages = 4000, [1, 25, 75, 100]
-    created_at = [10_000 - age for _ in range(requests) for age in ages]
-    asked = candidates_of(created_at, [10_000] * requests, [len(ages)] * requests)
-    known_RA = known(torch.ones(len(created_at), 1), asked).view(requests, len(ages))
-    # A lag of 0 to 99 seconds, each as likely: an item of `age` seconds is known where the lag is smaller.
-    torch.testing.assert_close(known_RA.mean(0), torch.tensor([0.01, 0.25, 0.75, 1.0]), rtol=0, atol=0.03)
-    # One lag a request: whoever knows the younger item knows the older one.
-    assert (known_RA.diff(dim=1) >= 0).all()
 
 
 @pytest.mark.parametrize(

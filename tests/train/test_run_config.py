@@ -26,7 +26,7 @@ def parsed(*flags):
 @pytest.fixture
 def kept(dataset):
     """What a run on the dataset keeps of its config."""
-    return runs.CONFIG.with_dataset(DatasetInfo.read(dataset))
+    return runs.CONFIG.with_item_ages(DatasetInfo.read(dataset).item_age_thresholds)
 
 
 def test_the_config_of_a_run_is_read_back(finetuned, kept):
