@@ -117,7 +117,9 @@ def as_table(results: Results) -> str:
             figures = [_cell(seeds, heading) for heading in (*HEADINGS.values(), YOUNG, UNSEEN)]
             over = "" if row.name == BASELINE else _over(seeds, baseline)
             lines.append([world.told, row.told, *figures, over, str(len(seeds))])
-    return table(["data", "ranker", *HEADINGS.values(), YOUNG, UNSEEN, "AUC, HIT@3, young over no tower", "seeds"], lines)
+    return table(
+        ["data", "ranker", *HEADINGS.values(), YOUNG, UNSEEN, "AUC, HIT@3, young over no tower", "seeds"], lines
+    )
 
 
 def _cell(seeds: Mapping[int, Mapping[str, Any]], heading: str) -> str:
