@@ -277,7 +277,9 @@ def build_optimizer(model: DistributedModelParallel, config: OptimizerConfig) ->
             },
             {"params": [p for p in parameters if id(p) not in pretrained], "lr": config.dense_lr},
         ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=config.weight_decay)
+        # On a CPU torch's own choice is a loop of ten operations over the weights, one by one.
+        fused = True if all(p.device.type == "cpu" for p in parameters) else None
+        return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=config.weight_decay, fused=fused)
 
     clipped = GradientClippingOptimizer(
         KeyedOptimizerWrapper(dense, adamw), clipping=GradientClipping.NORM, max_gradient=config.gradient_clip_norm
