@@ -278,6 +278,33 @@ def test_a_resumed_run_equals_the_uninterrupted_one(config, managed_finetuned, m
         assert torch.equal(read_id_map(ours, table), read_id_map(theirs, table))
 
 
+def test_the_items_of_a_dataset_have_rows_before_the_first_step_and_keep_them(dataset, tmp_path):
+    known = PreparedDataset.open(dataset).known_items()
+    config = replace(
+        CONFIG,
+        item_table=replace(CONFIG.item_table, rows=len(known) + 1),
+        managed_ids=ManagedIdsConfig(min_count=0, update_steps=3, eviction="lru", new_items="init"),
+    )
+    pretrain(config, Place(data=dataset, out=tmp_path / "whole"))
+    rows = counted(tmp_path / "whole", "ids/item/hit_rate")
+    assert rows[0] == 1.0
+    ids, _ = read_id_map(RunFolder.open(tmp_path / "whole"), RunFolder.open(tmp_path / "whole").item_table)
+    assert ids.tolist() == known.tolist()
+    run = runs.interrupted(tmp_path / "whole", tmp_path / "run", 4)
+    pretrain(config, Place(data=dataset, out=run, resume=True))
+    for mine, theirs in zip(item_weights(run), item_weights(tmp_path / "whole"), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def counted(run, name):
+    """What the log says of a counter, step by step."""
+    return [json.loads(line)[name] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def item_weights(run):
+    return [weight for name, weight in sorted(runs.weights(run).items()) if "item" in name]
+
+
 @pytest.mark.parametrize("phase", ["pretrain", "finetune"])
 def test_a_batch_finds_the_rows_that_it_has_just_earned(group, dataset, phase):
     eager = ManagedIdsConfig(min_count=1, update_steps=1, eviction="lru")
