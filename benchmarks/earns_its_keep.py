@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.parts.quality.kept import Results, write_kept
+from benchmarks.parts.quality.kept import Results, kept_settings, write_kept
 from benchmarks.parts.quality.rankers import Plan, Row, Trainer, add_flags, settings_of
 from benchmarks.parts.quality.ranking_worlds import IN_FOLDERS, WORLDS
 from benchmarks.parts.quality.runs import Runs
@@ -79,6 +79,9 @@ def main() -> None:
         for row, seeds in trainer.evaluated(ROWS).items():
             results[key(name, row)] = {seed: told_of(run[world.task]) for seed, run in seeds.items()}
         settings |= {key(name, row.name): settings_of(row, plan, PRETRAINED) for row in ROWS}
+    kept = kept_settings(SECTION)
+    names = [key(world, row.name) for world in WORLDS for row in ROWS]
+    settings = {name: settings.get(name, kept.get(name, [])) for name in names}
     print(as_table(results))
     if args.write:
 

@@ -9,13 +9,11 @@ was interrupted goes on; one that is finished is not run again.
 """
 
 import argparse
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.pages import RESULTS, report_path
-from benchmarks.parts.quality.kept import Results, add_write_flag, write_kept
+from benchmarks.parts.quality.kept import Results, add_write_flag, kept_settings, write_kept
 from benchmarks.parts.quality.next_item_sets import SETS
 from benchmarks.parts.quality.runs import Command, Runs, edition, in_parallel
 from pinfm.train.cli.run_flags import AUTO
@@ -54,9 +52,7 @@ def main() -> None:
 
 def settings_of_rows(datasets: dict[str, Path]) -> dict[str, list[str]]:
     """What the rules choose for each set today; what they chose for those that were not asked for now."""
-    report = report_path(RESULTS, SECTION)
-    before = json.loads(report.read_text())["rows"] if report.exists() else {}
-    told = {name: row["settings"] for name, row in before.items()}
+    told = kept_settings(SECTION)
     return {name: [edition(AUTO, datasets[name])] if name in datasets else told.get(name, []) for name in SETS}
 
 

@@ -76,6 +76,13 @@ def write_kept(
     write_results(RESULTS, section, as_tables(results_of(rows)), {**others, "rows": rows})
 
 
+def kept_settings(section: str) -> dict[str, list[str]]:
+    """The settings of the rows that a section's JSON file holds; rows that are not measured now stay with theirs."""
+    report = report_path(RESULTS, section)
+    rows = json.loads(report.read_text())["rows"] if report.exists() else {}
+    return {name: row["settings"] for name, row in rows.items()}
+
+
 def results_of(rows: Mapping[str, Any]) -> Results:
     """The figures of a report's rows."""
     return {name: {int(seed): figures for seed, figures in row["seeds"].items()} for name, row in rows.items()}

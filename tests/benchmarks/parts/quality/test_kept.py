@@ -2,6 +2,7 @@
 
 import json
 
+from benchmarks.parts.quality import kept
 from benchmarks.parts.quality.kept import results_of, with_kept
 
 SETTINGS = {"base": (), "wide": ("--dim", "8"), "narrow": ("--dim", "2")}
@@ -31,3 +32,12 @@ def test_figures_under_other_settings_go_and_are_named(tmp_path, capsys):
     told = capsys.readouterr().out
     assert told.startswith("made under other settings, so not kept: ")
     assert {"wide", "gone"} == set(told.split(": ")[1].split(" of ")[0].split(", "))
+
+
+def test_a_section_s_rows_keep_their_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "RESULTS", tmp_path / "results.md")
+    assert kept.kept_settings("some section") == {}
+    report = tmp_path / "results" / "some_section.json"
+    report.parent.mkdir()
+    report.write_text(json.dumps({"rows": {"wide": {"settings": ["--dim", "4"], "seeds": {}, "revisions": {}}}}))
+    assert kept.kept_settings("some section") == {"wide": ["--dim", "4"]}
