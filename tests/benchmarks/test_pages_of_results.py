@@ -73,6 +73,7 @@ TABLES = {
     (PERFORMANCE, "adaptation latency"): of_keys("latency"),
     (PERFORMANCE, "adaptation speed"): of_keys("rows"),
     (PERFORMANCE, "loader"): of_keys("speed", "memory"),
+    (PERFORMANCE, "pretrain speed"): of_keys("settings"),
     (SCALE, "embedding_20b"): of_keys("processes", "lookups"),
     (SCALE, "embedding_scale"): of_keys("rows", "ranks"),
     (SCALE, "export_memory"): of_keys("exports"),

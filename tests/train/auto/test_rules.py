@@ -171,12 +171,15 @@ def test_unmet_items_are_offered_where_events_do_not_tell_what_was_passed_over()
 
 
 def test_few_labels_take_the_tower_path_and_are_told_that_pretraining_pays():
-    few = replace(FEED, requests={"train": 9_999})
+    few = replace(FEED, requests={"train": 9_999}, unseen=0.0)
     assert chosen(few)["ranker.tower_path"] is True
     assert "pretraining pays" in told(few, "ranker.tower_path")
     assert chosen(FEED)["ranker.tower_path"] is False
     assert "pretraining did not pay" in told(FEED, "ranker.tower_path")
     assert chosen(NEWS)["ranker.tower_path"] is False
+    arriving = replace(few, unseen=0.02)
+    assert chosen(arriving)["ranker.tower_path"] is False
+    assert "of new items" in told(arriving, "ranker.tower_path")
 
 
 def test_pretraining_has_steps_enough_and_a_short_warm_up():
