@@ -94,7 +94,7 @@ def build_adaptation(
         return TrustedEvents(encoder, reference, config)
     if not isinstance(encoder.psi, NormalizedMLP):
         raise UserError(
-            "adaptation.form vectors moves event vectors by the gradients of phi_in, phi_out and psi, which a tower "
-            "with tower.heads tied does not have; take adaptation.form trust."
+            "--adapt vectors moves event vectors by the gradients of phi_in, phi_out and psi, which a tower with "
+            "tower.heads tied does not have; take --adapt trust."
         )
     return AdaptedVectors(encoder, reference, config)

@@ -21,6 +21,7 @@ from reference import encoder_outputs, parts_read
 
 from pinfm.embeddings.errors import UserError
 from pinfm.model.cold_start import ContentFusion, NoContent
+from pinfm.model.config import ModelConfig, TowerConfig
 from pinfm.model.encoder import build_encoder
 from pinfm.model.inputs import History, Reads
 from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, LateFusion, LiteLast, LiteMean
@@ -176,3 +177,11 @@ def test_the_builder_picks_what_the_config_names(options, fusion, summary, conte
     assert len(encoder.fusion.dcat.blocks) == 2
     assert encoder.age_dropout.young == 0.7
     assert encoder.age_dropout.middle == 0.5
+
+
+def test_tied_heads_want_item_vectors_as_wide_as_the_transformer():
+    tied = ModelConfig(tower=TowerConfig(dim=8, out_dim=8, num_heads=1, heads="tied"))
+    with pytest.raises(UserError, match=r"an item's vector has 12 columns and the transformer 8; let item_table"):
+        build_encoder(tied, schema(), 12)
+    item_VE = torch.randn(5, 8)
+    assert torch.equal(build_encoder(tied, schema(), 8).psi(item_VE), item_VE)

@@ -28,6 +28,10 @@ from pinfm.model.schema import Feature, schema_from_json
         ({"dropout": 1.0}, r"^tower\.dropout \(1\.0\) must lie in \[0, 1\)\.$"),
         ({"dropout": -0.1}, r"^tower\.dropout \(-0\.1\) must lie in \[0, 1\)\.$"),
         ({"dropout": float("nan")}, r"^tower\.dropout \(nan\) must be a finite number\.$"),
+        (
+            {"heads": "tied", "dim": 16, "out_dim": 32},
+            r"^tower\.heads tied .* tower\.out_dim \(32\) must be tower\.dim \(16\)\.$",
+        ),
         ({"temperature": 0.0}, r"^tower\.temperature \(0\.0\) must be above 0\.01, its lower bound\.$"),
         ({"temperature": 0.01}, r"^tower\.temperature \(0\.01\) must be above 0\.01"),
     ],

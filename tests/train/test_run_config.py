@@ -8,7 +8,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from pinfm.embeddings.errors import UserError
-from pinfm.embeddings.specs import FeatureTableConfig
+from pinfm.embeddings.specs import FeatureTableConfig, ItemTableConfig
 from pinfm.model.config import ColdStartConfig, TowerConfig
 from pinfm.model.stored.run_folder import RunFolder
 from pinfm.train.cli.run_flags import add_run_flags, config_from_manifest, run_config
@@ -78,6 +78,10 @@ def test_every_recipe_says_what_it_means(name):
         (lambda: RunConfig(log_steps=0), r"log_steps \(0\) must be at least 1"),
         (lambda: RunConfig(checkpoint_steps=-1), r"checkpoint_steps \(-1\) must be at least 1"),
         (lambda: RunConfig(data_streams=7), r"batch_size \(128\) must be a multiple of data_streams \(7\)"),
+        (
+            lambda: RunConfig(tower=TowerConfig(heads="tied"), item_table=ItemTableConfig(num_hashes=2, dim=16)),
+            r"^tower\.heads tied .* item_table\.num_hashes \* item_table\.dim \(32\) must be tower\.dim \(64\)\.$",
+        ),
         (lambda: RunConfig(finetune=FinetuneConfig(batch_size=0)), r"finetune.batch_size \(0\) must be a multiple"),
         (lambda: PretrainConfig(future_anchor_length=64), r"pretrain.future_anchor_length \(64\) must lie between"),
         (

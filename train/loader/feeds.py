@@ -33,14 +33,10 @@ def segment_feed(config: RunConfig, dataset: PreparedDataset, ids: Ids) -> Feed[
         SegmentSource(dataset, config.pretrain.segment_length),
         stream_plan(config, config.pretrain.batch_size),
         SegmentReader(
-            config.pretrain.window,
-            config.pretrain.pairs_per_anchor,
+            config.pretrain,
             catalogue,
             # Every stream draws its part, so that a step's draws do not depend on the number of ranks.
             config.pretrain.num_sampled // config.data_streams if config.pretrain.negatives == "sampled" else 0,
-            masked_events=config.pretrain.masked_events if config.pretrain.masked_event_weight else 0.0,
-            halves=config.pretrain.contrastive_weight > 0.0,
-            unmet=config.pretrain.unmet_items,
         ),
         SegmentCollator(items, catalogue, ids, dataset.info.schema, config.pretrain.negatives),
     )

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
+from pinfm.train.config import PretrainConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.ragged import IntArray, ragged_index, scalar_column
 from pinfm.train.loader.arrays import BoolArray, SegmentArrays
@@ -75,28 +76,16 @@ class SegmentReader:
     """Gathers the segments of a draw.
 
     Args:
-        window: L', how far ahead L_mtl looks.
-        pairs_per_anchor: targets that L_mtl draws for each event.
+        config: what the losses ask for; for one of weight 0 nothing is drawn.
         catalogue: item ids to draw negatives from.
         num_drawn: negatives that each stream draws.
-        masked_events: share of the events that hide their items; at 0 nothing is drawn.
-        halves: cut each segment's events into two random halves; else nothing is drawn.
-        unmet: Q, items of other events that each event's own is to be told from.
     """
 
-    def __init__(
-        self,
-        window: int,
-        pairs_per_anchor: int,
-        catalogue: IntArray,
-        num_drawn: int,
-        masked_events: float = 0.0,
-        halves: bool = False,
-        unmet: int = 0,
-    ) -> None:
-        self._window, self._pairs_per_anchor = window, pairs_per_anchor
+    def __init__(self, config: PretrainConfig, catalogue: IntArray, num_drawn: int) -> None:
+        self._window, self._pairs_per_anchor = config.window, config.pairs_per_anchor
         self._catalogue, self._num_drawn = catalogue, num_drawn
-        self._masked_events, self._halves, self._unmet = masked_events, halves, unmet
+        self._masked_events = config.masked_events if config.masked_event_weight else 0.0
+        self._halves, self._unmet = config.contrastive_weight > 0.0, config.unmet_items
 
     def __call__(self, draw: Draw[SegmentBucket]) -> SegmentArrays:
         """The drawn segments as arrays."""

@@ -12,6 +12,8 @@ from pinfm.embeddings.specs import IdTable
 from pinfm.model.adaptation.adapted import AdaptedVectors, TrustedEvents, build_adaptation
 from pinfm.model.adaptation.config import TrustConfig, VectorAdaptationConfig
 from pinfm.model.adaptation.reference import make_reference
+from pinfm.model.config import ModelConfig, TowerConfig
+from pinfm.model.encoder import build_encoder
 from pinfm.model.inputs import Reads, own_histories
 from pinfm.model.ranking.adapted import AdaptedRanker
 from pinfm.model.ranking.joint import RankingInputs
@@ -114,6 +116,20 @@ def test_a_tower_adapts_once_for_all_candidates(form):
     with patch.object(type(tower.adaptation), "forward", side_effect=AssertionError("it was adapted again")):
         assert torch.equal(tower.score(cached, requests.candidates), expected)
     assert not torch.equal(plain(requests.history, requests.candidates), expected)
+
+
+def test_a_tower_with_tied_heads_weighs_events_and_refuses_to_move_them():
+    tower = TowerConfig(num_layers=1, dim=ITEM_DIM, out_dim=ITEM_DIM, num_heads=1, heads="tied")
+    encoder = build_encoder(ModelConfig(tower=tower), schema(), ITEM_DIM)
+    lookup = MultiHashEmbedding(IdTable(name="item", num_hashes=1, rows=50, dim=ITEM_DIM)).requires_grad_(False)
+    plain = SequenceTower(lookup, encoder.requires_grad_(False))
+    requests = collate(random_requests([9, 7], [2, 4], torch.zeros(NUM_ITEMS, ITEM_DIM)))
+    trusted = plain.adapted(TrustConfig(threshold=0.5), requests.history, CODES)
+    trust_T = trusted.adaptation.trust(requests.history, lookup(requests.history.item_id))
+    assert ((trust_T >= 0) & (trust_T <= 1)).all()
+    assert trusted(requests.history, requests.candidates).isfinite().all()
+    with pytest.raises(UserError, match=r"tower\.heads tied does not have; take --adapt trust\.$"):
+        plain.adapted(VECTORS, requests.history, CODES)
 
 
 def test_histories_without_a_positive_event_are_nothing_to_hold_others_against():

@@ -1,5 +1,7 @@
 """Cutting users' training events into segments."""
 
+from dataclasses import replace
+
 import loops
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import runs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pinfm.train.config import PretrainConfig
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.loader.segments import SegmentReader, SegmentSource, cut_segments, random_halves
 from pinfm.train.loader.streams import Draw
@@ -35,6 +38,7 @@ def test_segments_cover_all_but_lone_events_once_and_end_at_the_newest(lengths, 
 
 
 NO_ITEMS = np.zeros(0, dtype=np.int64)
+DRAWS = PretrainConfig(window=3, pairs_per_anchor=2)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,7 @@ def test_only_events_before_the_end_of_training_are_read(data):
         bucket = source.read(bucket_number)
         assert source.size(bucket_number) == len(bucket.start)
         rows = np.arange(len(bucket.start))
-        arrays = SegmentReader(3, 2, NO_ITEMS, 0)(Draw(bucket=bucket, rows=rows, rng=np.random.default_rng(0)))
+        arrays = SegmentReader(DRAWS, NO_ITEMS, 0)(Draw(bucket=bucket, rows=rows, rng=np.random.default_rng(0)))
         owners = np.repeat(arrays.user_id, arrays.history.lengths)
         columns = [getattr(arrays.history, name).tolist() for name in loops.EVENT_COLUMNS]
         read += list(zip(owners.tolist(), *columns, strict=True))
@@ -66,7 +70,7 @@ def test_only_events_before_the_end_of_training_are_read(data):
 def test_targets_of_the_multi_token_loss_stand_one_to_window_ahead(data):
     bucket = SegmentSource(data, 8).read(0)
     rows = np.arange(len(bucket.start))
-    ahead = SegmentReader(runs.CONFIG.pretrain.window, 5, NO_ITEMS, 0)(
+    ahead = SegmentReader(replace(runs.CONFIG.pretrain, pairs_per_anchor=5), NO_ITEMS, 0)(
         Draw(bucket=bucket, rows=rows, rng=np.random.default_rng(0))
     ).ahead
     assert ahead.shape == (bucket.length.sum(), 5)
@@ -75,7 +79,7 @@ def test_targets_of_the_multi_token_loss_stand_one_to_window_ahead(data):
 
 def test_negatives_are_drawn_evenly_from_the_catalogue(data):
     bucket, catalogue = SegmentSource(data, 8).read(0), np.array([5, -3, 11])
-    reader = SegmentReader(3, 2, catalogue, 3000)
+    reader = SegmentReader(DRAWS, catalogue, 3000)
     drawn, again = (
         reader(Draw(bucket=bucket, rows=np.zeros(0, np.int64), rng=np.random.default_rng(0))).drawn for _ in range(2)
     )
@@ -88,7 +92,7 @@ def test_negatives_are_drawn_evenly_from_the_catalogue(data):
 def drawn(data, **options):
     """What a reader draws for the segments of a bucket, and the next number of its generator."""
     bucket, rng = SegmentSource(data, 8).read(0), np.random.default_rng(0)
-    reader = SegmentReader(3, 2, np.arange(50), 100, **options)
+    reader = SegmentReader(replace(DRAWS, **options), np.arange(50), 100)
     return reader(Draw(bucket=bucket, rows=np.arange(len(bucket.start)), rng=rng)), rng.random()
 
 
@@ -100,14 +104,14 @@ def test_what_no_loss_asks_for_is_not_drawn(data):
     assert after == rng.random()
     assert not plain.hidden.any()
     assert not plain.half.any()
-    more, _ = drawn(data, masked_events=0.3, halves=True)
+    more, _ = drawn(data, masked_event_weight=1.0, masked_events=0.3, contrastive_weight=1.0)
     np.testing.assert_array_equal(more.ahead, plain.ahead)
     np.testing.assert_array_equal(more.drawn, plain.drawn)
     assert more.hidden.shape == more.half.shape == plain.history.item_id.shape
 
 
 def test_a_share_of_the_events_hide_their_items(data):
-    hidden = drawn(data, masked_events=0.3)[0].hidden
+    hidden = drawn(data, masked_event_weight=1.0, masked_events=0.3)[0].hidden
     assert abs(hidden.mean() - 0.3) < 4 * (0.21 / len(hidden)) ** 0.5
 
 
