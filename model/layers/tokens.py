@@ -42,8 +42,8 @@ class TokenInput(nn.Module):
         self.surface = nn.Embedding(num_surfaces + 1, item_dim)
         self.gap = nn.Embedding(NUM_GAP_BUCKETS + 1, item_dim) if tower.time == "gap" else NoGap()
         self.phi_in = projection(tower.heads, item_dim, tower.dim)
-        # Its rows have length 1, and item vectors as they are begin shorter: the first block would drown them in outputs of
-        # length sqrt(D).
+        # Its rows have length 1, and item vectors as they are begin shorter: the first block would drown them in
+        # outputs of length sqrt(D).
         self.scale = float(tower.dim) ** 0.5
         self.dropout = nn.Dropout(tower.token_dropout)
         for embedding in (self.action, self.surface, self.gap):

@@ -21,16 +21,13 @@ class Facts:
         events: of the training split.
         validation_events: of the validation split.
         event_users: users who have any of them.
-        events_median: events of such a user.
         events_p99: the same at the 99th percentile.
         tells_time: whether times are more than places in an order.
         span_days: from the first event or impression to the last.
         requests: by split; empty without impressions.
         candidates: of a training request, on average; 0 without.
-        sampled: whether candidates were drawn by `prepare` and not shown.
         positives: positive training labels of each task.
         unseen: share of what validation shows, or of its events, on items that training does not have.
-        young: the same share of items below the first of `item_ages`.
         item_ages: in seconds: below the first an item is young, from the second on it is old.
         content_dim: length of content vectors; 0 without.
         contents: distinct content vectors.
@@ -43,17 +40,14 @@ class Facts:
     all_events: int
     events: int
     event_users: int
-    events_median: float
     events_p99: float
     validation_events: int = 0
     tells_time: bool = True
     span_days: float = 0.0
     requests: Mapping[str, int] = field(default_factory=dict)
     candidates: float = 0.0
-    sampled: bool = False
     positives: Mapping[str, int] | None = None
     unseen: float | None = None
-    young: float | None = None
     item_ages: tuple[int, int] = (7 * _DAY, 28 * _DAY)
     content_dim: int = 0
     contents: int | None = None
@@ -75,17 +69,14 @@ class Facts:
             events=events,
             validation_events=counts.events_by_split.get("validation", 0),
             event_users=users,
-            # Logs are skewed, so these are rough: most users have less than the mean.
-            events_median=mean if profile is None else profile.events_median,
+            # Logs are skewed, so a guess from the mean: eight times as many.
             events_p99=8 * mean if profile is None else profile.events_p99,
             tells_time=info.time_span[1] >= _END_OF_1970 if profile is None else profile.tells_time,
             span_days=(info.time_span[1] - info.time_span[0]) / _DAY,
             requests=counts.requests,
             candidates=counts.impressions["train"] / requests if requests else 0.0,
-            sampled=info.candidates == "sampled",
             positives=None if profile is None else profile.positives,
             unseen=None if profile is None else profile.unseen,
-            young=None if profile is None else profile.young,
             item_ages=(info.age_thresholds.young, info.age_thresholds.old),
             content_dim=info.schema.content_dim,
             contents=None if profile is None else profile.contents,
