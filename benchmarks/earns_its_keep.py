@@ -9,7 +9,6 @@ are finished are not made again, and the table is of all that ever ran.
 import argparse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.parts.quality.kept import Results, kept_settings, write_kept
@@ -136,8 +135,7 @@ def _over(seeds: Mapping[int, Mapping[str, Any]], baseline: Mapping[int, Mapping
     for heading in (HEADINGS["auc"], HEADINGS["hit3"], YOUNG):
         pairs = [(run[heading], baseline[seed][heading]) for seed, run in seeds.items() if seed in baseline]
         gains = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
-        spread = f" ± {stdev(gains):.4f}" if len(gains) > 1 else ""
-        parts.append(f"{mean(gains):+.4f}{spread}" if gains else "-")
+        parts.append(mean_and_spread(gains, signed=True) or "-")
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Evaluate a run: ranking metrics per task for a fine-tuned run, retrieval for a pretrained one.
+"""Evaluate a run: ranking metrics per task for a fine-tuned run, and retrieval by its tower or a pretrained one.
 
 Retrieval asks for a user's next item among the whole catalogue. A query is a user's first positive event in the split,
 or the newest where they were held out by place (leave-one-out): that item is to be found, the user's events before it
@@ -25,9 +25,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
     parser.add_argument("--split", type=Literal["train", "validation", "test"], default="test", help="which requests")
     parser.add_argument("--device", type=Device, default="auto", help="where a fine-tuned run is evaluated")
-    told = (
-        "tell a pretrained tower with request_time when the target happens, as a server tells it the time of a request"
-    )
+    told = "tell a tower with request_time when the target happens, as a server tells it the time of a request"
     parser.add_argument("--tell-time", type=bool, default=True, help=told)
     parser.add_argument(
         "--checkpoint",
@@ -51,6 +49,12 @@ def configure(parser: ArgumentParser) -> None:
         help="of the slices by item age, such as '[1h, 4h]': young below the first, old from the second on; default: "
         "the dataset's",
     )
+    parser.add_argument(
+        "--retrieval",
+        type=bool,
+        default=True,
+        help="ask the tower of a fine-tuned run for next items as well; a pretrained one is always asked",
+    )
 
 
 def run(args: Namespace) -> dict[str, Any]:
@@ -69,6 +73,7 @@ def run(args: Namespace) -> dict[str, Any]:
         checkpoint=args.checkpoint,
         predictions=args.predictions,
         item_age_thresholds=tuple(args.item_age_thresholds),
+        retrieval=args.retrieval,
     )
     report = evaluate(args.run, config, args.data, args.split, options)
     found = run.validated()
@@ -77,7 +82,8 @@ def run(args: Namespace) -> dict[str, Any]:
     if "metrics" in report:
         reading = ["model"] if report["reads_histories"] else []
         print("\n".join([metrics_table(report["metrics"]), *metrics_notes(report["metrics"], reading)]))
-    else:
+        print()
+    if "retrieval" in report:
         print(retrieval_table({"model": report["retrieval"], **report["retrieval_baselines"]}))
     of = {"run": str(args.run), "checkpoint": checkpoint.name, "data": str(args.data), "split": args.split}
     return {**of, **report}

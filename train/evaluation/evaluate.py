@@ -39,6 +39,7 @@ class EvaluateOptions:
         checkpoint: the step of the checkpoint, the newest, or the best, see `Which`.
         predictions: a Parquet file for what a fine-tuned run says of each candidate; none is written where None.
         item_age_thresholds: of the slices by item age, such as `1h` and `4h`; the dataset's where empty.
+        retrieval: whether a fine-tuned run is asked for next items too, where `finds_items`.
     """
 
     device: Device = "auto"
@@ -46,6 +47,7 @@ class EvaluateOptions:
     checkpoint: Which = "best"
     predictions: Path | None = None
     item_age_thresholds: tuple[str, ...] = ()
+    retrieval: bool = True
 
     def __post_init__(self) -> None:
         require_types("", self)
@@ -74,8 +76,8 @@ def evaluate(
 
     Returns:
         For a fine-tuned run `metrics`: {ranker: {task: metrics}}, of "model", "popularity" and `live_baselines`, and
-        `reads_histories`, whether the model does; for a pretrained one `retrieval`, and `retrieval_baselines`: {ranker:
-        metrics}.
+        `reads_histories`, whether the model does. For a pretrained run, and a fine-tuned one that `finds_items`:
+        `retrieval`, and `retrieval_baselines`: {ranker: metrics}.
 
     Raises:
         UserError: run and dataset do not fit together, the split is empty, there is no such checkpoint, or predictions
@@ -86,16 +88,29 @@ def evaluate(
     if run.kind == "pretrain":
         if options.predictions is not None:
             raise UserError(f"{path} is a pretrained run, which predicts no task; leave --predictions out.")
-        tower = SequenceTower.from_run(path, run.checkpoint_at(options.checkpoint))
-        rankers = retrieval_metrics(tower, dataset, split, config.max_history, options.tell_time)
-        retrieval = rankers.pop("model")
-        if not retrieval["queries"]:
+        found = _retrieval(run, config, dataset, split, options)
+        if not found["retrieval"]["queries"]:
             raise UserError(f"nobody with a history has a positive event in the {split} split; evaluate another split.")
-        return {"retrieval": retrieval, "retrieval_baselines": rankers}
+        return found
     return {
         "metrics": _ranking(run, config, dataset, split, options),
         "reads_histories": config.use_tower or config.ranker.history_counts,
+        **(_retrieval(run, config, dataset, split, options) if options.retrieval and finds_items(run, config) else {}),
     }
+
+
+def finds_items(run: RunFolder, config: RunConfig) -> bool:
+    """Whether the states of a fine-tuned run's tower were ever compared with items: in its training, or before it."""
+    compared = config.finetune.next_token_weight > 0 or run.manifest.get("pretrained") is not None
+    return config.use_tower and compared
+
+
+def _retrieval(
+    run: RunFolder, config: RunConfig, dataset: PreparedDataset, split: str, options: EvaluateOptions
+) -> dict[str, Any]:
+    tower = SequenceTower.from_run(run.path, run.checkpoint_at(options.checkpoint))
+    rankers = retrieval_metrics(tower, dataset, split, config.max_history, options.tell_time)
+    return {"retrieval": rankers.pop("model"), "retrieval_baselines": rankers}
 
 
 def _ranking(

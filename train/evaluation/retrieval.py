@@ -1,4 +1,4 @@
-"""Next-item retrieval over the full catalogue, for a pretrained tower and for what it has to beat.
+"""Next-item retrieval over the full catalogue, for a tower and for what it has to beat.
 
 One query a user: the first positive event of the split is the target, or where the splits are by place each one that
 was held out; the events before it are the history, and the items of that history are no answers. A tower with
@@ -32,7 +32,7 @@ def retrieval_metrics(
     """HR@k and NDCG@k of the tower's state against psi of every item, and of the baselines.
 
     Args:
-        tower: from a pretraining run.
+        tower: from a run of either kind.
         dataset: events and catalogue.
         split: targets are taken from this split's time.
         max_history: newest events of the history that the tower reads.
@@ -62,7 +62,7 @@ def rank_catalogue(
     """HR@k and NDCG@k of a tower on queries, over every item of the catalogue but those of the history.
 
     Args:
-        tower: from a pretraining run.
+        tower: from a run of either kind.
         catalogue: item ids, ascending; holds every item of the queries.
         queries: what is to be found.
         max_history: newest events of the history that the tower reads.
@@ -77,7 +77,7 @@ class TowerScorer:
     """A tower's state at the newest event against psi of every item, computed where the tower is.
 
     Args:
-        tower: from a pretraining run.
+        tower: from a run of either kind.
         catalogue: item ids, ascending.
         max_history: newest events of the history that the tower reads.
         tell_time: tell the target's time to a tower with `request_time`, as a server would.

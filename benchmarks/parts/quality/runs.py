@@ -119,11 +119,19 @@ class Runs:
         finished = self.folder(name) / "finished"
         return finished.exists() and finished.read_text().strip() == command.told()
 
-    def evaluate(self, name: str, data: Path, split: str) -> dict[str, Any]:
-        """What `pinfm evaluate` reports of a run, kept beside it."""
-        report = self.folder(name) / f"{split}.json"
+    def evaluate(self, name: str, data: Path, split: str, retrieval: bool = False) -> dict[str, Any]:
+        """What `pinfm evaluate` reports of a run, kept beside it.
+
+        Args:
+            name: of the run.
+            data: the dataset.
+            split: of it.
+            retrieval: whether a fine-tuned run's tower is asked for next items too, which takes longer.
+        """
+        report = self.folder(name) / f"{split}{'-retrieval' if retrieval else ''}.json"
         if not report.exists():
             words = ["evaluate", self.folder(name), "--data", data, "--split", split, "--report", report]
+            words += ["--retrieval", str(retrieval).lower()]
             self._pinfm(name, words)
         values: dict[str, Any] = json.loads(report.read_text())
         return values

@@ -30,7 +30,7 @@ from pinfm.train.cli.main import main
 from pinfm.train.data.dataset import PreparedDataset
 from pinfm.train.data.prepare import PrepareOptions, prepare
 from pinfm.train.evaluation import evaluate as module_under_test
-from pinfm.train.evaluation.evaluate import EvaluateOptions, evaluate
+from pinfm.train.evaluation.evaluate import EvaluateOptions, evaluate, finds_items
 from pinfm.train.evaluation.live import RECENT
 from pinfm.train.evaluation.popularity import PRIOR_IMPRESSIONS
 from pinfm.train.metrics import metrics_notes, ranking_metrics
@@ -75,7 +75,7 @@ def test_ranking_metrics_are_those_of_the_artefact(finetuned, exported, dataset,
     assert report["reads_histories"]
     notes = metrics_notes(report["metrics"], ["model"])
     assert notes
-    assert printed.splitlines()[-len(notes) :] == notes
+    assert "\n".join(notes) in printed
 
 
 def test_users_requests_and_ages_of_items_are_those_of_the_dataset(finetuned, exported, dataset, tmp_path):
@@ -118,9 +118,11 @@ def test_popularity_is_the_smoothed_rate_of_the_training_split(finetuned, datase
     assert popularity["by_age"]["unseen"]["impressions"] == len(unseen)
 
 
-def test_retrieval_equals_brute_force(pretrained, dataset, tmp_path, capsys):
-    report = report_of(tmp_path, pretrained, "--data", dataset)["retrieval"]
-    data, tower = PreparedDataset.open(dataset), SequenceTower.from_run(pretrained).eval()
+@pytest.mark.parametrize("kind", ["pretrained", "finetuned"])
+def test_retrieval_equals_brute_force(request, kind, dataset, tmp_path, capsys):
+    run = request.getfixturevalue(kind)
+    report = report_of(tmp_path, run, "--data", dataset)["retrieval"]
+    data, tower = PreparedDataset.open(dataset), SequenceTower.from_run(run).eval()
     begin, end = data.info.splits["test"]
     positive = data.info.schema.positive_codes()
     catalogue = torch.tensor([item["item_id"] for item in data.items().to_pylist()])
@@ -149,9 +151,20 @@ def test_retrieval_equals_brute_force(pretrained, dataset, tmp_path, capsys):
         assert report[f"ndcg@{k}"] == pytest.approx(np.mean(gains), abs=1e-4)
     assert report["mean_rank"] == pytest.approx(np.mean(ranks), abs=0.5)
     printed = capsys.readouterr().out
-    assert printed.startswith(f"{len(ranks)} queries; ")
+    assert f"\n{len(ranks)} queries; " in f"\n{printed}"
     assert "ndcg@10" in printed
     assert "last_item" in printed
+
+
+def test_a_fine_tuned_run_is_asked_for_items_where_its_tower_knows_them(finetuned, dataset, tmp_path):
+    assert "retrieval" not in report_of(tmp_path, finetuned, "--data", dataset, "--retrieval", "false")
+    run = RunFolder.open(finetuned)
+    untold = replace(runs.CONFIG, finetune=replace(runs.CONFIG.finetune, next_token_weight=0.0))
+    assert finds_items(run, untold)  # by its pretraining
+    run.manifest["pretrained"] = None
+    assert finds_items(run, runs.CONFIG)
+    assert not finds_items(run, untold)
+    assert not finds_items(run, replace(runs.CONFIG, use_tower=False))
 
 
 def test_retrieval_baselines_equal_brute_force(pretrained, dataset, tmp_path):
