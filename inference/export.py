@@ -33,7 +33,8 @@ from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
 from pinfm.model.stored.weights import read_weights
 
 # What hosts call or read beside `forward`, which freezing would take away.
-PRESERVED = ["place", "item_vectors", "trust", "table_files", "item_ids"]
+STAGES = ["encode", "score_encoded", "user_vectors", "catalogue_vectors"]
+PRESERVED = ["place", "item_vectors", "trust", *STAGES, "table_files", "item_ids"]
 DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 

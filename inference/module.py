@@ -1,6 +1,10 @@
 """The exported module: raw ids in, one probability per candidate and task out. Written for TorchScript.
 
+history ── encode ──> Encoded ─┬─ user_vectors ──> what retrieval compares with catalogue_vectors
+                               └─ score_encoded ─> what `forward`, which is both steps at once, gives
+
 U  requests     T  events of all histories     N  candidates of all requests
+V  items        O  width of the vectors that retrieval compares
 """
 
 from collections.abc import Mapping
@@ -11,6 +15,7 @@ from torch import Tensor, nn
 
 from pinfm.embeddings.module_list import module_list
 from pinfm.embeddings.one_device.served import ServedTable
+from pinfm.inference.encoded import Encoded
 from pinfm.inference.requests.checks import InputChecks
 from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.adapted import AdaptedRanker
@@ -87,31 +92,84 @@ class ScoringModule(nn.Module):
         Raises:
             ValueError: an input is missing, of another type or size, or holds a value that training can't have seen.
         """
-        history = self._checked_history(inputs)
-        item_ids = inputs["candidate_item_id"]
-        content = torch.zeros([item_ids.size(0), 0], device=item_ids.device)
-        if self.has_content:
-            content = inputs["candidate_content"]
-        surface: Optional[Tensor] = None  # noqa: UP045
-        if self.has_surface:
-            surface = inputs[self.surface]
-        candidates = Candidates(
-            inputs["candidate_lengths"],
-            inputs["request_timestamp"],
-            item_ids,
-            inputs["candidate_created_at"],
-            content.to(self.dense_dtype),
-            surface,
-        )
-        # History and candidates share one lookup, as in training.
-        vectors = self.item_tables(torch.cat([history.item_id, item_ids])).to(self.dense_dtype)
-        num_events = history.item_id.size(0)
-        features, reads = self._features(inputs), own_histories(history.lengths)
-        logits = self.model.score(
-            RankingInputs(history, candidates, vectors[:num_events], vectors[num_events:], features, reads)
-        )
-        probabilities = torch.sigmoid(logits.float())
-        return {task: probabilities[:, i] for i, task in enumerate(self.tasks)}
+        problem = self.checks(inputs, 0)
+        if problem != "":
+            raise ValueError(problem)
+        return self._scores(self._encoded(inputs), inputs)
+
+    @torch.jit.export
+    def encode(self, inputs: dict[str, Tensor]) -> Encoded:
+        """Encodes histories once, for `score_encoded`, `user_vectors` and whatever comes after them.
+
+        Args:
+            inputs: the histories among those of `forward`: `history_lengths` and all `history_*`.
+
+        Returns:
+            As much as all stages read of them; `forward` is `score_encoded` of it, bit for bit.
+
+        Raises:
+            ValueError: as `forward`, about histories.
+        """
+        problem = self.checks.to_encode(inputs)
+        if problem != "":
+            raise ValueError(problem)
+        return self._encoded(inputs)
+
+    @torch.jit.export
+    def score_encoded(self, encoded: Encoded, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scores candidates against encoded histories: page after page, or stage after stage of a funnel.
+
+        Args:
+            encoded: from `encode`.
+            inputs: those of `forward` but for the histories, of the same U requests; a request may be made later than
+                its history was encoded.
+
+        Returns:
+            As `forward`.
+
+        Raises:
+            ValueError: as `forward`, about requests and candidates, or these are not of as many requests.
+        """
+        problem = self.checks.to_score(inputs, encoded.history.lengths, encoded.history.timestamp)
+        if problem != "":
+            raise ValueError(problem)
+        return self._scores(encoded, inputs)
+
+    @torch.jit.export
+    def user_vectors(self, encoded: Encoded, inputs: dict[str, Tensor]) -> Tensor:
+        """What retrieval compares with `catalogue_vectors`, by inner product: the state after each user's newest event.
+
+        Args:
+            encoded: from `encode`.
+            inputs: `request_timestamp` (U,) int64, which a tower with `request_time` is told.
+
+        Returns:
+            (U, O) float32; zeros for an empty history, or one of which an adapted model trusts nothing.
+
+        Raises:
+            ValueError: as `score_encoded`, about the times, or the model has no tower.
+        """
+        problem = self.checks.to_retrieve(inputs, encoded.history.lengths, encoded.history.timestamp)
+        if problem != "":
+            raise ValueError(problem)
+        vectors_UO: Tensor = self.model.user_vectors(encoded.context, encoded.read, inputs["request_timestamp"]).float()
+        return vectors_UO
+
+    @torch.jit.export
+    def catalogue_vectors(self, ids_V: Tensor) -> Tensor:
+        """What retrieval compares users with.
+
+        Args:
+            ids_V: int64 item ids.
+
+        Returns:
+            (V, O) float32, psi of the items' vectors.
+
+        Raises:
+            ValueError: the model has no tower.
+        """
+        vectors_VO: Tensor = self.model.catalogue_vectors(self.item_tables(ids_V).to(self.dense_dtype)).float()
+        return vectors_VO
 
     @torch.jit.export
     def place(self, name: str, rows: Tensor) -> None:
@@ -146,26 +204,50 @@ class ScoringModule(nn.Module):
         Raises:
             ValueError: as `forward`, or the model weighs no events.
         """
-        history = self._checked_history(inputs)
+        problem = self.checks(inputs, 0)
+        if problem != "":
+            raise ValueError(problem)
         # TorchScript answers each of the two as it compiles, and leaves out what isn't there.
         if hasattr(self.model, "adaptation"):  # noqa: SIM102
             if hasattr(self.model.adaptation, "trust"):
+                history = _history(inputs)
                 vectors = self.item_tables(history.item_id).to(self.dense_dtype)
                 weights_T: Tensor = self.model.adaptation.trust(history, vectors)  # type: ignore[operator]
                 return weights_T
         raise ValueError("the model weighs no events; export it with --adapt trust.")
 
-    def _checked_history(self, inputs: dict[str, Tensor]) -> History:
-        problem = self.checks(inputs, 0)
-        if problem != "":
-            raise ValueError(problem)
-        return History(
-            inputs["history_lengths"],
-            inputs["history_item_id"],
-            inputs["history_action"],
-            inputs["history_surface"],
-            inputs["history_timestamp"],
+    def _encoded(self, inputs: dict[str, Tensor]) -> Encoded:
+        history = _history(inputs)
+        read, context = self.model.encode(history, self.item_tables(history.item_id).to(self.dense_dtype))
+        return Encoded(history, read, context)
+
+    def _scores(self, encoded: Encoded, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        item_ids = inputs["candidate_item_id"]
+        content = torch.zeros([item_ids.size(0), 0], device=item_ids.device)
+        if self.has_content:
+            content = inputs["candidate_content"]
+        surface: Optional[Tensor] = None  # noqa: UP045
+        if self.has_surface:
+            surface = inputs[self.surface]
+        candidates = Candidates(
+            inputs["candidate_lengths"],
+            inputs["request_timestamp"],
+            item_ids,
+            inputs["candidate_created_at"],
+            content.to(self.dense_dtype),
+            surface,
         )
+        item_NE = self.item_tables(item_ids).to(self.dense_dtype)
+        asked = RankingInputs(
+            encoded.read,
+            candidates,
+            item_NE[:0],  # the events' were read by `encode`
+            item_NE,
+            self._features(inputs),
+            own_histories(encoded.read.lengths),
+        )
+        probabilities = torch.sigmoid(self.model.score_encoded(encoded.context, asked).float())
+        return {task: probabilities[:, i] for i, task in enumerate(self.tasks)}
 
     def _features(self, inputs: dict[str, Tensor]) -> RankerFeatures:
         request_vectors: list[Tensor] = []
@@ -184,6 +266,16 @@ class ScoringModule(nn.Module):
             _columns(inputs, self.request_dense, inputs["user_id"].size(0)),
             _columns(inputs, self.candidate_dense, num_candidates),
         )
+
+
+def _history(inputs: dict[str, Tensor]) -> History:
+    return History(
+        inputs["history_lengths"],
+        inputs["history_item_id"],
+        inputs["history_action"],
+        inputs["history_surface"],
+        inputs["history_timestamp"],
+    )
 
 
 def _columns(inputs: dict[str, Tensor], names: list[str], num_rows: int) -> Tensor:

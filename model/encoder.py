@@ -21,9 +21,10 @@ from pinfm.model.inputs import Candidates, History, Reads, own_histories
 from pinfm.model.item_ages import PAPER, age_thresholds
 from pinfm.model.layers.fusion import EarlyFusion, EarlyFusionWithToken, Fusion, LateFusion, LiteLast, LiteMean
 from pinfm.model.layers.mlp import NoProjection, NormalizedMLP, projection
-from pinfm.model.layers.tokens import NoRequestTime, RequestTime, TokenInput
+from pinfm.model.layers.tokens import NoRequestTime, RequestTime, TokenInput, gap_buckets
 from pinfm.model.layers.transformer import Block, NoPositions, RotaryPositions
 from pinfm.model.schema import InputSchema, require_content
+from pinfm.model.views import newest_events
 
 # Parts of the encoder that only candidates use, so pretraining does not reach them: names in its state dict.
 FINETUNED_ONLY = ("content.", "fusion.token")
@@ -147,6 +148,26 @@ class SequenceEncoder(nn.Module):
         """
         states_MO: Tensor = self.phi_out(self.request_time(self.fusion.outputs_at(context, rows_M), gap_M))
         return states_MO
+
+    def newest_states(self, context: Context, history: History, request_timestamp_U: Tensor) -> Tensor:
+        """H after the newest event of each history, told when its request is made: what retrieval compares with psi.
+
+        Args:
+            context: from `encode_context`.
+            history: the same T events of U requests.
+            request_timestamp_U: int64, Unix seconds; not read unless the tower is told the request's time.
+
+        Returns:
+            (U, O); zeros for an empty history, after which there is no state.
+        """
+        users_M = torch.nonzero(history.lengths)[:, 0]
+        rows_M = newest_events(history.lengths)[users_M]
+        gap_M = gap_buckets(request_timestamp_U[users_M] - history.timestamp[rows_M])
+        states_MO = self.states_at(context, gap_M, rows_M)
+        states_UO = torch.zeros(
+            [history.lengths.size(0), states_MO.size(1)], dtype=states_MO.dtype, device=states_MO.device
+        )
+        return states_UO.index_copy(0, users_M, states_MO)
 
     def temperature(self) -> Tensor:
         """The learnt temperature."""

@@ -1,5 +1,8 @@
 """What every host must give, checked in one place: scripted into scoring.pt, and called on the tensors of a frame.
 
+Histories are encoded once and asked again and again, so they are checked by themselves; what is asked of them, as it
+is asked.
+
 U  requests     T  events of all histories     N  candidates of all requests
 """
 
@@ -8,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pinfm.inference.requests.columns import LENGTHS, TIMES, Column
+from pinfm.inference.requests.columns import TIMES, Column, Scope
+from pinfm.model.written import MOST
 
 # Seconds up to the year 2286; later ones are a finer unit (milliseconds pass it in April 1970). A clock of the host's
 # own would refuse requests for tomorrow, and TorchScript has none.
@@ -29,29 +33,14 @@ class InputChecks(nn.Module):
             that began before 1972 may show numbers which look like dates.
     """
 
-    # TorchScript reads the types of empty lists here, and only here.
-    integers: list[str]
-    floats: list[str]
-    request_names: list[str]
-    history_names: list[str]
-    candidate_names: list[str]
-    # Names with codes, and the largest of each.
-    coded: list[tuple[str, int]]
-
     def __init__(self, columns: Sequence[Column], max_history: int, clock_start: int = 0) -> None:
         super().__init__()
-        # TorchScript sees no constants of a module.
-        self.end_of_time, self.future, self.max_history = END_OF_TIME, FUTURE, max_history
-        self.first_date, self.last_date, self.refuses_dates = FIRST_DATE, LAST_DATE, clock_start > END_OF_1971
-        self.integers = [*LENGTHS, *(column.name for column in columns if column.dtype == "int64")]
-        self.floats = [column.name for column in columns if column.dtype == "float32"]
-        self.request_names, self.history_names, self.candidate_names = (
-            [column.name for column in columns if column.scope == scope]
-            for scope in ("request", "history", "candidate")
-        )
-        self.coded = [(column.name, len(column.vocabulary)) for column in columns if column.vocabulary is not None]
-        self.times = list(TIMES)
-        self.content_dim = next((column.width for column in columns if column.width is not None), 0)
+        self.max_history = max_history
+        self.requests = ScopeChecks("request", columns, clock_start)
+        self.histories = ScopeChecks("history", columns, clock_start, max_history)
+        self.candidates = ScopeChecks("candidate", columns, clock_start)
+        times = [column for column in columns if column.name == "request_timestamp"]
+        self.request_times = ScopeChecks("request", times, clock_start)
 
     def forward(self, inputs: dict[str, Tensor], first_row: int) -> str:
         """One sentence about the first problem, empty where there is none.
@@ -60,13 +49,113 @@ class InputChecks(nn.Module):
             inputs: see `ScoringModule.forward`.
             first_row: number of the first request, where the batch is a piece of a file.
         """
+        num_requests = _count(inputs, "user_id")
+        problem: str = self.requests(inputs, num_requests, first_row)
+        if problem == "":
+            problem = self._histories(inputs, num_requests, first_row)
+        if problem == "":
+            problem = self.candidates(inputs, num_requests, first_row)
+        if problem == "":
+            problem = _after(inputs["history_lengths"], inputs["history_timestamp"], inputs, first_row)
+        return problem
+
+    @torch.jit.export
+    def to_encode(self, inputs: dict[str, Tensor]) -> str:
+        """As `forward`, of histories alone."""
+        return self._histories(inputs, _count(inputs, "history_lengths"), 0)
+
+    @torch.jit.export
+    def to_score(self, inputs: dict[str, Tensor], lengths_U: Tensor, timestamp_T: Tensor) -> str:
+        """As `forward`, of what is scored against histories that were checked before.
+
+        Args:
+            inputs: of requests and candidates.
+            lengths_U: events of each history.
+            timestamp_T: of these events.
+        """
+        problem = _as_many(inputs, "user_id", lengths_U)
+        if problem == "":
+            problem = self.requests(inputs, lengths_U.size(0), 0)
+        if problem == "":
+            problem = self.candidates(inputs, lengths_U.size(0), 0)
+        if problem == "":
+            problem = _after(lengths_U, timestamp_T, inputs, 0)
+        return problem
+
+    @torch.jit.export
+    def to_retrieve(self, inputs: dict[str, Tensor], lengths_U: Tensor, timestamp_T: Tensor) -> str:
+        """As `to_score`, where no input is read but the time of each request."""
+        problem = _as_many(inputs, "request_timestamp", lengths_U)
+        if problem == "":
+            problem = self.request_times(inputs, lengths_U.size(0), 0)
+        if problem == "":
+            problem = _after(lengths_U, timestamp_T, inputs, 0)
+        return problem
+
+    def _histories(self, inputs: dict[str, Tensor], num_requests: int, first_row: int) -> str:
+        """Training saw histories that ascend."""
+        problem: str = self.histories(inputs, num_requests, first_row)
+        if problem != "":
+            return problem
+        time_T = inputs["history_timestamp"]
+        owner_T = torch.repeat_interleave(inputs["history_lengths"])
+        falls_T = torch.zeros_like(owner_T, dtype=torch.bool)
+        falls_T[1:] = (time_T[1:] < time_T[:-1]) & (owner_T[1:] == owner_T[:-1])
+        if bool(falls_T.any()):
+            row = first_row + int(owner_T[_first(falls_T)])
+            return f"row {row}: history_timestamp is not in order of time; put the oldest event first."
+        return ""
+
+
+class ScopeChecks(nn.Module):
+    """Finds the first thing that is wrong with the inputs of a scope.
+
+    Args:
+        scope: which inputs.
+        columns: the inputs, of all scopes.
+        clock_start: see `InputChecks`.
+        longest: values that a list may have.
+    """
+
+    # TorchScript reads the types of empty lists here, and only here.
+    integers: list[str]
+    floats: list[str]
+    names: list[str]
+    times: list[str]
+    # Names with codes, and the largest of each.
+    coded: list[tuple[str, int]]
+
+    def __init__(self, scope: Scope, columns: Sequence[Column], clock_start: int, longest: int = MOST) -> None:
+        super().__init__()
+        # TorchScript sees no constants of a module.
+        self.end_of_time, self.future = END_OF_TIME, FUTURE
+        self.first_date, self.last_date, self.refuses_dates = FIRST_DATE, LAST_DATE, clock_start > END_OF_1971
+        self.longest = longest
+        own = [column for column in columns if column.scope == scope]
+        # Of lists; a request has one value.
+        self.lengths = "" if scope == "request" else f"{scope}_lengths"
+        self.names = [column.name for column in own]
+        self.integers = [column.name for column in own if column.dtype == "int64"]
+        if self.lengths != "":
+            self.integers.insert(0, self.lengths)
+        self.floats = [column.name for column in own if column.dtype == "float32"]
+        self.times = [name for name in TIMES if name in self.names]
+        self.coded = [(column.name, len(column.vocabulary)) for column in own if column.vocabulary is not None]
+        self.content_dim = next((column.width for column in own if column.width is not None), 0)
+
+    def forward(self, inputs: dict[str, Tensor], num_requests: int, first_row: int) -> str:
+        """One sentence about the first problem, empty where there is none.
+
+        Args:
+            inputs: see `ScoringModule.forward`.
+            num_requests: U.
+            first_row: number of the first request, where the batch is a piece of a file.
+        """
         problem = self._types(inputs)
         if problem == "":
-            problem = self._sizes(inputs, first_row)
+            problem = self._sizes(inputs, num_requests, first_row)
         if problem == "":
             problem = self._values(inputs, first_row)
-        if problem == "":
-            problem = self._order(inputs, first_row)
         return problem
 
     def _types(self, inputs: dict[str, Tensor]) -> str:
@@ -86,41 +175,37 @@ class InputChecks(nn.Module):
                 return f"{name} has {inputs[name].dim()} dimensions, which does not fit signature.json."
         return ""
 
-    def _sizes(self, inputs: dict[str, Tensor], first_row: int) -> str:
-        num_requests = inputs["user_id"].size(0)
-        for name in ["history_lengths", "candidate_lengths"]:
+    def _sizes(self, inputs: dict[str, Tensor], num_requests: int, first_row: int) -> str:
+        each = self.names if self.lengths == "" else [self.lengths]
+        for name in each:
             if inputs[name].size(0) != num_requests:
                 return f"{name} has {inputs[name].size(0)} values for {num_requests} requests; give one each."
-            if bool((inputs[name] < 0).any()):
-                return f"row {first_row + _first(inputs[name] < 0)}: {name} holds a negative length; correct it."
-        long_U = inputs["history_lengths"] > self.max_history
+        if self.lengths == "":
+            return ""
+        lengths_U = inputs[self.lengths]
+        if bool((lengths_U < 0).any()):
+            return f"row {first_row + _first(lengths_U < 0)}: {self.lengths} holds a negative length; correct it."
+        long_U = lengths_U > self.longest
         if bool(long_U.any()):
             row = _first(long_U)
             return (
-                f"row {first_row + row}: history_lengths holds {int(inputs['history_lengths'][row])}; the model reads "
-                f"{self.max_history} events, so give the newest ones alone."
+                f"row {first_row + row}: {self.lengths} holds {int(lengths_U[row])}; the model reads {self.longest} "
+                "events, so give the newest ones alone."
             )
-        for name in self.request_names:
-            if inputs[name].size(0) != num_requests:
-                return f"{name} has {inputs[name].size(0)} values for {num_requests} requests; give one each."
-        for names, lengths in (
-            (self.history_names, "history_lengths"),
-            (self.candidate_names, "candidate_lengths"),
-        ):
-            # Each by itself first: a sum of lengths beyond reason wraps around.
-            long_U = inputs[lengths] > inputs[names[0]].size(0)
-            if bool(long_U.any()):
-                row = _first(long_U)
+        # Each by itself first: a sum of lengths beyond reason wraps around.
+        long_U = lengths_U > inputs[self.names[0]].size(0)
+        if bool(long_U.any()):
+            row = _first(long_U)
+            return (
+                f"row {first_row + row}: {self.lengths} holds {int(lengths_U[row])}, but {self.names[0]} has "
+                f"{inputs[self.names[0]].size(0)} values; make them agree."
+            )
+        total = int(lengths_U.sum())
+        for name in self.names:
+            if inputs[name].size(0) != total:
                 return (
-                    f"row {first_row + row}: {lengths} holds {int(inputs[lengths][row])}, but {names[0]} has "
-                    f"{inputs[names[0]].size(0)} values; make them agree."
+                    f"{name} has {inputs[name].size(0)} values, but {self.lengths} adds up to {total}; make them agree."
                 )
-            total = int(inputs[lengths].sum())
-            for name in names:
-                if inputs[name].size(0) != total:
-                    return (
-                        f"{name} has {inputs[name].size(0)} values, but {lengths} adds up to {total}; make them agree."
-                    )
         if self.content_dim > 0 and inputs["candidate_content"].size(1) != self.content_dim:
             return f"candidate_content must have vectors of {self.content_dim} values; see signature.json."
         return ""
@@ -157,30 +242,39 @@ class InputChecks(nn.Module):
                 return f"{place} holds a value that is not finite (as float32); correct it."
         return ""
 
-    def _order(self, inputs: dict[str, Tensor], first_row: int) -> str:
-        """Training saw histories that ascend and end before their request."""
-        time_T = inputs["history_timestamp"]
-        owner_T = torch.repeat_interleave(inputs["history_lengths"])
-        falls_T = torch.zeros_like(owner_T, dtype=torch.bool)
-        falls_T[1:] = (time_T[1:] < time_T[:-1]) & (owner_T[1:] == owner_T[:-1])
-        if bool(falls_T.any()):
-            place = self._place(inputs, "history_timestamp", falls_T, first_row)
-            return f"{place} is not in order of time; put the oldest event first."
-        late_T = time_T >= inputs["request_timestamp"][owner_T]
-        if bool(late_T.any()):
-            place = self._place(inputs, "history_timestamp", late_T, first_row)
-            return f"{place} holds an event that is not older than request_timestamp; leave it out."
-        return ""
-
     def _place(self, inputs: dict[str, Tensor], name: str, bad: Tensor, first_row: int) -> str:
         """The request that the first bad value belongs to, and the input."""
-        place = _first(bad)
-        if name in self.history_names:
-            place = int(torch.repeat_interleave(inputs["history_lengths"])[place])
-        elif name in self.candidate_names:
-            place = int(torch.repeat_interleave(inputs["candidate_lengths"])[place])
-        return f"row {first_row + place}: {name}"
+        row = _first(bad)
+        if self.lengths != "":
+            row = int(torch.repeat_interleave(inputs[self.lengths])[row])
+        return f"row {first_row + row}: {name}"
+
+
+def _as_many(inputs: dict[str, Tensor], name: str, lengths_U: Tensor) -> str:
+    """Whether the requests can be those whose histories were encoded."""
+    if name in inputs and inputs[name].numel() != lengths_U.size(0):
+        return (
+            f"{name} has {inputs[name].numel()} values, but {lengths_U.size(0)} histories were encoded; give the "
+            "requests of these histories, in their order."
+        )
+    return ""
+
+
+def _after(lengths_U: Tensor, timestamp_T: Tensor, inputs: dict[str, Tensor], first_row: int) -> str:
+    """Training saw histories that end before their request."""
+    owner_T = torch.repeat_interleave(lengths_U)
+    late_T = timestamp_T >= inputs["request_timestamp"][owner_T]
+    if bool(late_T.any()):
+        row = first_row + int(owner_T[_first(late_T)])
+        return f"row {row}: history_timestamp holds an event that is not older than request_timestamp; leave it out."
+    return ""
+
+
+def _count(inputs: dict[str, Tensor], name: str) -> int:
+    """Values of an input; what is missing is named where it is looked for."""
+    return inputs[name].numel() if name in inputs else 0
 
 
 def _first(bad: Tensor) -> int:
+    """The row of the first True."""
     return int(bad.nonzero()[0, 0])

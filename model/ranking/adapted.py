@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from pinfm.model.adaptation.adapted import AdaptedVectors, TrustedEvents
-from pinfm.model.inputs import own_histories
+from pinfm.model.dcat import Context
+from pinfm.model.inputs import History, own_histories
 from pinfm.model.ranking.joint import FusedRanker, RankingInputs
 
 
@@ -30,7 +31,7 @@ class AdaptedRanker(nn.Module):
             inputs: of requests that have a history each and see all of it.
         """
         assert torch.equal(inputs.reads.visible, inputs.history.lengths), "a request sees a part of a history"
-        history, context = self.adaptation(inputs.history, inputs.item_TE)
+        history, context = self.encode(inputs.history, inputs.item_TE)
         adapted = RankingInputs(
             history,
             inputs.candidates,
@@ -39,4 +40,21 @@ class AdaptedRanker(nn.Module):
             inputs.features,
             own_histories(history.lengths),
         )
-        return self.ranker.against(context, adapted)[0]
+        return self.score_encoded(context, adapted)
+
+    def encode(self, history: History, item_TE: Tensor) -> tuple[History, Context]:
+        """The adapted histories and their encoding; events that are not trusted are in neither."""
+        adapted: tuple[History, Context] = self.adaptation(history, item_TE)
+        return adapted
+
+    def score_encoded(self, context: Context, inputs: RankingInputs) -> Tensor:
+        """(N, K) logits of candidates against what `encode` gave: its context, its histories in the inputs."""
+        return self.ranker.against(context, inputs)[0]
+
+    def user_vectors(self, context: Context, history: History, request_timestamp_U: Tensor) -> Tensor:
+        """(U, O) of the adapted histories; see `FusedRanker`."""
+        return self.ranker.user_vectors(context, history, request_timestamp_U)
+
+    def catalogue_vectors(self, item_VE: Tensor) -> Tensor:
+        """(V, O); see `FusedRanker`."""
+        return self.ranker.catalogue_vectors(item_VE)

@@ -25,7 +25,7 @@ class RankingInputs(NamedTuple):
     Args:
         history: the events.
         candidates: the candidates of the same requests.
-        item_TE: item vectors of the events.
+        item_TE: item vectors of the events; not read where the histories are encoded already.
         item_NE: item vectors of the candidates.
         features: the ranker's own features.
         reads: which part of which history each request sees.
@@ -90,6 +90,23 @@ class FusedRanker(nn.Module):
         """(N, K) logits, without what only training reads."""
         return self.against(self.encoder.encode_context(inputs.history, inputs.item_TE), inputs)[0]
 
+    def encode(self, history: History, item_TE: Tensor) -> tuple[History, Context]:
+        """The histories as candidates read them, and their encoding: once a user, for both stages of a funnel."""
+        return history, self.encoder.encode_context(history, item_TE)
+
+    def score_encoded(self, context: Context, inputs: RankingInputs) -> Tensor:
+        """`score` of candidates against what `encode` gave: its context, its histories in the inputs."""
+        return self.against(context, inputs)[0]
+
+    def user_vectors(self, context: Context, history: History, request_timestamp_U: Tensor) -> Tensor:
+        """(U, O) that retrieval compares with items; see `SequenceEncoder.newest_states`."""
+        return self.encoder.newest_states(context, history, request_timestamp_U)
+
+    def catalogue_vectors(self, item_VE: Tensor) -> Tensor:
+        """(V, O): psi of item vectors, which users' are compared with."""
+        vectors_VO: Tensor = self.encoder.psi(item_VE)
+        return vectors_VO
+
     def against(self, context: Context, inputs: RankingInputs) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and the tower's features (N, O) of candidates against encoded histories."""
         tower_NO = self.encoder.cross(context, inputs.history, inputs.candidates, inputs.item_NE, inputs.reads)
@@ -129,6 +146,30 @@ class PlainRanker(nn.Module):
         embeddings.extend(self.content_vector(inputs.candidates))
         logits_NK: Tensor = self.ranker(features, inputs.candidates.lengths, embeddings)
         return logits_NK
+
+    def encode(self, history: History, item_TE: Tensor) -> tuple[History, Context]:
+        """The histories as they are, of which nothing is encoded."""
+        return history, Context(history.lengths, item_TE[:0], [], [])
+
+    def score_encoded(self, context: Context, inputs: RankingInputs) -> Tensor:
+        """`score`; there is no encoding."""
+        return self.score(inputs)
+
+    def user_vectors(self, context: Context, history: History, request_timestamp_U: Tensor) -> Tensor:
+        """Raises ValueError: there is no tower."""
+        return _no_vectors()
+
+    def catalogue_vectors(self, item_VE: Tensor) -> Tensor:
+        """Raises ValueError: there is no tower."""
+        return _no_vectors()
+
+
+def _no_vectors() -> Tensor:
+    # Of a literal: TorchScript sees no constants of a module.
+    raise ValueError(
+        "the model was trained with use_tower: false, so it has no vectors by which users and items are compared; "
+        "retrieve with a model that has a tower."
+    )
 
 
 def build_model(config: ModelConfig, schema: InputSchema, item_dim: int, feature_dim: int) -> FusedRanker | PlainRanker:
