@@ -21,8 +21,9 @@ from pinfm.train.comparison.report.markdown import mean_and_spread, table
 SECTION = "earns its keep"
 METRICS = ("auc", "ne", "request_auc", "hit3")
 HEADINGS = {"auc": "AUC", "ne": "NE", "request_auc": "request AUC", "hit3": "HIT@3"}
-YOUNG = "HIT@3, young"
+YOUNG, YOUNG_AUC = "HIT@3, young", "AUC, young"
 UNSEEN = "HIT@3, unseen"
+OVER = "over no tower: AUC, HIT@3, both of young items"
 
 PRETRAINED: dict[str, tuple[str, ...]] = {"auto": ()}
 NO_TECHNIQUE = (
@@ -97,12 +98,13 @@ def key(world: str, row: str) -> str:
 
 
 def told_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of one run: over all items, and HIT@3 of young ones and of those that training never showed."""
+    """The figures of one run: over all items, of young ones, and of those that training never showed."""
     by_age = metrics["by_age"]
     young = next(iter(by_age.values()), {})
     return {
         **{HEADINGS[name]: metrics[name] for name in METRICS},
         YOUNG: young.get("hit3"),
+        YOUNG_AUC: young.get("auc"),
         UNSEEN: by_age.get("unseen", {}).get("hit3"),
     }
 
@@ -116,12 +118,10 @@ def as_table(results: Results) -> str:
             seeds = results.get(key(name, row.name), {})
             if not seeds:
                 continue
-            figures = [_cell(seeds, heading) for heading in (*HEADINGS.values(), YOUNG, UNSEEN)]
+            figures = [_cell(seeds, heading) for heading in (*HEADINGS.values(), YOUNG, YOUNG_AUC, UNSEEN)]
             over = "" if row.name == BASELINE else _over(seeds, baseline)
             lines.append([world.told, row.told, *figures, over, str(len(seeds))])
-    return table(
-        ["data", "ranker", *HEADINGS.values(), YOUNG, UNSEEN, "AUC, HIT@3, young over no tower", "seeds"], lines
-    )
+    return table(["data", "ranker", *HEADINGS.values(), YOUNG, YOUNG_AUC, UNSEEN, OVER, "seeds"], lines)
 
 
 def _cell(seeds: Mapping[int, Mapping[str, Any]], heading: str) -> str:
@@ -132,7 +132,7 @@ def _cell(seeds: Mapping[int, Mapping[str, Any]], heading: str) -> str:
 def _over(seeds: Mapping[int, Mapping[str, Any]], baseline: Mapping[int, Mapping[str, Any]]) -> str:
     """The differences to the baseline under the same seeds, which share the order of the data."""
     parts = []
-    for heading in (HEADINGS["auc"], HEADINGS["hit3"], YOUNG):
+    for heading in (HEADINGS["auc"], HEADINGS["hit3"], YOUNG, YOUNG_AUC):
         pairs = [(run[heading], baseline[seed][heading]) for seed, run in seeds.items() if seed in baseline]
         gains = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
         parts.append(mean_and_spread(gains, signed=True) or "-")

@@ -1,4 +1,4 @@
-"""AUC, grouped AUC, log loss and normalised entropy of one task. Legend: N rows, R tied runs, G users."""
+"""AUC, grouped AUC, log loss, normalised entropy and calibration of one task. Legend: N rows, R tied runs, G users."""
 
 import math
 
@@ -60,6 +60,16 @@ def grouped_auc(p_N: Tensor, y_N: Tensor, user_id_N: Tensor) -> dict[str, float]
         "gauc_users_left_out": int((~defined_G).sum()),
         "gauc_impressions": int(weight_G.sum()),
     }
+
+
+def calibration(p_N: Tensor, y_N: Tensor) -> float:
+    """Sum of the predictions over the positives, NaN without any (He et al. 2014).
+
+    Args:
+        p_N: floating, in [0, 1].
+        y_N: bool.
+    """
+    return float(p_N.double().sum() / y_N.sum()) if y_N.any() else math.nan
 
 
 def entropy_metrics(p_N: Tensor, y_N: Tensor) -> dict[str, float]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from pinfm.model.item_ages import PAPER_THRESHOLDS, AgeThresholds
 from pinfm.train.metrics.hits import hit_metrics, reciprocal_rank_metrics
 from pinfm.train.metrics.inputs import Array, Impressions, check_impressions, check_tasks, order_of
-from pinfm.train.metrics.ranking import auc, entropy_metrics, grouped_auc
+from pinfm.train.metrics.ranking import auc, calibration, entropy_metrics, grouped_auc
 from pinfm.train.metrics.slices import TaskRows, TaskSlice, age_slices
 
 
@@ -67,6 +67,11 @@ REQUEST_METRICS = (
             "logloss": "mean cross-entropy in nats",
         },
         shown=("ne", "logloss"),
+        of_probabilities=True,
+    ),
+    RequestMetric(
+        measure=lambda of: {"calibration": calibration(of.p_S, of.y_S)},
+        told={"calibration": "predicted positives for each that was one: above 1, the rows are overrated"},
         of_probabilities=True,
     ),
     RequestMetric(

@@ -58,9 +58,9 @@ def test_scores_that_are_no_probabilities_are_judged_by_their_order_alone(world)
     order["probabilities"]["click"][world["probabilities"]["click"] == 0] = -np.inf
     ours = ranking_metrics(**{**world, **order}, are_probabilities=False)["click"]
     expected = ranking_metrics(**world)["click"]
-    assert ours["ne"] is ours["logloss"] is ours["by_age"]["<7d"]["ne"] is None
+    assert ours["ne"] is ours["logloss"] is ours["calibration"] is ours["by_age"]["<7d"]["ne"] is None
     assert expected["ne"] is not None
-    same = [name for name in NAMES if name not in ("ne", "logloss")]
+    same = [name for name in NAMES if name not in ("ne", "logloss", "calibration")]
     assert {name: ours[name] for name in same} == {name: expected[name] for name in same}
     with pytest.raises(ValueError, match="the score in row 0 is NaN, which has no place in an order"):
         ranking_metrics(**{**world, "probabilities": {"click": np.full(ROWS, np.nan)}}, are_probabilities=False)
@@ -116,6 +116,7 @@ def test_each_slice_holds_the_metrics_of_its_rows(world):
         assert got["positives"] == y[mask].sum()
         assert got["auc"] == auc(p_S, y_S)
         assert got["logloss"] == entropy_metrics(p_S, y_S)["logloss"]
+        assert got["calibration"] == pytest.approx(float(p_S.sum()) / int(y_S.sum()))
         assert got["requests"] == len(np.unique(world["request_index"][mask]))
         hits = hit_metrics(TaskRows(torch.as_tensor(p), torch.as_tensor(y), shared(world)).cut(torch.as_tensor(mask)))
         assert {name: got[name] for name in hits} == hits
