@@ -101,10 +101,13 @@ class DCAT(nn.Module):
 
         Candidates need keys and values alone, so serving never computes it.
         """
-        x_TD, lengths_S = context.rows, context.lengths
-        among = histories(lengths_S, x_TD.size(1))
-        angles_T = self._angles(lengths_S, among)
-        block = self.blocks[-1]
+        among = histories(context.lengths, context.rows.size(1))
+        return self.output_layer(context, self._angles(context.lengths, among), among)
+
+    def output_layer(self, context: Context, angles_T: Tensor, among: Histories) -> Tensor:
+        """`outputs` where it is known already who attends to what; see `context_layers`."""
+        x_TD = context.rows
+        block = self.blocks[-1]  # TorchScript unpacks no module
         normed_TD = block.attention_norm(x_TD)
         attended_TD = block.context(x_TD, normed_TD, angles_T, context.keys[-1], context.values[-1], among)
         output_TD: Tensor = self.final_norm(block.feed_forward(attended_TD))

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pinfm.model.attention.visibility import Crossing, Histories, PaddedCrossing, hidden_bias
 from pinfm.model.dcat import DCAT
-from pinfm.model.layers.jagged import Layout
+from pinfm.model.padded.dcat import cross_padded, encode_padded
 
 
 class FixedShape(NamedTuple):
@@ -66,16 +65,8 @@ class FixedDCAT(nn.Module):
             ValueError: tensors of another shape.
         """
         self.require_shape(events_ULD, lengths_U, candidates_UCD)
-        requests, events, candidates = self.shape
-        of_events = full_layout(requests, events, lengths_U)
-        of_candidates = full_layout(requests, candidates, lengths_U)
-        places_T = torch.arange(events, device=lengths_U.device).repeat(requests)
-        angles_T = self.dcat.positions(places_T - lengths_U[of_events.owners])
-        among = Histories([], of_events, None)
-        context = self.dcat.context_layers(events_ULD.flatten(0, 1), lengths_U, angles_T, among)
-        bias_UCL = hidden_bias(lengths_U[:, None].expand(-1, candidates), events)
-        sees = Crossing([], PaddedCrossing(of_candidates, of_events, bias_UCL))
-        return self.dcat.crossing_layers(context, candidates_UCD.flatten(0, 1), None, sees).view_as(candidates_UCD)
+        context = encode_padded(self.dcat, events_ULD, lengths_U)
+        return cross_padded(self.dcat, context, self.shape.events, candidates_UCD)
 
     def require_shape(self, events_ULD: Tensor, lengths_U: Tensor, candidates_UCD: Tensor) -> None:
         """Raises ValueError where a tensor has another shape; see `forward`."""
@@ -133,9 +124,3 @@ class GraphedDCAT:
         self._graph.replay()
         output_UCD: Tensor = self._output
         return output_UCD
-
-
-def full_layout(sequences: int, length: int, like: Tensor) -> Layout:
-    """The layout of a block without padding, on the device of `like`."""
-    slots_T = torch.arange(sequences * length, device=like.device)
-    return Layout(slots_T, slots_T // length, sequences, length)

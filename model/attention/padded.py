@@ -82,7 +82,9 @@ def bias_of(block: PaddedCrossing, like: Tensor) -> Tensor:
 
 
 def to_block(x_THd: Tensor, where: Layout) -> Tensor:
-    """(T, H, d) rows -> (B, H, L, d)."""
+    """(T, H, d) rows, or a block (B, L, H, d) of them -> (B, H, L, d)."""
+    if x_THd.dim() == 4:
+        return x_THd.transpose(1, 2)
     padded = pad(x_THd.flatten(1), where)
     return padded.view(where.num_sequences, where.max_length, x_THd.size(1), x_THd.size(2)).transpose(1, 2)
 

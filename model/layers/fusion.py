@@ -108,7 +108,7 @@ class LateFusion(Fusion):
         summary: LiteMean or LiteLast.
     """
 
-    def __init__(self, dcat: DCAT, summary: nn.Module) -> None:
+    def __init__(self, dcat: DCAT, summary: "LiteMean | LiteLast") -> None:
         super().__init__(dcat)
         self.summary = summary
 
@@ -136,11 +136,13 @@ class LiteMean(nn.Module):
 
     def forward(self, context: Context, reads: Reads) -> Tensor:
         """(U, D) of histories that `LateFusion` encoded."""
-        where = layout(context.lengths)
-        outputs_ULD = pad(context.rows, where)[reads.history]
-        visible_UL = torch.arange(where.max_length, device=context.rows.device) < reads.visible[:, None]
+        return self.of_block(pad(context.rows, layout(context.lengths))[reads.history], reads.visible)
+
+    def of_block(self, outputs_ULD: Tensor, visible_U: Tensor) -> Tensor:
+        """(U, D) of the first events of each history, int64 how many."""
+        visible_UL = torch.arange(outputs_ULD.size(1), device=outputs_ULD.device) < visible_U[:, None]
         sums_UD = torch.bmm(visible_UL[:, None].to(outputs_ULD.dtype), outputs_ULD)[:, 0]
-        return sums_UD / reads.visible.clamp(min=1)[:, None]
+        return sums_UD / visible_U.clamp(min=1)[:, None]
 
 
 class LiteLast(nn.Module):
@@ -151,6 +153,12 @@ class LiteLast(nn.Module):
         # Row 0 stands for the empty history.
         outputs = torch.cat([context.rows.new_zeros([1, context.rows.size(1)]), context.rows])
         return outputs[(starts(context.lengths)[reads.history] + reads.visible) * (reads.visible > 0)]
+
+    def of_block(self, outputs_ULD: Tensor, visible_U: Tensor) -> Tensor:
+        """(U, D) of the last of the first events of each history, int64 how many."""
+        newest_U = (visible_U - 1).clamp(min=0)
+        newest_UD = outputs_ULD.gather(1, newest_U[:, None, None].expand(-1, 1, outputs_ULD.size(2)))[:, 0]
+        return newest_UD * (visible_U > 0)[:, None]
 
 
 def event_rows(lengths_U: Tensor) -> Tensor:

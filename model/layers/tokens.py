@@ -5,6 +5,8 @@ the event BEFORE: causal, so the history's tokens do not depend on when it is re
 minus the newest event) tells how fresh the history is.
 """
 
+from typing import Optional
+
 import torch
 from torch import Tensor, nn
 
@@ -60,17 +62,37 @@ class TokenInput(nn.Module):
         Returns:
             (T, D).
         """
-        tokens_TD: Tensor = self.dropout(self._project(item_TE + self.beside_items(history)))
-        return tokens_TD
+        return self.of_events(item_TE, history.action, history.surface, self.event_gaps(history))
+
+    def of_events(self, item: Tensor, action: Tensor, surface: Tensor, gap: Tensor) -> Tensor:
+        """Tokens of events, laid out in any way.
+
+        Args:
+            item: (..., E) item vectors.
+            action: (...) int64 codes.
+            surface: (...) int64 codes.
+            gap: (...) int64 buckets, see `event_gaps`.
+
+        Returns:
+            (..., D).
+        """
+        tokens: Tensor = self.dropout(self._project(item + self.beside(action, surface, gap)))
+        return tokens
 
     def beside_items(self, history: History) -> Tensor:
         """(T, E): what the tokens of T events hold beside their items: action, surface and time."""
+        return self.beside(history.action, history.surface, self.event_gaps(history))
+
+    def beside(self, action: Tensor, surface: Tensor, gap: Tensor) -> Tensor:
+        """Codes and gap buckets of events, int64 of any shape (...) -> (..., E)."""
+        parts: Tensor = self.action(action) + self.surface(surface) + self.gap(gap)
+        return parts
+
+    def event_gaps(self, history: History) -> Tensor:
+        """(T,) int64: bucket of the time from the event before; `no_gap` at the first event of a history."""
         gap_T = gap_buckets(history.timestamp - torch.roll(history.timestamp, 1))
         owner_T = torch.repeat_interleave(history.lengths)
-        first_T = positions(history.lengths, owner_T) == 0
-        gap_T = gap_T.masked_fill(first_T, self.no_gap)
-        beside_TE: Tensor = self.action(history.action) + self.surface(history.surface) + self.gap(gap_T)
-        return beside_TE
+        return gap_T.masked_fill(positions(history.lengths, owner_T) == 0, self.no_gap)
 
     def candidates(self, history: History, reads: Reads, candidates: Candidates, item_NE: Tensor) -> Tensor:
         """Tokens of the candidates.
@@ -84,20 +106,39 @@ class TokenInput(nn.Module):
         Returns:
             (N, D).
         """
-        newest_U = (starts(history.lengths)[reads.history] + reads.visible - 1).clamp(min=0)
-        if history.timestamp.numel() > 0:
-            gap_U = gap_buckets(candidates.request_timestamp - history.timestamp[newest_U])
-        else:
-            gap_U = torch.zeros_like(candidates.request_timestamp)
-        gap_U = gap_U.masked_fill(reads.visible == 0, self.no_gap)
+        gap_U = self.request_gaps(history, reads, candidates.request_timestamp)
         owner_N = torch.repeat_interleave(candidates.lengths)
-        action_N = torch.full_like(owner_N, self.candidate_action)
-        parts_NE = item_NE + self.action(action_N) + self.gap(gap_U[owner_N])
+        surface_N: Optional[Tensor] = None  # noqa: UP045
         surface_U = candidates.surface  # TorchScript narrows an Optional in a variable alone
         if surface_U is not None:
-            parts_NE = parts_NE + self.surface(surface_U[owner_N])
-        tokens_ND: Tensor = self.dropout(self._project(parts_NE))
-        return tokens_ND
+            surface_N = surface_U[owner_N]
+        return self.of_candidates(item_NE, gap_U[owner_N], surface_N)
+
+    def request_gaps(self, history: History, reads: Reads, request_timestamp_U: Tensor) -> Tensor:
+        """(U,) int64: bucket of the time from the newest event that a request sees; `no_gap` where it sees none."""
+        newest_U = (starts(history.lengths)[reads.history] + reads.visible - 1).clamp(min=0)
+        if history.timestamp.numel() > 0:
+            gap_U = gap_buckets(request_timestamp_U - history.timestamp[newest_U])
+        else:
+            gap_U = torch.zeros_like(request_timestamp_U)
+        return gap_U.masked_fill(reads.visible == 0, self.no_gap)
+
+    def of_candidates(self, item: Tensor, gap: Tensor, surface: Optional[Tensor]) -> Tensor:  # noqa: UP045
+        """Tokens of candidates, laid out in any way.
+
+        Args:
+            item: (..., E) item vectors, with any content already added.
+            gap: (...) int64 buckets, see `request_gaps`.
+            surface: (...) int64 codes of where each one's request is made; None leaves it out.
+
+        Returns:
+            (..., D).
+        """
+        parts = item + self.action(torch.full_like(gap, self.candidate_action)) + self.gap(gap)
+        if surface is not None:
+            parts = parts + self.surface(surface)
+        tokens: Tensor = self.dropout(self._project(parts))
+        return tokens
 
     def _project(self, parts: Tensor) -> Tensor:
         scaled: Tensor = self.scale * self.phi_in(parts)

@@ -58,3 +58,8 @@ class AdaptedRanker(nn.Module):
     def catalogue_vectors(self, item_VE: Tensor) -> Tensor:
         """(V, O); see `FusedRanker`."""
         return self.ranker.catalogue_vectors(item_VE)
+
+    def times_and_counts(self, history: History, request_timestamp_U: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Raises ValueError: what is read of a history is known when it is adapted."""
+        # Of a literal: TorchScript sees no constants of a module.
+        raise ValueError("the model adapts histories, which stages on blocks do not; score with forward.")

@@ -2,21 +2,19 @@
 
 from torch import Tensor, nn
 
-from pinfm.model.inputs import Candidates
-
 
 class ContentVector(nn.Module):
     """One embedding feature more."""
 
-    def forward(self, candidates: Candidates) -> list[Tensor]:
-        """(N, K); a row of zeros, where an item has none, stays one when it is normalised."""
-        return [candidates.content]
+    def forward(self, content_NK: Tensor) -> list[Tensor]:
+        """The vectors themselves; a row of zeros, where an item has none, stays one when it is normalised."""
+        return [content_NK]
 
 
 class NoContentVector(nn.Module):
     """The ranker reads no content."""
 
-    def forward(self, candidates: Candidates) -> list[Tensor]:
+    def forward(self, content_NK: Tensor) -> list[Tensor]:
         """No feature."""
         none: list[Tensor] = []
         return none

@@ -6,12 +6,13 @@ tables) run one dense module.
 
 from typing import NamedTuple, Optional
 
+import torch
 from torch import Tensor, nn
 
 from pinfm.model.config import ModelConfig
 from pinfm.model.dcat import Context
 from pinfm.model.encoder import SequenceEncoder, build_encoder
-from pinfm.model.inputs import Candidates, History, Reads
+from pinfm.model.inputs import Candidates, History, Reads, own_histories
 from pinfm.model.ranking.content_vector import ContentVector, NoContentVector
 from pinfm.model.ranking.history_counts import HistoryCounts, NoHistoryCounts
 from pinfm.model.ranking.ranker import Ranker, RankerFeatures, add_request_dense, build_ranker
@@ -107,13 +108,28 @@ class FusedRanker(nn.Module):
         vectors_VO: Tensor = self.encoder.psi(item_VE)
         return vectors_VO
 
+    def times_and_counts(self, history: History, request_timestamp_U: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What of the inputs the stages on blocks (`model/padded/`) are told in place of times.
+
+        Args:
+            history: T events of U requests, each of which sees all of its own.
+            request_timestamp_U: when each request was made.
+
+        Returns:
+            Buckets (T,) of the times before events and (U,) before requests, and what the ranker counts (U, M).
+        """
+        reads = own_histories(history.lengths)
+        event_gap_T = self.encoder.tokens.event_gaps(history)
+        request_gap_U = self.encoder.tokens.request_gaps(history, reads, request_timestamp_U)
+        return event_gap_T, request_gap_U, self.history_counts(history, reads, request_timestamp_U)
+
     def against(self, context: Context, inputs: RankingInputs) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and the tower's features (N, O) of candidates against encoded histories."""
         tower_NO = self.encoder.cross(context, inputs.history, inputs.candidates, inputs.item_NE, inputs.reads)
         counts_UM = self.history_counts(inputs.history, inputs.reads, inputs.candidates.request_timestamp)
         features = add_request_dense(inputs.features, counts_UM)
         embeddings = [inputs.item_NE, tower_NO]
-        embeddings.extend(self.content_vector(inputs.candidates))
+        embeddings.extend(self.content_vector(inputs.candidates.content))
         logits_NK = self.ranker(features, inputs.candidates.lengths, embeddings) + self.tower_heads.added(tower_NO)
         return logits_NK, tower_NO
 
@@ -143,7 +159,7 @@ class PlainRanker(nn.Module):
         counts_UM = self.history_counts(inputs.history, inputs.reads, inputs.candidates.request_timestamp)
         features = add_request_dense(inputs.features, counts_UM)
         embeddings = [inputs.item_NE]
-        embeddings.extend(self.content_vector(inputs.candidates))
+        embeddings.extend(self.content_vector(inputs.candidates.content))
         logits_NK: Tensor = self.ranker(features, inputs.candidates.lengths, embeddings)
         return logits_NK
 
@@ -162,6 +178,11 @@ class PlainRanker(nn.Module):
     def catalogue_vectors(self, item_VE: Tensor) -> Tensor:
         """Raises ValueError: there is no tower."""
         return _no_vectors()
+
+    def times_and_counts(self, history: History, request_timestamp_U: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `FusedRanker`; nobody reads the buckets."""
+        counts_UM = self.history_counts(history, own_histories(history.lengths), request_timestamp_U)
+        return torch.zeros_like(history.action), torch.zeros_like(request_timestamp_U), counts_UM
 
 
 def _no_vectors() -> Tensor:

@@ -223,7 +223,10 @@ class Ranker(nn.Module):
         Returns:
             (N, K).
         """
-        owner_N = torch.repeat_interleave(candidate_lengths_U)
+        return self.of_owners(features, torch.repeat_interleave(candidate_lengths_U), embeddings)
+
+    def of_owners(self, features: RankerFeatures, owner_N: Tensor, embeddings: list[Tensor]) -> Tensor:
+        """`forward` where it is known already which request (N,) int64, ascending, each candidate belongs to."""
         sparse = self.sparse_arch(features, owner_N, embeddings)
         dense_NM = torch.cat([features.candidate_dense, self.live_rates(features.candidate_dense)], dim=1)
         raw = Fields(features.request_dense[:, :, None], dense_NM[:, :, None], owner_N)
