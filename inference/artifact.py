@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from pinfm.embeddings.errors import UserError
+from pinfm.embeddings.errors import UserError, require_choice
 from pinfm.embeddings.files.sums import crc32_of
 from pinfm.embeddings.one_device.forks import require_own_threads
 from pinfm.inference.folders import MODULE, SIGNATURE, require_batch_size, require_model
@@ -24,6 +24,9 @@ from pinfm.inference.requests.columns import Column
 from pinfm.inference.requests.frames import to_inputs, written_ids
 from pinfm.inference.signature import Signature, require_unchanged, sha256
 from pinfm.inference.tables import TableFile, place_tables
+
+if TYPE_CHECKING:
+    from pinfm.inference.aoti.packages import Packages
 
 MODULE_CRC32 = "scoring.crc32"
 
@@ -36,11 +39,13 @@ class Scorer:
         module: the TorchScript module.
         signature: what it takes and gives.
         folder: where it lies.
+        compiled: its dense model, compiled ahead of time; None where the module computes it.
     """
 
     module: torch.jit.ScriptModule
     signature: Signature
     folder: Path
+    compiled: "Packages | None" = None
 
     @property
     def columns(self) -> Sequence[Column]:
@@ -105,7 +110,7 @@ class Scorer:
         for start in range(0, len(requests), batch_size):
             part = requests.iloc[start : start + batch_size]
             inputs = self.inputs(part, first_row + start)
-            outputs = self.module(inputs)
+            outputs = (self.compiled or self.module)(inputs)
             rows = first_row + np.repeat(np.arange(start, start + len(part)), inputs["candidate_lengths"].numpy())
             scores = {task: outputs[task].numpy() for task in self.tasks}
             item_ids = written_ids(part[ids.name], inputs[ids.name], ids)
@@ -113,12 +118,18 @@ class Scorer:
         return pd.concat(parts, ignore_index=True)
 
 
-def load(path: str | Path) -> Scorer:
+def load(path: str | Path, format: Literal["torchscript", "aoti"] = "torchscript") -> Scorer:
     """Loads a model folder.
 
+    Args:
+        path: the folder.
+        format: `aoti` scores by compiled packages, of a folder that was exported with them (docs/aoti.md).
+
     Raises:
-        UserError: a file is missing, or is not the one that was written.
+        UserError: a file is missing, or is not the one that was written; there are no packages, or they were compiled
+            for another processor.
     """
+    require_choice("format", format, Literal["torchscript", "aoti"])
     folder = Path(path)
     require_model(folder)
     require_unchanged(folder, MODULE)
@@ -130,7 +141,12 @@ def load(path: str | Path) -> Scorer:
         )
     # What the manifest says of tables is for readers; this is under its checksum.
     place_tables(module, folder, [TableFile.from_row(row) for row in module.table_files])
-    return Scorer(module, signature, folder)
+    if format == "torchscript":
+        return Scorer(module, signature, folder)
+
+    from pinfm.inference.aoti.load import load_packages  # reads the compiler's modules, which takes a second
+
+    return Scorer(module, signature, folder, load_packages(folder, module))
 
 
 def require_requests(count: int, batch_size: int) -> None:

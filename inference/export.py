@@ -14,6 +14,8 @@ from pinfm.embeddings.files.piped import piped
 from pinfm.embeddings.one_device.served import ServedTable
 from pinfm.inference.adaptation.change import check_change
 from pinfm.inference.adaptation.reference import kept_reference
+from pinfm.inference.aoti.cpu import require_compiler
+from pinfm.inference.aoti.parity import check_packages
 from pinfm.inference.artifact import Scorer, load, write_checksums, write_json
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, exportable_run
 from pinfm.inference.module import ScoringModule
@@ -33,8 +35,8 @@ from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
 from pinfm.model.stored.weights import read_weights
 
 # What hosts call or read beside `forward`, which freezing would take away.
-STAGES = ["encode", "score_encoded", "user_vectors", "catalogue_vectors"]
-PRESERVED = ["place", "item_vectors", "trust", *STAGES, "table_files", "item_ids"]
+STAGES = ["encode", "score_encoded", "user_vectors", "catalogue_vectors", "looked_up"]
+PRESERVED = ["place", "item_vectors", "trust", *STAGES, "table_files", "item_ids", "tasks"]
 DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -56,6 +58,8 @@ def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> d
             more than `max_auc_loss`; nothing is written.
     """
     options = options or ExportOptions()
+    if options.compiles:
+        require_compiler()
     run = exportable_run(run_path, options.adapt)
     with new_folder(out) as unfinished:
         return _write(run, unfinished, options)
@@ -127,9 +131,24 @@ def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, An
         manifest |= adapted
     if options.layout == "whole":
         shutil.rmtree(folder / TABLES)
+    if options.compiles:
+        manifest["aoti"] = _compiled(run, folder, options, manifest)
+        packages = load(folder, "aoti")
+        manifest["aoti"]["parity"] = check_packages(
+            scorer, packages, requests, exact_tables=options.precision == "fp32"
+        )
     write_json(folder / MANIFEST, manifest)
     parity: dict[str, Any] = manifest["parity"]
     return parity
+
+
+def _compiled(run: RunFolder, folder: Path, options: ExportOptions, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Writes compiled packages, and tells the manifest's `aoti`."""
+    from pinfm.inference.aoti.write import write_packages  # reads the compiler's modules, which takes a second
+
+    listed = write_packages(scoring_module(run, options), folder)
+    write_json(folder / MANIFEST, {**manifest, "aoti": listed})
+    return listed
 
 
 def _saved(

@@ -20,7 +20,7 @@ from pinfm.inference.requests.checks import InputChecks
 from pinfm.model.inputs import Candidates, History, own_histories
 from pinfm.model.ranking.adapted import AdaptedRanker
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker, RankingInputs
-from pinfm.model.ranking.ranker import RankerFeatures
+from pinfm.model.ranking.ranker import RankerFeatures, add_request_dense
 from pinfm.model.schema import SURFACE, InputSchema
 
 
@@ -60,7 +60,7 @@ class ScoringModule(nn.Module):
         for parameter in model.parameters():  # not the buffers: dense features are normalised in float32
             parameter.data = parameter.data.to(dense_dtype)
         self.tasks, self.table_files = list(schema.tasks), []
-        self.has_content, self.has_surface = schema.content_dim > 0, schema.has_request_surface
+        self.content_dim, self.has_surface = schema.content_dim, schema.has_request_surface
         # TorchScript sees no constants of a module.
         self.surface = SURFACE
         self.checks = checks
@@ -192,6 +192,44 @@ class ScoringModule(nn.Module):
         return vectors
 
     @torch.jit.export
+    def looked_up(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the dense model reads, for one that is computed elsewhere (`inference/aoti/`).
+
+        Args:
+            inputs: as of `forward`.
+
+        Returns:
+            `history_lengths`, `candidate_lengths` (U,); `event_item` (T, E), `event_action`, `event_surface`,
+            `event_gap` (T,); `request_gap`, `request_surface` (U,); `item` (N, E), `content` (N, K); and the fields of
+            `RankerFeatures`, with what the ranker counts in histories among `request_dense`.
+
+        Raises:
+            ValueError: as `forward`, or the model adapts histories.
+        """
+        problem = self.checks(inputs, 0)
+        if problem != "":
+            raise ValueError(problem)
+        history, now_U = _history(inputs), inputs["request_timestamp"]
+        event_gap, request_gap, counts_UM = self.model.times_and_counts(history, now_U)
+        features = add_request_dense(self._features(inputs), counts_UM)
+        return {
+            "history_lengths": history.lengths,
+            "candidate_lengths": inputs["candidate_lengths"],
+            "event_item": self.item_tables(history.item_id).to(self.dense_dtype),
+            "event_action": history.action,
+            "event_surface": history.surface,
+            "event_gap": event_gap,
+            "request_gap": request_gap,
+            "request_surface": inputs[self.surface] if self.has_surface else torch.zeros_like(now_U),
+            "item": self.item_tables(inputs["candidate_item_id"]).to(self.dense_dtype),
+            "content": self._content(inputs),
+            "request_vectors": features.request_vectors,
+            "candidate_vectors": features.candidate_vectors,
+            "request_dense": features.request_dense,
+            "candidate_dense": features.candidate_dense,
+        }
+
+    @torch.jit.export
     def trust(self, inputs: dict[str, Tensor]) -> Tensor:
         """How far each event of the histories is trusted.
 
@@ -223,9 +261,6 @@ class ScoringModule(nn.Module):
 
     def _scores(self, encoded: Encoded, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         item_ids = inputs["candidate_item_id"]
-        content = torch.zeros([item_ids.size(0), 0], device=item_ids.device)
-        if self.has_content:
-            content = inputs["candidate_content"]
         surface: Optional[Tensor] = None  # noqa: UP045
         if self.has_surface:
             surface = inputs[self.surface]
@@ -234,7 +269,7 @@ class ScoringModule(nn.Module):
             inputs["request_timestamp"],
             item_ids,
             inputs["candidate_created_at"],
-            content.to(self.dense_dtype),
+            self._content(inputs),
             surface,
         )
         item_NE = self.item_tables(item_ids).to(self.dense_dtype)
@@ -248,6 +283,13 @@ class ScoringModule(nn.Module):
         )
         probabilities = torch.sigmoid(self.model.score_encoded(encoded.context, asked).float())
         return {task: probabilities[:, i] for i, task in enumerate(self.tasks)}
+
+    def _content(self, inputs: dict[str, Tensor]) -> Tensor:
+        item_ids = inputs["candidate_item_id"]
+        content = torch.zeros([item_ids.size(0), 0], device=item_ids.device)
+        if self.content_dim > 0:
+            content = inputs["candidate_content"]
+        return content.to(self.dense_dtype)
 
     def _features(self, inputs: dict[str, Tensor]) -> RankerFeatures:
         request_vectors: list[Tensor] = []

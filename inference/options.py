@@ -17,6 +17,7 @@ class ExportOptions:
         checkpoint: the run's best on validation, which is the newest where it had none, or the newest.
         precision: of the tables.
         dense_precision: `fp32` or `bf16`, of everything else.
+        format: `torchscript`, or `torchscript,aoti` with compiled packages beside it.
         layout: `whole` puts the tables into the TorchScript file; `apart` into files of their own, which are mapped.
         max_auc_loss: what rounded tables, and what adaptation, may cost a task on the kept requests.
         adapt: what the artefact does about histories that somebody tampered with.
@@ -27,6 +28,7 @@ class ExportOptions:
     checkpoint: Named = "best"
     precision: ServedPrecision = "fp32"
     dense_precision: Literal["fp32", "bf16"] = "fp32"
+    format: Literal["torchscript", "torchscript,aoti"] = "torchscript"
     layout: Literal["whole", "apart"] = "whole"
     max_auc_loss: float = 0.002
     adapt: Adapt = "none"
@@ -44,6 +46,22 @@ class ExportOptions:
                 raise UserError(
                     f"--{form} settings are given, but --adapt is {self.adapt}; give --adapt {form}, or none."
                 )
+
+        if self.compiles:
+            for flag, value, wanted in (
+                ("adapt", self.adapt, "none"),
+                ("dense-precision", self.dense_precision, "fp32"),
+            ):
+                if value != wanted:
+                    raise UserError(
+                        f"--format aoti compiles a dense model in fp32 that adapts nothing, but --{flag} is {value}; "
+                        f"give --{flag} {wanted}, or --format torchscript."
+                    )
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the dense model is compiled too."""
+        return "aoti" in self.format.split(",")
 
     def adaptation(self) -> VectorAdaptationConfig | TrustConfig | None:
         """The settings of the form that is chosen."""

@@ -35,6 +35,12 @@ def configure(parser: ArgumentParser) -> None:
         help="refuse tables, or an adaptation, that cost a task more than this on the requests that the run kept",
     )
     parser.add_argument(
+        "--format",
+        choices=["torchscript", "torchscript,aoti"],
+        default="torchscript",
+        help="aoti compiles the dense model ahead of time, for processors like this one (docs/aoti.md)",
+    )
+    parser.add_argument(
         "--layout",
         choices=["whole", "apart"],
         default="whole",
@@ -63,6 +69,7 @@ def run(args: Namespace) -> dict[str, Any]:
         checkpoint=args.checkpoint,
         precision=args.precision,
         dense_precision=args.dense_precision,
+        format=args.format,
         layout=args.layout,
         max_auc_loss=args.max_auc_loss,
         adapt=args.adapt,

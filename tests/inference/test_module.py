@@ -63,6 +63,9 @@ def build(
     use_tower=True,
     precision="fp32",
     table_dim=2,
+    tower=None,
+    history_counts=False,
+    live_counts=None,
 ):
     """The module, its schema, and nothing at its initial value."""
     schema = InputSchema(
@@ -72,9 +75,10 @@ def build(
         tasks=("click", "save", "share"),
         features=features,
         content_dim=3 if content or content_vector else content_dim,
+        live_counts=live_counts,
     )
     config = ModelConfig(
-        tower=TowerConfig(num_layers=2, dim=8, num_heads=2, out_dim=5, fusion=fusion),
+        tower=TowerConfig(num_layers=2, dim=8, num_heads=2, out_dim=5, fusion=fusion, **(tower or {})),
         cold_start=ColdStartConfig(learnable_token=token, content_fusion=content),
         ranker=RankerConfig(
             interaction=interaction,
@@ -82,6 +86,7 @@ def build(
             over_hidden=(7, 6),
             content_vector=content_vector,
             tower_path=tower_path,
+            history_counts=history_counts,
         ),
         use_tower=use_tower,
     )
