@@ -95,30 +95,13 @@ at::Tensor mapped(const fs::path& path, const TableFile& table) {
   return rows;
 }
 
-// One line of what libtorch says: the last one, which names the error where TorchScript tells the way to it.
-std::string told(const std::exception& error) {
-  const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
-  std::string text = of_torch ? of_torch->what_without_backtrace() : error.what();
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  text.erase(0, text.rfind('\n') + 1);
-  // Of the module's own checks, whose sentence says all.
-  constexpr std::string_view kind = "builtins.ValueError: ";
-  return text.starts_with(kind) ? text.substr(kind.size()) : text;
-}
-
 // libtorch reads weights without a look at the checksums that a TorchScript file has of them.
 void require_unchanged(const fs::path& file, const fs::path& crc32_file) {
-  std::ifstream stated(crc32_file), bytes(file, std::ios::binary);
+  std::ifstream stated(crc32_file);
   uint32_t crc32 = 0;
   if (!(stated >> std::hex >> crc32))
     throw Error(crc32_file.string() + " is missing or no checksum; copy the whole model folder, or export the run again.");
-  std::vector<char> part(1 << 20);
-  uLong sum = ::crc32(0, nullptr, 0);
-  while (bytes.read(part.data(), part.size()) || bytes.gcount() > 0)
-    sum = ::crc32(sum, reinterpret_cast<const Bytef*>(part.data()), static_cast<uInt>(bytes.gcount()));
-  if (!bytes.eof()) throw Error(file.string() + " can't be read to its end; look at its permissions and its disk.");
-  if (sum != crc32)
-    throw Error(file.string() + " was changed after its export (CRC-32 differs); copy the model folder again.");
+  require_crc32(file, crc32);
 }
 
 torch::jit::Module loaded(const fs::path& file, const fs::path& crc32_file) {
@@ -132,7 +115,36 @@ torch::jit::Module loaded(const fs::path& file, const fs::path& crc32_file) {
   }
 }
 
+Tensors tensors_of(const c10::IValue& dictionary) {
+  Tensors tensors;
+  for (const auto& entry : dictionary.toGenericDict())
+    tensors.emplace(entry.key().toStringRef(), entry.value().toTensor());
+  return tensors;
+}
+
 }  // namespace
+
+void require_crc32(const fs::path& file, uint32_t crc32) {
+  std::ifstream bytes(file, std::ios::binary);
+  std::vector<char> part(1 << 20);
+  uLong sum = ::crc32(0, nullptr, 0);
+  while (bytes.read(part.data(), part.size()) || bytes.gcount() > 0)
+    sum = ::crc32(sum, reinterpret_cast<const Bytef*>(part.data()), static_cast<uInt>(bytes.gcount()));
+  if (!bytes.eof()) throw Error(file.string() + " can't be read to its end; look at its permissions and its disk.");
+  if (sum != crc32)
+    throw Error(file.string() + " was changed after its export (CRC-32 differs); copy the model folder again.");
+}
+
+// The last line, which names the error where TorchScript tells the way to it.
+std::string told(const std::exception& error) {
+  const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
+  std::string text = of_torch ? of_torch->what_without_backtrace() : error.what();
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  text.erase(0, text.rfind('\n') + 1);
+  // Of the module's own checks, whose sentence says all.
+  constexpr std::string_view kind = "builtins.ValueError: ";
+  return text.starts_with(kind) ? text.substr(kind.size()) : text;
+}
 
 Predictor::Predictor(const fs::path& model) : module_(loaded(model / "scoring.pt", model / "scoring.crc32")) {
   const std::vector<TableFile> files = table_files(module_);
@@ -144,11 +156,14 @@ bool Predictor::unsigned_items() const {
   return module_.hasattr("item_ids") && module_.attr("item_ids").toStringRef() == "uint64";
 }
 
-Tensors Predictor::score(const Tensors& inputs) const {
-  Tensors probabilities;
-  for (const auto& entry : called("forward", inputs).toGenericDict())
-    probabilities.emplace(entry.key().toStringRef(), entry.value().toTensor());
-  return probabilities;
+Tensors Predictor::score(const Tensors& inputs) const { return tensors_of(called("forward", inputs)); }
+
+Tensors Predictor::looked_up(const Tensors& inputs) const { return tensors_of(called("looked_up", inputs)); }
+
+std::vector<std::string> Predictor::tasks() const {
+  std::vector<std::string> names;
+  for (const c10::IValue& name : module_.attr("tasks").toListRef()) names.push_back(name.toStringRef());
+  return names;
 }
 
 at::Tensor Predictor::trust(const Tensors& inputs) const { return called("trust", inputs).toTensor(); }

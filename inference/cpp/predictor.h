@@ -1,10 +1,12 @@
 // Scores requests with a model folder that `pinfm export` wrote. It needs libtorch and zlib: no Python, no fbgemm.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <torch/script.h>
 
@@ -35,6 +37,13 @@ class Predictor {
   // exported with `--adapt trust`.
   at::Tensor trust(const Tensors& inputs) const;
 
+  // What the dense model reads of the inputs, checked and looked up, for one that is computed elsewhere (aoti/). Throws
+  // Error as `score` does.
+  Tensors looked_up(const Tensors& inputs) const;
+
+  // The names of what `score` gives.
+  std::vector<std::string> tasks() const;
+
   // Whether the log's item ids are unsigned, so that they have to be shown as such.
   bool unsigned_items() const;
 
@@ -43,5 +52,11 @@ class Predictor {
 
   torch::jit::Module module_;
 };
+
+// Throws Error where a file of a model folder is not the one that was written.
+void require_crc32(const std::filesystem::path& file, uint32_t crc32);
+
+// One line of what libtorch says.
+std::string told(const std::exception& error);
 
 }  // namespace pinfm

@@ -3,49 +3,10 @@
 //
 //     torch.save(pinfm.inference.load("model").inputs(requests), "inputs.pt")
 
-#include <fstream>
-#include <iomanip>
 #include <iostream>
-#include <iterator>
-#include <limits>
-#include <string>
-#include <vector>
 
+#include "files.h"
 #include "predictor.h"
-
-namespace {
-
-pinfm::Tensors read(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path))
-    throw pinfm::Error(path + " can't be read; give a file that torch.save wrote.");
-  const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
-  pinfm::Tensors tensors;
-  try {
-    for (const auto& entry : torch::jit::pickle_load(bytes).toGenericDict())
-      tensors.emplace(entry.key().toStringRef(), entry.value().toTensor());
-  } catch (const std::exception&) {
-    throw pinfm::Error(path + " holds no dictionary of tensors; write it with torch.save.");
-  }
-  return tensors;
-}
-
-void write(const std::string& path, const at::Tensor& item_ids, bool are_unsigned, const pinfm::Tensors& columns) {
-  std::ofstream file(path);
-  file << "item_id" << std::setprecision(std::numeric_limits<float>::max_digits10);
-  for (const auto& [name, values] : columns) file << ',' << name;
-  for (int64_t row = 0; row < item_ids.numel(); ++row) {
-    const int64_t id = item_ids.const_data_ptr<int64_t>()[row];
-    file << '\n';
-    if (are_unsigned) file << static_cast<uint64_t>(id);
-    else file << id;
-    for (const auto& [name, values] : columns) file << ',' << values.accessor<const float, 1>()[row];
-  }
-  file << '\n';
-  if (!file.flush()) throw pinfm::Error(path + " can't be written; give another path.");
-}
-
-}  // namespace
 
 int main(int count, char** words) {
   if (count != 4 && count != 5) {
@@ -54,11 +15,11 @@ int main(int count, char** words) {
   }
   try {
     const pinfm::Predictor predictor(words[1]);
-    const pinfm::Tensors inputs = read(words[2]);
+    const pinfm::Tensors inputs = pinfm::read(words[2]);
     const pinfm::Tensors probabilities = predictor.score(inputs);
-    write(words[3], inputs.at("candidate_item_id"), predictor.unsigned_items(), probabilities);
+    pinfm::write(words[3], inputs.at("candidate_item_id"), predictor.unsigned_items(), probabilities);
     if (count == 5)
-      write(words[4], inputs.at("history_item_id"), predictor.unsigned_items(), {{"trust", predictor.trust(inputs)}});
+      pinfm::write(words[4], inputs.at("history_item_id"), predictor.unsigned_items(), {{"trust", predictor.trust(inputs)}});
   } catch (const pinfm::Error& error) {
     std::cerr << error.what() << '\n';
     return 2;
