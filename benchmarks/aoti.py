@@ -1,0 +1,145 @@
+r"""The dense model compiled ahead of time beside the TorchScript module: how long a request takes, and what it costs.
+
+    ./run python -m benchmarks.aoti --threads 1 --run runs/quickstart/fused --write
+
+The model has the paper's shapes, as in `benchmarks.serving`. Both forms check, look up and score the same requests in
+turns, in one process; what is told is processor time, which neighbours on the machine disturb little. With --run, a
+fine-tuned run is exported with packages, and its kept requests are scored by all three.
+"""
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import trange
+
+from benchmarks.parts.speed.performance import add_output_flags, put_out
+from benchmarks.parts.speed.served_model import CONFIG, SCHEMA, Inputs, random_request, random_tables, scoring_module
+from pinfm.inference import keep_freed_memory
+from pinfm.inference.aoti.build import bounds_of, compile_stage, stages_of
+from pinfm.inference.aoti.load import manifest_of
+from pinfm.inference.aoti.packages import Packages
+from pinfm.inference.aoti.pieces import Pieces
+from pinfm.inference.export import export, save_module
+from pinfm.inference.module import ScoringModule
+from pinfm.inference.options import ExportOptions
+from pinfm.inference.parity import kept_requests
+from pinfm.model.stored.run_folder import RunFolder
+
+# Users, and candidates of each; histories are full.
+REQUESTS = ((1, 1000), (8, 100), (1, 10))
+WARM_UP = 3
+Scoring = Callable[[Inputs], Mapping[str, Tensor]]
+
+
+def main() -> None:
+    """Measures, prints tables and writes the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=30, help="timed, of each form and shape")
+    parser.add_argument("--events", type=int, default=256)
+    parser.add_argument("--rows", type=int, default=100_000, help="of each of the 8 item tables")
+    parser.add_argument("--run", type=Path, help="a fine-tuned run, to compare on its kept requests")
+    add_output_flags(parser)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    keep_freed_memory()
+    torch.manual_seed(0)
+    found = {} if args.run is None else {"parity": [parity_row(args.run)]}
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        module = scoring_module(CONFIG, SCHEMA, random_tables(SCHEMA, args.rows), args.events, torch.float32)
+        packages, compiled = packages_of(module, Path(folder))
+        path = Path(folder) / "scoring.pt"
+        save_module(module, path)
+        forms: dict[str, Scoring] = {"TorchScript": torch.jit.load(path), "compiled": packages}
+        speed = [
+            row for users, candidates in REQUESTS for row in speed_rows(forms, users, args.events, candidates, args)
+        ]
+    put_out(args, "aoti", {"speed": speed, "packages": compiled, **found})
+
+
+def packages_of(module: ScoringModule, folder: Path) -> tuple[Packages, list[dict[str, Any]]]:
+    """The compiled form, and what each package takes to make and to keep."""
+    bounds, loaded, rows = bounds_of(module.checks.max_history), {}, []
+    for name, stage in stages_of(module, bounds).items():
+        before = processor_seconds()
+        path = folder / f"{name}.pt2"
+        compile_stage(stage, path)
+        seconds = processor_seconds() - before
+        weights = sum(tensor.nbytes for tensor in stage.function.state_dict().values())
+        rows.append(
+            {
+                "package": name,
+                "compile, s of a processor": seconds,
+                "MB": path.stat().st_size / 1e6,
+                "its weights, MB": weights / 1e6,
+            }
+        )
+        loaded[name] = torch._inductor.aoti_load_package(str(path))
+    return Packages(torch.jit.script(module), torch.jit.script(Pieces(bounds, has_tower=True)), loaded), rows
+
+
+def processor_seconds() -> float:
+    """Of this process and those that it has waited for."""
+    return time.process_time() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+
+
+def speed_rows(
+    forms: Mapping[str, Scoring], users: int, events: int, candidates: int, args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Milliseconds of a request's processor time, the forms taking turns on the same ones.
+
+    Args:
+        forms: what is timed.
+        users: of a request.
+        events: of each user.
+        candidates: of each user.
+        args: the program's.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    difference = 0.0
+    for i in trange(args.requests + WARM_UP, desc=f"{users} x {candidates}", unit="request", disable=None):
+        inputs = joined([random_request(events, candidates) for _ in range(users)])
+        scores = {}
+        for name, scoring in forms.items():
+            start = time.process_time()
+            scores[name] = torch.stack(list(scoring(inputs).values()))
+            if i >= WARM_UP:
+                seconds[name].append(time.process_time() - start)
+        difference = max(difference, float((scores["compiled"] - scores["TorchScript"]).abs().max()))
+    first = statistics.median(seconds["TorchScript"])
+    return [
+        {
+            "users": users,
+            "candidates of each": candidates,
+            "form": name,
+            "processor ms, median": 1e3 * statistics.median(times),
+            "times as fast as TorchScript": first / statistics.median(times),
+            "largest difference": difference if name == "compiled" else 0.0,
+        }
+        for name, times in seconds.items()
+    ]
+
+
+def joined(requests: list[Inputs]) -> Inputs:
+    """One batch of several."""
+    return {name: torch.cat([request[name] for request in requests]) for name in requests[0]}
+
+
+def parity_row(run: Path) -> dict[str, Any]:
+    """How far trainer, TorchScript and packages are from each other on a run's kept requests."""
+    with tempfile.TemporaryDirectory() as folder:
+        export(run, Path(folder) / "model", ExportOptions(format="torchscript,aoti"))
+        parity = manifest_of(Path(folder) / "model")["parity"]
+        requests = kept_requests(RunFolder.open(run))
+    return {"kept requests": len(requests), "candidates": parity["rows"], "largest difference": parity["max_abs_diff"]}
+
+
+if __name__ == "__main__":
+    main()
