@@ -205,7 +205,7 @@ def test_cold_start_techniques_are_on_where_items_are_new():
     assert techniques(replace(FEED, tells_time=False)) == [0.1, 0.0, 0.0, True, True]
     assert techniques(replace(FEED, content_dim=0)) == [0.1, 0.7, 0.5, False, False]
     assert techniques(replace(FEED, contents=400)) == [0.1, 0.7, 0.5, False, False]
-    assert techniques(NEWS) == techniques(replace(FEED, counters=18)) == [0.0, 0.0, 0.0, False, False]
+    assert techniques(NEWS) == techniques(replace(FEED, counters=18)) == [0.1, 0.0, 0.0, False, False]
     assert told(NEWS, "cold_start.dropout_young").startswith("off: live counters tell")
     assert techniques(FEED, tower__fusion="lite_mean") == [0.1, 0.7, 0.5, False, False]
     assert "cold_start.dropout_young" not in chosen(SHOP)
