@@ -31,6 +31,10 @@ class HashedRows(nn.Module):
     def place(self, ids_M: Tensor, rows_M: Tensor) -> None:
         """Hashes need no map."""
 
+    def has_row(self, ids_N: Tensor) -> Tensor:
+        """(N,) bool: all of them, for every id has its hashes."""
+        return torch.ones_like(ids_N, dtype=torch.bool)
+
 
 class ManagedRows(nn.Module):
     """The id has one row, the same in each sub-table; an id that has none shares the last.
@@ -57,15 +61,25 @@ class ManagedRows(nn.Module):
         """
         self.ids_M, self.rows_M = ids_M, rows_M
 
+    def has_row(self, ids_N: Tensor) -> Tensor:
+        """(N,) bool: which ids have a row of their own."""
+        if self.ids_M.size(0) == 0:
+            return torch.zeros_like(ids_N, dtype=torch.bool)
+        return self.ids_M.index_select(0, self._places(ids_N)) == ids_N
+
     def forward(self, ids_N: Tensor) -> Tensor:
         """int64 ids (N,) -> (K, N) int64 rows."""
         if self.ids_M.size(0) == 0:
             rows_N = torch.full_like(ids_N, self.fallback)
         else:
-            place_N = torch.searchsorted(self.ids_M, ids_N).clamp(max=self.ids_M.size(0) - 1)
+            place_N = self._places(ids_N)
             known_N = self.ids_M.index_select(0, place_N) == ids_N
             rows_N = torch.where(known_N, self.rows_M.index_select(0, place_N), self.fallback)
         return rows_N[None, :].expand(self.num_hashes, rows_N.size(0))
+
+    def _places(self, ids_N: Tensor) -> Tensor:
+        """Where an id stands in the map, if it does."""
+        return torch.searchsorted(self.ids_M, ids_N).clamp(max=self.ids_M.size(0) - 1)
 
 
 def rows_finder(table: IdTable) -> HashedRows | ManagedRows:

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +21,14 @@ from pinfm.embeddings.one_device.forks import require_own_threads
 from pinfm.inference.folders import MODULE, SIGNATURE, require_batch_size, require_model
 from pinfm.inference.requests.checks import InputChecks
 from pinfm.inference.requests.columns import Column
-from pinfm.inference.requests.frames import to_inputs, written_ids
+from pinfm.inference.requests.frames import converted, retrieval_columns, to_inputs, to_retrieve, written_ids
 from pinfm.inference.signature import Signature, require_unchanged, sha256
 from pinfm.inference.tables import TableFile, place_tables
 
 if TYPE_CHECKING:
     from pinfm.inference.aoti.packages import Packages
+    from pinfm.inference.encoded import Encoded
+    from pinfm.inference.index.retrieve import Features, Retriever
 
 MODULE_CRC32 = "scoring.crc32"
 
@@ -67,6 +69,26 @@ class Scorer:
         """Unix seconds of the first time that it was trained on; 0 where nobody knows."""
         return self.signature.clock_start
 
+    @property
+    def has_tower(self) -> bool:
+        """Whether it makes vectors of users and items; a model of an older pinfm makes none."""
+        return bool(getattr(self.module, "has_tower", False))
+
+    @property
+    def retrieval_columns(self) -> Sequence[Column]:
+        """What `retrieve` reads of requests.
+
+        Raises:
+            UserError: there is no index, or it is of another model.
+        """
+        return [*retrieval_columns(self.columns), *self._retriever.asked_columns]
+
+    @cached_property
+    def _retriever(self) -> "Retriever":
+        from pinfm.inference.index.retrieve import Retriever
+
+        return Retriever(self.module, self.folder, self.columns)
+
     @cached_property
     def _checks(self) -> InputChecks:
         return InputChecks(self.columns, self.max_history, self.clock_start)
@@ -83,6 +105,106 @@ class Scorer:
         """
         require_own_threads()
         return to_inputs(requests, self.columns, self._checks, first_row)
+
+    def retrieval_inputs(self, requests: pd.DataFrame, first_row: int = 0) -> dict[str, Tensor]:
+        """`inputs` of retrieval: histories, and when each request is made.
+
+        Args:
+            requests: one row per request; of longer histories the newest events are taken.
+            first_row: number of the frame's first row, where the frame is a piece of a file.
+
+        Raises:
+            UserError: see `inputs`.
+        """
+        require_own_threads()
+        return to_retrieve(requests, self.columns, self._checks, first_row)
+
+    @torch.no_grad()
+    def retrieve(self, requests: pd.DataFrame, k: int = 100, batch_size: int = 256, first_row: int = 0) -> pd.DataFrame:
+        """Finds the items of the model's index that each user is nearest to, but for those of the history.
+
+        Args:
+            requests: one row per request: the columns `history_*` and `request_timestamp`; `exclude_item_id`, lists of
+                more items that are not to be found, and `filter_ATTRIBUTE`, lists of the only values that items may
+                have, where there are such columns. An empty list excludes nothing and lets everything through.
+            k: items wanted for each request; fewer are found where no more are left.
+            batch_size: requests at a time; does not change what is found.
+            first_row: number of the frame's first row, where the frame is a piece of a file.
+
+        Returns:
+            One row per item found, best first: `request` (the row of `requests`), `item_id` as the log writes it, and
+            `inner_product`.
+
+        Raises:
+            UserError: there is no index, or it is of another model; k is below 1; or as `score`.
+
+        Example:
+            found = load("model").retrieve(pd.read_parquet("requests.parquet"), k=500)
+        """
+        return pd.concat(
+            (frame for _, _, _, frame in self._found(requests, k, batch_size, first_row)), ignore_index=True
+        )
+
+    @torch.no_grad()
+    def recommend(
+        self,
+        requests: pd.DataFrame,
+        k: int = 100,
+        features: "Features | None" = None,
+        batch_size: int = 256,
+        first_row: int = 0,
+    ) -> pd.DataFrame:
+        """Retrieves, and scores what was found against the same encoding of each history.
+
+        Args:
+            requests: as of `retrieve`, with the model's other columns of requests.
+            k: items retrieved for each request.
+            features: makes of a frame `request`, `item_id` one with the model's columns of candidates, in its rows'
+                order; what it leaves out comes from the items table of the index.
+            batch_size: requests at a time; does not change the scores.
+            first_row: number of the frame's first row, where the frame is a piece of a file.
+
+        Returns:
+            What `retrieve` gives, with a probability per task.
+
+        Raises:
+            UserError: as `retrieve` and `score`, or nobody knows a column of the candidates.
+
+        Example:
+            ranked = load("model").recommend(requests, k=500).sort_values(["request", "click"], ascending=[True, False])
+        """
+        of_requests = [column for column in self.columns if column.scope == "request"]
+        parts = []
+        row = first_row
+        for part, encoded, (lengths, ids), found in self._found(requests, k, batch_size, first_row):
+            inputs = converted(part, of_requests, self.max_history, row)
+            row += len(part)
+            inputs |= self._retriever.candidates(found, ids, features)
+            inputs["candidate_lengths"] = lengths
+            problem = self._checks.to_score(inputs, encoded.history.lengths, encoded.history.timestamp)
+            if problem != "":
+                raise UserError(problem)
+            scores = self.module.score_encoded(encoded, inputs)
+            parts.append(found.assign(**{task: scores[task].numpy() for task in self.tasks}))
+        return pd.concat(parts, ignore_index=True)
+
+    def _found(
+        self, requests: pd.DataFrame, k: int, batch_size: int, first_row: int
+    ) -> Iterator[tuple[pd.DataFrame, "Encoded", tuple[Tensor, Tensor], pd.DataFrame]]:
+        """Batch by batch: its requests, their encoding, how many items were found with their ids, and these as rows."""
+        require_requests(len(requests), batch_size)
+        if k < 1:
+            raise UserError(f"k ({k}) must be at least 1.")
+        for start in range(0, len(requests), batch_size):
+            part = requests.iloc[start : start + batch_size]
+            inputs, asked = (
+                self.retrieval_inputs(part, first_row + start),
+                self._retriever.asked(part, first_row + start),
+            )
+            encoded = self.module.encode(inputs)
+            lengths, ids, products = self._retriever.search(encoded, inputs, asked, k)
+            found = self._retriever.frame(lengths, ids, first_row + start)
+            yield part, encoded, (lengths, ids), found.assign(inner_product=products.numpy())
 
     @torch.no_grad()
     def score(self, requests: pd.DataFrame, batch_size: int = 256, first_row: int = 0) -> pd.DataFrame:

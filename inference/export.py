@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pinfm.embeddings.errors import UserError
 from pinfm.embeddings.files.new_folder import new_folder
 from pinfm.embeddings.files.piped import piped
 from pinfm.embeddings.one_device.served import ServedTable
@@ -18,6 +19,7 @@ from pinfm.inference.aoti.cpu import require_compiler
 from pinfm.inference.aoti.parity import check_packages
 from pinfm.inference.artifact import Scorer, load, write_checksums, write_json
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, exportable_run
+from pinfm.inference.index.build import MEAN_USER, mean_user_vector, write_index
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import BATCH_SIZE, check_parity, kept_requests
@@ -35,8 +37,8 @@ from pinfm.model.stored.run_folder import FEATURE_TABLES, ITEM_TABLES, RunFolder
 from pinfm.model.stored.weights import read_weights
 
 # What hosts call or read beside `forward`, which freezing would take away.
-STAGES = ["encode", "score_encoded", "user_vectors", "catalogue_vectors", "looked_up"]
-PRESERVED = ["place", "item_vectors", "trust", *STAGES, "table_files", "item_ids", "tasks"]
+STAGES = ["encode", "score_encoded", "user_vectors", "catalogue_vectors", "has_row", "looked_up"]
+PRESERVED = ["place", "item_vectors", "trust", *STAGES, "table_files", "item_ids", "tasks", "has_tower"]
 DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -61,6 +63,10 @@ def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> d
     if options.compiles:
         require_compiler()
     run = exportable_run(run_path, options.adapt)
+    if options.index is not None and not run.model.use_tower:
+        raise UserError(
+            f"{run_path} was trained with use_tower: false, so --index has no vectors of items; leave it out."
+        )
     with new_folder(out) as unfinished:
         return _write(run, unfinished, options)
 
@@ -129,6 +135,7 @@ def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, An
             "change": check_change(scorer, plain, requests, options),
         }
         manifest |= adapted
+    manifest[MEAN_USER] = mean_user_vector(scorer, requests)
     if options.layout == "whole":
         shutil.rmtree(folder / TABLES)
     if options.compiles:
@@ -138,6 +145,8 @@ def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, An
             scorer, packages, requests, exact_tables=options.precision == "fp32"
         )
     write_json(folder / MANIFEST, manifest)
+    if options.index is not None:
+        write_index(scorer, options.index)
     parity: dict[str, Any] = manifest["parity"]
     return parity
 

@@ -69,6 +69,46 @@ def score_file(
     return done, candidates
 
 
+def retrieve_file(scorer: Scorer, requests: Path, out: Path, k: int, batch_size: int) -> tuple[int, int]:
+    """Retrieves for Parquet requests into another file, which appears when it is whole.
+
+    Args:
+        scorer: the artefact, with an index.
+        requests: a file of one row per request, or a folder of such files; see `Scorer.retrieve` for their columns.
+        out: the file to write; requests are numbered over all files.
+        k: items for each request.
+        batch_size: requests at a time.
+
+    Returns:
+        How many requests, and how many items were found.
+
+    Raises:
+        UserError: as `score_file`, or `Scorer.retrieve`.
+    """
+    parts, columns = request_parts(requests), scorer.retrieval_columns
+    require_own_file(out, requests, scorer.folder)
+    total = sum(_opened(part.path).metadata.num_rows for part in parts)
+    require_requests(total, batch_size)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    schema = pyarrow.schema([*list(_schema(scorer))[:2], ("inner_product", pyarrow.float32())])
+    done = items = 0
+    with _scores_file(out, schema, total) as (writer, bar):
+        for part in parts:
+            before = done
+            for frame in _frames(part, batch_size, columns):
+                try:
+                    found = scorer.retrieve(frame, k, batch_size, done - before)
+                except UserError as error:
+                    if len(parts) == 1:
+                        raise
+                    raise UserError(f"{part.path}, {error}") from error
+                found["request"] += before
+                writer.write_table(pyarrow.Table.from_pandas(found, schema, preserve_index=False))
+                done, items = done + len(frame), items + len(found)
+                bar.update(len(frame))
+    return done, items
+
+
 def score_frames(
     scorer: Scorer, frames: Iterable[pd.DataFrame], out: Path, batch_size: int, explanation: TrustFile | None = None
 ) -> tuple[int, int]:

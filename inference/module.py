@@ -65,6 +65,7 @@ class ScoringModule(nn.Module):
         self.surface = SURFACE
         self.checks = checks
         # For hosts that read no JSON.
+        self.has_tower = not isinstance(model, PlainRanker)
         self.item_ids: str = schema.id_type("item_id")
         request = ["user_id"] + [f.name for f in schema.of("categorical", "request")]
         candidate = [f.name for f in schema.of("categorical", "candidate")]
@@ -228,6 +229,12 @@ class ScoringModule(nn.Module):
             "request_dense": features.request_dense,
             "candidate_dense": features.candidate_dense,
         }
+
+    @torch.jit.export
+    def has_row(self, ids_N: Tensor) -> Tensor:
+        """int64 item ids (N,) -> (N,) bool, which of them the tables tell apart from unknown ones."""
+        has_N: Tensor = self.item_tables.has_row(ids_N)
+        return has_N
 
     @torch.jit.export
     def trust(self, inputs: dict[str, Tensor]) -> Tensor:

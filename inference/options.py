@@ -1,12 +1,30 @@
 """What a user may choose of an export."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from pinfm.embeddings.errors import UserError, require_at_least, require_types
 from pinfm.embeddings.specs import ServedPrecision
 from pinfm.model.adaptation.config import Adapt, TrustConfig, VectorAdaptationConfig
 from pinfm.model.stored.run_folder import Named
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexOptions:
+    """How an index is made.
+
+    Args:
+        items: the items table.
+        attributes: columns of it that searches may filter by.
+    """
+
+    items: Path
+    attributes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.attributes)) < len(self.attributes) or "item_id" in self.attributes:
+            raise UserError(f"the index's attributes ({', '.join(self.attributes)}) must be columns, each named once.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +41,7 @@ class ExportOptions:
         adapt: what the artefact does about histories that somebody tampered with.
         vectors: settings of `adapt: vectors`.
         trust: settings of `adapt: trust`.
+        index: the catalogue whose vectors are written beside the model; none where None.
     """
 
     checkpoint: Named = "best"
@@ -34,6 +53,7 @@ class ExportOptions:
     adapt: Adapt = "none"
     vectors: VectorAdaptationConfig = field(default_factory=VectorAdaptationConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
+    index: IndexOptions | None = None
 
     def __post_init__(self) -> None:
         require_types("", self)

@@ -18,7 +18,14 @@ from torch import Tensor
 from pinfm.embeddings.errors import UserError
 
 TABLES = "tables"
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8, "int64": torch.int64}
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "uint8": torch.uint8,
+    "int8": torch.int8,
+    "int32": torch.int32,
+    "int64": torch.int64,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

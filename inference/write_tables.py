@@ -47,15 +47,16 @@ def write_tables(run: RunFolder, folder: Path, precision: ServedPrecision, which
     return files
 
 
-def write_table(folder: Path, name: str, blocks: Iterable[Tensor]) -> TableFile:
+def write_table(folder: Path, name: str, blocks: Iterable[Tensor], below: str = TABLES) -> TableFile:
     """Writes one sub-table.
 
     Args:
         folder: the model folder.
         name: of the sub-table, after its collection's.
         blocks: its rows in order, in the type to store; at least one block.
+        below: the folder in it.
     """
-    path = folder / TABLES / f"{quote(name, safe='')}.bin"
+    path = folder / below / f"{quote(name, safe='')}.bin"
     path.parent.mkdir(exist_ok=True)
     crc32 = rows = 0
     with path.open("wb") as file:
@@ -66,7 +67,7 @@ def write_table(folder: Path, name: str, blocks: Iterable[Tensor]) -> TableFile:
             rows += block.size(0)
     return TableFile(
         name=name,
-        file=f"{TABLES}/{path.name}",
+        file=f"{below}/{path.name}",
         rows=rows,
         columns=block.size(1),
         dtype=str(block.dtype).removeprefix("torch."),

@@ -155,6 +155,10 @@ class ServedTable(nn.Module):
             if name == self.names[k]:
                 sub_table.place(rows)
 
+    def has_row(self, ids_N: Tensor) -> Tensor:
+        """(N,) bool: which ids are told apart from others; of managed ones, those that the map knows."""
+        return self.find.has_row(ids_N)
+
     def forward(self, ids_N: Tensor) -> Tensor:
         """int64 ids (N,) -> (N, num_hashes * dim), float32 but for rows in fp16."""
         rows_KN = self.find(ids_N)

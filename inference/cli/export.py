@@ -7,6 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from pinfm.embeddings.files.new_folder import require_free
+from pinfm.inference.cli.index import add_index_flags, index_options, index_sentence
 from pinfm.inference.folders import MANIFEST, exportable_run
 from pinfm.inference.options import ExportOptions
 from pinfm.model.adaptation.config import TrustConfig, VectorAdaptationConfig
@@ -59,6 +60,7 @@ def configure(parser: ArgumentParser) -> None:
         help="what is done about histories that somebody tampered with (docs/robustness.md): trust drops events that "
         "the rest of the history disowns, vectors moves the vectors of all events",
     )
+    add_index_flags(parser, "--index", required=False)
     parser.add_class_arguments(VectorAdaptationConfig, "vectors")
     parser.add_class_arguments(TrustConfig, "trust")
 
@@ -75,6 +77,7 @@ def run(args: Namespace) -> dict[str, Any]:
         adapt=args.adapt,
         vectors=args.vectors,
         trust=args.trust,
+        index=index_options(args.index, args.index_attributes, "--index"),
     )
     run = exportable_run(args.run, options.adapt)
     require_free(args.out)
@@ -103,4 +106,8 @@ def run(args: Namespace) -> dict[str, Any]:
             f"--adapt {args.adapt} changes a probability by {change['mean_abs_change']:.1e} in the mean and "
             f"{change['max_abs_change']:.1e} at most; AUC {', '.join(changes)}"
         )
+    if args.index is not None:
+        from pinfm.inference.index.files import index_json
+
+        print(index_sentence(args.out, index_json(args.out)))
     return {"artifact": str(args.out), "parity": parity, "adaptation": adaptation}

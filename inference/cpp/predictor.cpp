@@ -12,6 +12,7 @@
 #include <fstream>
 #include <limits>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace pinfm {
@@ -31,6 +32,8 @@ at::ScalarType dtype_of(const std::string& name) {
   if (name == "float32") return at::kFloat;
   if (name == "float16") return at::kHalf;
   if (name == "uint8") return at::kByte;
+  if (name == "int8") return at::kChar;
+  if (name == "int32") return at::kInt;
   if (name == "int64") return at::kLong;
   throw Error("a table has values of type " + name + ", which this predictor does not know; build the newest one.");
 }
@@ -95,13 +98,30 @@ at::Tensor mapped(const fs::path& path, const TableFile& table) {
   return rows;
 }
 
-// libtorch reads weights without a look at the checksums that a TorchScript file has of them.
-void require_unchanged(const fs::path& file, const fs::path& crc32_file) {
-  std::ifstream stated(crc32_file);
+c10::Dict<std::string, at::Tensor> dictionary(const Tensors& inputs) {
+  c10::Dict<std::string, at::Tensor> given;
+  for (const auto& [name, tensor] : inputs) given.insert(name, tensor);
+  return given;
+}
+
+Tensors tensors_of(const c10::IValue& dictionary) {
+  Tensors tensors;
+  for (const auto& entry : dictionary.toGenericDict())
+    tensors.emplace(entry.key().toStringRef(), entry.value().toTensor());
+  return tensors;
+}
+
+uint32_t stated_crc32(const fs::path& file) {
+  std::ifstream stated(file);
   uint32_t crc32 = 0;
   if (!(stated >> std::hex >> crc32))
-    throw Error(crc32_file.string() + " is missing or no checksum; copy the whole model folder, or export the run again.");
-  require_crc32(file, crc32);
+    throw Error(file.string() + " is missing or no checksum; copy the whole model folder, or export the run again.");
+  return crc32;
+}
+
+// libtorch reads weights without a look at the checksums that a TorchScript file has of them.
+void require_unchanged(const fs::path& file, const fs::path& crc32_file) {
+  require_crc32(file, stated_crc32(crc32_file));
 }
 
 torch::jit::Module loaded(const fs::path& file, const fs::path& crc32_file) {
@@ -115,11 +135,11 @@ torch::jit::Module loaded(const fs::path& file, const fs::path& crc32_file) {
   }
 }
 
-Tensors tensors_of(const c10::IValue& dictionary) {
-  Tensors tensors;
-  for (const auto& entry : dictionary.toGenericDict())
-    tensors.emplace(entry.key().toStringRef(), entry.value().toTensor());
-  return tensors;
+// Gives a module the files that it names.
+void place_tables(torch::jit::Module& module, const fs::path& folder) {
+  const std::vector<TableFile> files = table_files(module);
+  const torch::jit::Method place = module.get_method("place");
+  for (const TableFile& table : files) place({table.name, mapped(inside(folder, table.file), table)});
 }
 
 }  // namespace
@@ -147,9 +167,17 @@ std::string told(const std::exception& error) {
 }
 
 Predictor::Predictor(const fs::path& model) : module_(loaded(model / "scoring.pt", model / "scoring.crc32")) {
-  const std::vector<TableFile> files = table_files(module_);
-  const torch::jit::Method place = module_.get_method("place");
-  for (const TableFile& table : files) place({table.name, mapped(inside(model, table.file), table)});
+  place_tables(module_, model);
+  const fs::path index = model / "index";
+  if (std::error_code none; !fs::is_directory(index, none)) return;
+  if (!fs::is_regular_file(index / "index.pt"))
+    throw Error(index.string() + " is no exact index, which is what C++ searches; make it again with `pinfm index "
+                "--index-kind exact`, or take it away.");
+  index_ = loaded(index / "index.pt", index / "index.crc32");
+  if (index_->attr("model_crc32").toInt() != stated_crc32(model / "scoring.crc32"))
+    throw Error(index.string() + " is of another scoring.pt than " + model.string() +
+                " has, so its vectors are not this model's; make it again with `pinfm index`.");
+  place_tables(*index_, index);
 }
 
 bool Predictor::unsigned_items() const {
@@ -166,16 +194,54 @@ std::vector<std::string> Predictor::tasks() const {
   return names;
 }
 
+c10::IValue Predictor::encode(const Tensors& inputs) const { return called("encode", inputs); }
+
+Tensors Predictor::score(const c10::IValue& encoded, const Tensors& inputs) const {
+  return tensors_of(called("score_encoded", encoded, inputs));
+}
+
+Found Predictor::retrieve(const c10::IValue& encoded, const Tensors& inputs, int64_t k) const {
+  if (!index_) throw Error("the model has no index; make one with `pinfm index MODEL --items ITEMS.parquet`.");
+  const at::Tensor users = called("user_vectors", encoded, inputs).toTensor();
+  // The histories as they were given: the first part of an encoding (inference/encoded.py).
+  const auto& history = encoded.toTupleRef().elements()[0].toTupleRef().elements();
+  torch::jit::Module index = *index_;
+  const c10::InferenceMode no_gradients;
+  try {
+    const auto found = index.get_method("forward")({users, history[0], history[1], dictionary(inputs), k}).toTuple();
+    const auto& parts = found->elements();
+    return {parts[0].toTensor(), parts[1].toTensor(), parts[2].toTensor()};
+  } catch (const std::exception& error) {
+    throw Error("the index can't be searched: " + told(error));
+  }
+}
+
+Recommended Predictor::recommend(const Tensors& inputs, int64_t k, const Features& features) const {
+  const c10::IValue encoded = encode(inputs);
+  Found found = retrieve(encoded, inputs, k);
+  Tensors asked = inputs;
+  for (auto& [name, values] : features(found)) asked[name] = values;
+  asked["candidate_lengths"] = found.lengths;
+  asked["candidate_item_id"] = found.item_ids;
+  return {found, score(encoded, asked)};
+}
+
 at::Tensor Predictor::trust(const Tensors& inputs) const { return called("trust", inputs).toTensor(); }
 
 c10::IValue Predictor::called(const std::string& method, const Tensors& inputs) const {
+  return called(method, std::vector<c10::IValue>{dictionary(inputs)});
+}
+
+c10::IValue Predictor::called(const std::string& method, const c10::IValue& encoded, const Tensors& inputs) const {
+  return called(method, std::vector<c10::IValue>{encoded, dictionary(inputs)});
+}
+
+c10::IValue Predictor::called(const std::string& method, std::vector<c10::IValue> given) const {
   if (!module_.find_method(method))
     throw Error("the model was exported by an older pinfm, which has no " + method + "; export the run again.");
-  c10::Dict<std::string, at::Tensor> given;
-  for (const auto& [name, tensor] : inputs) given.insert(name, tensor);
   const c10::InferenceMode no_gradients;
   try {
-    return module_.get_method(method)({given});
+    return module_.get_method(method)(std::move(given));
   } catch (const std::exception& error) {  // TorchScript throws what its operations throw, of several types
     throw Error("the inputs can't be scored: " + told(error));
   }

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -20,11 +22,26 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// A loaded model. Calls of `score` may overlap; tables that stand apart are mapped, so that processes share their pages.
+// What was found for U requests.
+struct Found {
+  at::Tensor lengths;         // (U,) int64, items of each; fewer than wanted where no more were left
+  at::Tensor item_ids;        // (N,) int64, best first
+  at::Tensor inner_products;  // (N,) float32
+};
+
+// What the model is to know of the items found: `candidate_created_at` and its other inputs of candidates, (N,) each.
+using Features = std::function<Tensors(const Found&)>;
+
+struct Recommended {
+  Found found;
+  Tensors probabilities;  // (N,) float32 a task
+};
+
+// A loaded model. Calls may overlap; tables that stand apart are mapped, so that processes share their pages.
 class Predictor {
  public:
   // Loads MODEL/scoring.pt and places the files of MODEL/tables. Throws Error where a file is missing, can't be read,
-  // was changed after its export, or lies outside the folder.
+  // was changed after its export, or lies outside the folder, or where MODEL/index is of another model.
   explicit Predictor(const std::filesystem::path& model);
 
   // A probability (N,) float32 a task, for inputs as MODEL/signature.json lists them: jagged over U requests, histories
@@ -44,13 +61,30 @@ class Predictor {
   // The names of what `score` gives.
   std::vector<std::string> tasks() const;
 
+  // The histories, encoded once for any number of calls below; `inputs` may hold no more than `history_*`.
+  c10::IValue encode(const Tensors& inputs) const;
+
+  // As `score` above, of candidates against encoded histories: bit for bit the same.
+  Tensors score(const c10::IValue& encoded, const Tensors& inputs) const;
+
+  // The k items of MODEL/index that each user is nearest to, but for those of the history (docs/retrieval.md). `inputs`
+  // holds `request_timestamp`, and where wanted `exclude_item_id` with `exclude_lengths`, and `filter_ATTRIBUTE` with
+  // `filter_ATTRIBUTE_lengths`. Throws Error where there is no index, or as `score` does.
+  Found retrieve(const c10::IValue& encoded, const Tensors& inputs, int64_t k) const;
+
+  // `encode`, `retrieve`, and `score` of what was found. `inputs` holds histories and the model's inputs of requests.
+  Recommended recommend(const Tensors& inputs, int64_t k, const Features& features) const;
+
   // Whether the log's item ids are unsigned, so that they have to be shown as such.
   bool unsigned_items() const;
 
  private:
   c10::IValue called(const std::string& method, const Tensors& inputs) const;
+  c10::IValue called(const std::string& method, const c10::IValue& encoded, const Tensors& inputs) const;
+  c10::IValue called(const std::string& method, std::vector<c10::IValue> given) const;
 
   torch::jit::Module module_;
+  std::optional<torch::jit::Module> index_;
 };
 
 // Throws Error where a file of a model folder is not the one that was written.

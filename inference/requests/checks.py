@@ -49,7 +49,7 @@ class InputChecks(nn.Module):
             inputs: see `ScoringModule.forward`.
             first_row: number of the first request, where the batch is a piece of a file.
         """
-        num_requests = _count(inputs, "user_id")
+        num_requests = _count(inputs, "request_timestamp")
         problem: str = self.requests(inputs, num_requests, first_row)
         if problem == "":
             problem = self._histories(inputs, num_requests, first_row)
@@ -60,9 +60,9 @@ class InputChecks(nn.Module):
         return problem
 
     @torch.jit.export
-    def to_encode(self, inputs: dict[str, Tensor]) -> str:
+    def to_encode(self, inputs: dict[str, Tensor], first_row: int = 0) -> str:
         """As `forward`, of histories alone."""
-        return self._histories(inputs, _count(inputs, "history_lengths"), 0)
+        return self._histories(inputs, _count(inputs, "history_lengths"), first_row)
 
     @torch.jit.export
     def to_score(self, inputs: dict[str, Tensor], lengths_U: Tensor, timestamp_T: Tensor) -> str:
@@ -83,13 +83,13 @@ class InputChecks(nn.Module):
         return problem
 
     @torch.jit.export
-    def to_retrieve(self, inputs: dict[str, Tensor], lengths_U: Tensor, timestamp_T: Tensor) -> str:
+    def to_retrieve(self, inputs: dict[str, Tensor], lengths_U: Tensor, timestamp_T: Tensor, first_row: int = 0) -> str:
         """As `to_score`, where no input is read but the time of each request."""
         problem = _as_many(inputs, "request_timestamp", lengths_U)
         if problem == "":
-            problem = self.request_times(inputs, lengths_U.size(0), 0)
+            problem = self.request_times(inputs, lengths_U.size(0), first_row)
         if problem == "":
-            problem = _after(lengths_U, timestamp_T, inputs, 0)
+            problem = _after(lengths_U, timestamp_T, inputs, first_row)
         return problem
 
     def _histories(self, inputs: dict[str, Tensor], num_requests: int, first_row: int) -> str:

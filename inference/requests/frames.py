@@ -38,6 +38,52 @@ def to_inputs(
         UserError: a column is missing or stands there twice, has the wrong type or an impossible value, or its lists
             differ in length from the others'; a history is out of order or not older than its request.
     """
+    inputs = converted(frame, columns, checks.max_history, first_row)
+    if problem := checks(inputs, first_row):
+        raise UserError(problem)
+    return inputs
+
+
+def to_retrieve(
+    frame: pd.DataFrame, columns: Sequence[Column], checks: InputChecks, first_row: int = 0
+) -> dict[str, Tensor]:
+    """As `to_inputs`, of what retrieval reads: histories, and when each request is made.
+
+    Args:
+        frame: one row per request.
+        columns: the artefact's inputs.
+        checks: of the same inputs.
+        first_row: number of the frame's first row in the caller's file, for messages.
+
+    Raises:
+        UserError: see `to_inputs`.
+    """
+    inputs = converted(frame, retrieval_columns(columns), checks.max_history, first_row)
+    problem = checks.to_encode(inputs, first_row)
+    if problem == "":
+        problem = checks.to_retrieve(inputs, inputs["history_lengths"], inputs["history_timestamp"], first_row)
+    if problem != "":
+        raise UserError(problem)
+    return inputs
+
+
+def retrieval_columns(columns: Sequence[Column]) -> list[Column]:
+    """The inputs that retrieval reads: histories, and when each request is made."""
+    return [column for column in columns if column.scope == "history" or column.name == "request_timestamp"]
+
+
+def converted(frame: pd.DataFrame, columns: Sequence[Column], newest: int, first_row: int = 0) -> dict[str, Tensor]:
+    """Columns as tensors, each value looked at by itself.
+
+    Args:
+        frame: one row per request.
+        columns: those that are wanted.
+        newest: events that are taken from the end of a history.
+        first_row: number of the frame's first row in the caller's file, for messages.
+
+    Raises:
+        UserError: see `to_inputs`.
+    """
     missing = [column.name for column in columns if column.name not in frame]
     if missing:
         raise UserError(f"the requests lack the column {missing[0]!r}; they need {[c.name for c in columns]}.")
@@ -50,13 +96,12 @@ def to_inputs(
         if column.scope == "request":
             # torch.tensor copies: pandas hands out arrays that are read-only.
             inputs[column.name] = torch.tensor(convert(as_array(frame[column.name]), column, rows))
-    scopes: tuple[tuple[Scope, int | None], ...] = (("history", checks.max_history), ("candidate", None))
-    for scope, newest in scopes:
+    scopes: tuple[tuple[Scope, int | None], ...] = (("history", newest), ("candidate", None))
+    for scope, most in scopes:
         own = [column for column in columns if column.scope == scope]
-        values = list_values(frame, own, first_row, newest)
-        inputs |= {name: torch.from_numpy(value) for name, value in values.items()}
-    if problem := checks(inputs, first_row):
-        raise UserError(problem)
+        if own:
+            values = list_values(frame, own, first_row, most)
+            inputs |= {name: torch.from_numpy(value) for name, value in values.items()}
     return inputs
 
 

@@ -16,6 +16,8 @@ from bad_inputs import BAD_INPUTS
 
 from pinfm.inference import load
 from pinfm.inference.artifact import write_checksums
+from pinfm.inference.export import export
+from pinfm.inference.options import ExportOptions
 from pinfm.inference.requests.ids import text_id
 from pinfm.train.cli.main import main
 
@@ -77,6 +79,52 @@ def test_scores_are_those_of_python(score, model, inputs, requests, tmp_path):
     columns = ["item_id", "click", "hide", "save"]
     assert found.columns.tolist() == columns
     pd.testing.assert_frame_equal(found, expected[columns], check_dtype=False, rtol=0, atol=1e-6)
+
+
+def test_what_is_retrieved_and_ranked_is_that_of_python(score, model, dataset, finetuned, requests, tmp_path):
+    """Bit for bit where whole numbers are multiplied: the same items in the same order."""
+    folder = shutil.copytree(model, tmp_path / "model")
+    words = ["index", folder, "--items", dataset / "items.parquet", "--index-attributes", "[topic]"]
+    assert main([str(word) for word in words]) == 0
+    scorer, table = load(folder), pd.read_parquet(dataset / "items.parquet").sort_values("item_id")
+    excluded = [cell[:2] for cell in requests["candidate_item_id"]]
+    asked = requests.assign(exclude_item_id=excluded, filter_topic=[[], [1, 2]] * (len(requests) // 2))
+    lists = {"exclude_item_id": "exclude_lengths", "filter_topic": "filter_topic_lengths"}
+    inputs = scorer.inputs(requests)
+    for name, lengths in lists.items():
+        inputs[name] = torch.from_numpy(np.concatenate([np.asarray(cell, np.int64) for cell in asked[name]]))
+        inputs[lengths] = torch.tensor([len(cell) for cell in asked[name]])
+    items = {
+        "candidate_item_id": torch.tensor(table["item_id"].to_numpy()),
+        "candidate_created_at": torch.tensor(table["created_at"].to_numpy()),
+        "candidate_content": torch.tensor(np.stack(table["content"].to_list()).astype(np.float32)),
+        "topic": torch.tensor(table["topic"].to_numpy()),
+        "position": torch.full((len(table),), 0.5),
+    }
+    torch.save(inputs, tmp_path / "inputs.pt")
+    torch.save(items, tmp_path / "items.pt")
+
+    def recommend():
+        files = [folder, tmp_path / "inputs.pt", tmp_path / "items.pt", tmp_path / "found.csv"]
+        return score(*files, "30", program="pinfm_recommend")
+
+    done = recommend()
+    assert (done.returncode, done.stderr) == (0, "")
+    found = pd.read_csv(tmp_path / "found.csv")
+    expected = scorer.recommend(asked, k=30, features=lambda found: pd.DataFrame({"position": [0.5] * len(found)}))
+    assert set(found) == set(expected)
+    pd.testing.assert_frame_equal(found[expected.columns], expected, check_dtype=False, rtol=0, atol=1e-6)
+    torch.save({**inputs, "filter_topic": inputs["filter_topic"][:1]}, tmp_path / "inputs.pt")
+    assert "the index can't be searched: filter_topic_lengths does not add up to the 1 values" in recommend().stderr
+    shutil.copy(folder / "scoring.crc32", tmp_path / "kept")
+    export(finetuned, tmp_path / "other", ExportOptions(precision="int8", max_auc_loss=1))
+    for name in ("scoring.pt", "scoring.crc32"):
+        shutil.copy(tmp_path / "other" / name, folder / name)
+    done = recommend()
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "index is of another scoring.pt than" in done.stderr
+    shutil.rmtree(folder / "index")
+    assert "the model has no index; make one with `pinfm index" in recommend().stderr
 
 
 @pytest.mark.parametrize("form", ["vectors", "trust"])

@@ -148,3 +148,21 @@ def test_requests_without_candidates_keep_the_type_of_the_ids(road):
     lists = [column.name for column in scorer.columns if column.scope == "candidate"]
     none = kept.assign(**{name: [cell[:0] for cell in kept[name]] for name in lists})
     assert scorer.score(none)["item_id"].dtype == scorer.score(kept)["item_id"].dtype
+
+
+def test_retrieval_finds_the_ids_of_the_log(road):
+    """Those of the history, spelled as the log spells them, are not among them, nor is what is excluded."""
+    folder, spell = road
+    _, spell_item = SPELL[spell]
+    items = [spell_item(item) for item in range(15)]
+    pd.DataFrame({"item_id": items, "created_at": 0}).to_parquet(folder / "items.parquet")
+    assert main(["index", str(folder / "model"), "--items", str(folder / "items.parquet")]) == 0
+    requests = pd.read_parquet(folder / "run" / "requests.parquet")
+    found = load(folder / "model").retrieve(requests.assign(exclude_item_id=[items[:4]] * len(requests)), k=20)
+    for row, cell in enumerate(requests["history_item_id"]):
+        assert set(found.loc[found["request"] == row, "item_id"]) == {*items[4:]} - {*cell}
+    requests.to_parquet(folder / "requests.parquet")
+    words = [folder / "model", folder / "requests.parquet", "--out", folder / "found.parquet", "--k", "3"]
+    assert main(["retrieve", *map(str, words)]) == 0
+    expected = load(folder / "model").retrieve(requests, k=3)
+    assert pd.read_parquet(folder / "found.parquet")["item_id"].tolist() == expected["item_id"].tolist()
