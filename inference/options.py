@@ -17,10 +17,12 @@ class IndexOptions:
     Args:
         items: the items table.
         attributes: columns of it that searches may filter by.
+        kind: `exact`; `faiss`, lists of which a search looks into the nearest; `auto` takes these from 2M items on.
     """
 
     items: Path
     attributes: tuple[str, ...] = ()
+    kind: Literal["auto", "exact", "faiss"] = "auto"
 
     def __post_init__(self) -> None:
         if len(set(self.attributes)) < len(self.attributes) or "item_id" in self.attributes:

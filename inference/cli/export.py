@@ -77,7 +77,7 @@ def run(args: Namespace) -> dict[str, Any]:
         adapt=args.adapt,
         vectors=args.vectors,
         trust=args.trust,
-        index=index_options(args.index, args.index_attributes, "--index"),
+        index=index_options(args.index, args.index_attributes, args.index_kind, "--index"),
     )
     run = exportable_run(args.run, options.adapt)
     require_free(args.out)

@@ -1,7 +1,7 @@
 """Make the index of an exported model again: new items, the same model."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -21,7 +21,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> dict[str, Any]:
     """Makes the index; the report holds what index.json says."""
     # A namespace has a method of that name.
-    options = index_options(args["items"], args.index_attributes, "--items")
+    options = index_options(args["items"], args.index_attributes, args.index_kind, "--items")
     require_model(args.model)
 
     from pinfm.inference.artifact import load
@@ -48,25 +48,36 @@ def add_index_flags(parser: ArgumentParser, flag: str, *, required: bool) -> Non
         default=(),
         help="columns of that table, whole numbers, that searches may filter by: '[shop, language]'",
     )
+    parser.add_argument(
+        "--index-kind",
+        choices=["auto", "exact", "faiss"],
+        default="auto",
+        help="exact looks at every item; faiss, of the extra `faiss` and for Python alone, into the nearest lists, as "
+        "many as find 99 % of the exact top 100; auto takes it from two million items on",
+    )
 
 
-def index_options(items: Path | None, attributes: tuple[str, ...], flag: str) -> IndexOptions | None:
+def index_options(
+    items: Path | None, attributes: tuple[str, ...], kind: Literal["auto", "exact", "faiss"], flag: str
+) -> IndexOptions | None:
     """What the flags say; None without an index.
 
     Raises:
         UserError: attributes without an index, or a table that is not there.
     """
     if items is None:
-        if attributes:
-            raise UserError(f"--index-attributes are columns of an index; give {flag} ITEMS.parquet too.")
+        if attributes or kind != "auto":
+            name = "--index-attributes" if attributes else "--index-kind"
+            raise UserError(f"{name} says what an index is; give {flag} ITEMS.parquet too.")
         return None
     if not items.exists():
         raise UserError(f"{flag} {items} does not exist; give a Parquet file of items, or a folder of them.")
-    return IndexOptions(items=items, attributes=tuple(attributes))
+    return IndexOptions(items=items, attributes=tuple(attributes), kind=kind)
 
 
 def index_sentence(model: Path, told: dict[str, Any]) -> str:
     """What was written, and what was left out."""
     left_out = f"; left out: {told['without_row']} without a row in the tables" if told["without_row"] else ""
     twice = f"; {told['duplicates']} rows of items that were there already" if told["duplicates"] else ""
-    return f"{model}/index: {told['items']} items{left_out}{twice}"
+    found = f" in lists, recall@100 {told['recall_at_100']:.4f}" if told["kind"] == "faiss" else ""
+    return f"{model}/index: {told['items']} items{found}{left_out}{twice}"

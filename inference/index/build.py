@@ -25,7 +25,7 @@ from pinfm.embeddings.files.whole import sync_tree
 from pinfm.inference.artifact import Scorer, write_json
 from pinfm.inference.folders import MANIFEST, MODULE
 from pinfm.inference.index.catalogue import Catalogue, read_catalogue
-from pinfm.inference.index.files import INDEX, INDEX_CRC32, INDEX_JSON, INDEX_MODULE, ITEMS
+from pinfm.inference.index.files import INDEX, INDEX_CRC32, INDEX_JSON, INDEX_MODULE, ITEMS, LISTS
 from pinfm.inference.index.search import MOST_ITEMS, MOST_WIDTH, ExactIndex
 from pinfm.inference.options import IndexOptions
 from pinfm.inference.signature import sha256
@@ -35,6 +35,9 @@ from pinfm.inference.write_tables import write_table
 # Embedded at a time.
 BLOCK = 1 << 15
 MEAN_USER = "mean_user_vector"
+PARTS = "parts"
+# Items from which on `auto` looks into lists.
+MANY = 2_000_000
 
 
 def mean_user_vector(scorer: Scorer, requests: pd.DataFrame) -> list[float] | None:
@@ -93,20 +96,21 @@ def _write(
             f"an index holds at most {MOST_ITEMS} items of width {MOST_WIDTH}, not {len(catalogue.ids)} of "
             f"{mean_O.size(0)}; give fewer items, or lower tower.out_dim."
         )
-    files = _write_parts(scorer, options, catalogue, folder)
-    index = ExactIndex(list(options.attributes), mean_O, crc32_of(scorer.folder / MODULE))
-    index.table_files = [file.to_row() for file in files]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        torch.jit.save(torch.jit.script(index.eval()), folder / INDEX_MODULE)
+    kind = options.kind
+    if kind == "auto":
+        kind = "faiss" if len(catalogue.ids) >= MANY else "exact"
+    written: dict[str, Any] = {"kind": kind, "model_sha256": sha256(scorer.folder / MODULE)}
+    files = _write_attributes(options, catalogue, folder)
+    if kind == "faiss":
+        written |= _write_lists(scorer, catalogue, folder) | {MEAN_USER: mean_O.tolist()}
+    else:
+        files += _write_rows(scorer, catalogue, folder)
+        _write_search(options, mean_O, crc32_of(scorer.folder / MODULE), files, folder)
     features = {name: list(values) if values.ndim == 2 else values for name, values in catalogue.features.items()}
     items = pd.DataFrame({"item_id": catalogue.written.to_numpy(), **features})
     pyarrow.parquet.write_table(pyarrow.Table.from_pandas(items, preserve_index=False), folder / ITEMS)
-    (folder / INDEX_CRC32).write_text(f"{crc32_of(folder / INDEX_MODULE):08x}\n")
-    written = {
-        "kind": "exact",
-        "model_sha256": sha256(scorer.folder / MODULE),
-        "sha256": {name: sha256(folder / name) for name in (INDEX_MODULE, ITEMS)},
+    written |= {
+        "sha256": {name: sha256(folder / name) for name in (LISTS if kind == "faiss" else INDEX_MODULE, ITEMS)},
         "files": [asdict(file) for file in files],
         "attributes": list(options.attributes),
         "source": str(options.items),
@@ -116,36 +120,67 @@ def _write(
     return written
 
 
-def _write_parts(scorer: Scorer, options: IndexOptions, catalogue: Catalogue, folder: Path) -> list[TableFile]:
-    """The catalogue as files that `ExactIndex.place` takes."""
+def _write_search(options: IndexOptions, mean_O: Tensor, crc32: int, files: list[TableFile], folder: Path) -> None:
+    """The search itself, which names the files."""
+    index = ExactIndex(list(options.attributes), mean_O, crc32)
+    index.table_files = [file.to_row() for file in files]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        torch.jit.save(torch.jit.script(index.eval()), folder / INDEX_MODULE)
+    (folder / INDEX_CRC32).write_text(f"{crc32_of(folder / INDEX_MODULE):08x}\n")
+
+
+def _write_lists(scorer: Scorer, catalogue: Catalogue, folder: Path) -> dict[str, Any]:
+    """The catalogue in FAISS's lists; tells how a search looks into them."""
+    from pinfm.inference.index.lists import build_lists, save_lists
+
+    vectors_VO = torch.cat(list(_vectors(scorer, catalogue))).numpy()
+    lists, probes, found = build_lists(vectors_VO)
+    save_lists(lists, folder / LISTS)
+    return {"lists": lists.nlist, "probes": probes, "recall_at_100": found}
+
+
+def _vectors(scorer: Scorer, catalogue: Catalogue) -> Iterator[Tensor]:
+    """The items' vectors, a block at a time.
+
+    Raises:
+        UserError: one is not finite.
+    """
     ids = torch.from_numpy(catalogue.ids)
+    for start in range(0, len(ids), BLOCK):
+        vectors_BO = scorer.module.catalogue_vectors(ids[start : start + BLOCK])
+        if not bool(torch.isfinite(vectors_BO).all()):
+            raise UserError("the model gives an item a vector that is not finite; train it again, with a lower rate.")
+        yield vectors_BO
+
+
+def _write_rows(scorer: Scorer, catalogue: Catalogue, folder: Path) -> list[TableFile]:
+    """The catalogue's vectors as files that `ExactIndex.place` takes."""
     scales: list[Tensor] = []
 
     def rows() -> Iterator[Tensor]:
-        for start in range(0, len(ids), BLOCK):
-            rows_BO, scales_B = int8_rows(scorer.module.catalogue_vectors(ids[start : start + BLOCK]))
+        for vectors_BO in _vectors(scorer, catalogue):
+            rows_BO, scales_B = int8_rows(vectors_BO)
             scales.append(scales_B)
             yield rows_BO
 
-    files = [write_table(folder, "rows", rows(), below="parts")]
-    files.append(write_table(folder, "scales", [torch.cat(scales)[:, None]], below="parts"))
-    files.append(write_table(folder, "ids", [ids[:, None]], below="parts"))
+    files = [write_table(folder, "rows", rows(), below=PARTS)]
+    return [*files, write_table(folder, "scales", [torch.cat(scales)[:, None]], below=PARTS)]
+
+
+def _write_attributes(options: IndexOptions, catalogue: Catalogue, folder: Path) -> list[TableFile]:
+    """Ids, and what can be filtered by, likewise."""
+    files = [write_table(folder, "ids", [torch.from_numpy(catalogue.ids)[:, None]], below=PARTS)]
     for name in options.attributes:
         values, codes = np.unique(catalogue.features[name], return_inverse=True)
-        files.append(write_table(folder, f"values.{name}", [torch.from_numpy(values)[:, None]], below="parts"))
+        files.append(write_table(folder, f"values.{name}", [torch.from_numpy(values)[:, None]], below=PARTS))
         of_items = torch.from_numpy(codes.astype(np.int32))[:, None]
-        files.append(write_table(folder, f"codes.{name}", [of_items], below="parts"))
+        files.append(write_table(folder, f"codes.{name}", [of_items], below=PARTS))
     return files
 
 
 def int8_rows(vectors_VO: Tensor) -> tuple[Tensor, Tensor]:
-    """Float vectors -> (V, O) int8 in [-127, 127] and (V,) float32 scales, their product the vectors but for rounding.
-
-    Raises:
-        UserError: a vector is not finite.
-    """
-    if not bool(torch.isfinite(vectors_VO).all()):
-        raise UserError("the model gives an item a vector that is not finite; train it again, with a lower rate.")
+    """Float vectors -> (V, O) int8 in [-127, 127] and (V,) float32 scales; their product is the vectors, rounded."""
     scales_V = (vectors_VO.abs().amax(1) / 127).clamp(min=1e-30)
     return (vectors_VO / scales_V[:, None]).round().clamp(-127, 127).to(torch.int8), scales_V
 

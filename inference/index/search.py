@@ -105,9 +105,8 @@ class ExactIndex(nn.Module):
         problem = problem_of(asked, self.attributes, vectors_UO.size(0), k)
         if problem != "":
             raise ValueError(problem)
-        owner_H, row_H = self._hidden(seen_U, seen_T, asked)
-        nobody_U1 = (vectors_UO == 0).all(1, keepdim=True)
-        vectors_UO = torch.where(nobody_U1, self.mean_user_O, vectors_UO)
+        owner_H, row_H = self.hidden(seen_U, seen_T, asked)
+        vectors_UO = self.known_users(vectors_UO)
         lengths: list[Tensor] = []
         ids: list[Tensor] = []
         products: list[Tensor] = []
@@ -116,7 +115,7 @@ class ExactIndex(nn.Module):
             scores_UV, units_U = self._scores(block_UO)
             mine_H = (owner_H >= first) & (owner_H < first + block_UO.size(0))
             scores_UV[owner_H[mine_H] - first, row_H[mine_H]] = -math.inf
-            self._filter(scores_UV, first, asked)
+            self.filter(scores_UV, first, asked)
             best_UK, rows_UK = top_k(scores_UV, k, self.chunk)
             found_UK = best_UK > -math.inf
             lengths.append(found_UK.sum(1))
@@ -144,7 +143,12 @@ class ExactIndex(nn.Module):
             torch.mul(whole_UB, scales_B, out=scores_UV[:, first : first + rows_BO.size(0)])
         return scores_UV, units_U
 
-    def _hidden(self, seen_U: Tensor, seen_T: Tensor, asked: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def known_users(self, vectors_UO: Tensor) -> Tensor:
+        """The vectors, the mean user's in the place of zeros."""
+        nobody_U1 = (vectors_UO == 0).all(1, keepdim=True)
+        return torch.where(nobody_U1, self.mean_user_O, vectors_UO)
+
+    def hidden(self, seen_U: Tensor, seen_T: Tensor, asked: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Which user each item is hidden from, and its row; what is not in the catalogue has none."""
         owner_H, id_H = torch.repeat_interleave(seen_U), seen_T
         if "exclude_lengths" in asked:
@@ -156,8 +160,8 @@ class ExactIndex(nn.Module):
         there_H = self.ids_V[row_H] == id_H
         return owner_H[there_H], row_H[there_H]
 
-    def _filter(self, scores_UV: Tensor, first: int, asked: dict[str, Tensor]) -> None:
-        """Hides what the filters of users from `first` on don't let through."""
+    def filter(self, scores_UV: Tensor, first: int, asked: dict[str, Tensor]) -> None:
+        """Makes -inf of the scores that the filters of users from `first` on don't let through."""
         for i, attribute in enumerate(self.attributes):
             if "filter_" + attribute in asked:
                 lengths, wanted = asked["filter_" + attribute + "_lengths"], asked["filter_" + attribute]

@@ -123,6 +123,8 @@ def test_what_is_retrieved_and_ranked_is_that_of_python(score, model, dataset, f
     done = recommend()
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "index is of another scoring.pt than" in done.stderr
+    (folder / "index" / "index.pt").unlink()
+    assert "index is no exact index, which is what C++ searches; make it again with `pinfm index" in recommend().stderr
     shutil.rmtree(folder / "index")
     assert "the model has no index; make one with `pinfm index" in recommend().stderr
 

@@ -219,7 +219,7 @@ def test_the_verb_finds_what_python_finds(model, scorer, requests, tmp_path):
 @pytest.mark.parametrize("model", ["whole"], indirect=True)
 def test_flags_that_do_not_fit_are_one_sentence(model, finetuned, items, tmp_path, capsys):
     for words, sentence in (
-        (["export", finetuned, "--out", tmp_path / "m", *FLAGS], "--index-attributes are columns of an index; give"),
+        (["export", finetuned, "--out", tmp_path / "m", *FLAGS], "--index-attributes says what an index is; give"),
         (["index", model, "--items", tmp_path / "none"], "none does not exist; give a Parquet file of items"),
         (["index", model, "--items", items, "--index-attributes", "[topic,topic]"], "must be columns, each named once"),
         (["retrieve", model, items, "--out", tmp_path / "o", "--k", "0"], r"--k (0) must be at least 1"),
