@@ -25,6 +25,7 @@ class IndexOptions:
     kind: Literal["auto", "exact", "faiss"] = "auto"
 
     def __post_init__(self) -> None:
+        require_types("", self)
         if len(set(self.attributes)) < len(self.attributes) or "item_id" in self.attributes:
             raise UserError(f"the index's attributes ({', '.join(self.attributes)}) must be columns, each named once.")
 
