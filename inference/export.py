@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from pinfm.embeddings.errors import UserError
@@ -18,6 +19,9 @@ from pinfm.inference.adaptation.reference import kept_reference
 from pinfm.inference.aoti.cpu import require_compiler
 from pinfm.inference.aoti.parity import check_packages
 from pinfm.inference.artifact import Scorer, load, write_checksums, write_json
+from pinfm.inference.dense.kept import kept_plan
+from pinfm.inference.dense.pack import pack_tower, packed_names
+from pinfm.inference.dense.plan import Plan
 from pinfm.inference.folders import MANIFEST, MODULE, SIGNATURE, exportable_run
 from pinfm.inference.index.build import MEAN_USER, mean_user_vector, write_index
 from pinfm.inference.module import ScoringModule
@@ -55,14 +59,14 @@ def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> d
         The manifest's `parity`; see `check_parity`.
 
     Raises:
-        UserError: the run can't be exported, or `out` exists.
+        UserError: the run can't be exported, or not so, or `out` exists.
         ParityError: artefact and run differ by more than the precisions allow, or rounding or adaptation costs a task
             more than `max_auc_loss`; nothing is written.
     """
     options = options or ExportOptions()
     if options.compiles:
         require_compiler()
-    run = exportable_run(run_path, options.adapt)
+    run = exportable_run(run_path, options.adapt, options.dense_precision)
     if options.index is not None and not run.model.use_tower:
         raise UserError(
             f"{run_path} was trained with use_tower: false, so --index has no vectors of items; leave it out."
@@ -83,7 +87,17 @@ def scoring_module(run: RunFolder, options: ExportOptions) -> ScoringModule:
     model = build_model(run.model, run.schema, items.dim, features["user_id"].dim)
     model.load_state_dict(read_weights(run, model, "objective.model.", run.checkpoint_at(options.checkpoint)))
     checks = InputChecks(input_columns(run.schema), run.manifest["config"]["max_history"], clock_start(run))
-    return ScoringModule(model, items, features, run.schema, checks, DENSE_DTYPES[options.dense_precision]).eval()
+    dtype = DENSE_DTYPES.get(options.dense_precision, torch.float32)  # bytes stand between layers in float32
+    return ScoringModule(model, items, features, run.schema, checks, dtype).eval()
+
+
+def packed_module(run: RunFolder, options: ExportOptions, plan: Plan | None) -> ScoringModule:
+    """`scoring_module`, its layers packed as planned; as they are where there is no plan."""
+    module = scoring_module(run, options)
+    if plan is not None:
+        assert isinstance(module.model, FusedRanker)
+        pack_tower(module.model.encoder, plan)
+    return module
 
 
 def clock_start(run: RunFolder) -> int:
@@ -101,7 +115,7 @@ def save_module(module: ScoringModule, path: Path) -> None:
         # no pipe can, and what it throws ends the process. One element's memory is written like any other.
         if not tensor.untyped_storage().nbytes():
             tensor.untyped_storage().resize_(tensor.element_size())
-    frozen = torch.jit.freeze(torch.jit.script(module), preserved_attrs=PRESERVED)
+    frozen = torch.jit.freeze(torch.jit.script(module), preserved_attrs=[*PRESERVED, *packed_names(module)])
     with piped(path) as pipe:
         torch.jit.save(frozen, str(pipe))
 
@@ -121,15 +135,16 @@ def adapt_module(module: ScoringModule, config: VectorAdaptationConfig | TrustCo
 def _write(run: RunFolder, folder: Path, options: ExportOptions) -> dict[str, Any]:
     requests = kept_requests(run, options.checkpoint)
     files = write_tables(run, folder, options.precision, options.checkpoint)
-    scorer, manifest = _saved(run, folder, files, options, None)
+    plan = _plan(run, folder, files, options, requests)
+    scorer, manifest = _saved(run, folder, files, options, plan, None)
     manifest["parity"] = check_parity(scorer, requests, options)
     if options.adapt != "none":
         plain = scorer.score(requests, BATCH_SIZE)
         del scorer  # or its tables would be there twice
-        module = scoring_module(run, options)
+        module = packed_module(run, options, plan)
         place_tables(module, folder, files)
         reference = kept_reference(module, run, requests)
-        scorer, adapted = _saved(run, folder, files, options, reference)
+        scorer, adapted = _saved(run, folder, files, options, plan, reference)
         adapted["adaptation"] |= {
             "reference": {"items": len(reference.item_id), "states": len(reference.states)},
             "change": check_change(scorer, plain, requests, options),
@@ -160,11 +175,27 @@ def _compiled(run: RunFolder, folder: Path, options: ExportOptions, manifest: di
     return listed
 
 
+def _plan(
+    run: RunFolder, folder: Path, files: Sequence[TableFile], options: ExportOptions, requests: pd.DataFrame
+) -> Plan | None:
+    """Which layers are packed, by what the run's requests tell; None where the precision packs none."""
+    if options.dense_precision != "int8":
+        return None
+    module = scoring_module(run, options)
+    place_tables(module, folder, files)
+    return kept_plan(module, run, requests)
+
+
 def _saved(
-    run: RunFolder, folder: Path, files: Sequence[TableFile], options: ExportOptions, reference: Reference | None
+    run: RunFolder,
+    folder: Path,
+    files: Sequence[TableFile],
+    options: ExportOptions,
+    plan: Plan | None,
+    reference: Reference | None,
 ) -> tuple[Scorer, dict[str, Any]]:
     """Writes all but the tables, and loads it; adapting histories where there is a reference. Tells the manifest."""
-    module, config = scoring_module(run, options), options.adaptation()
+    module, config = packed_module(run, options, plan), options.adaptation()
     if config is not None and reference is not None:
         adapt_module(module, config, reference)
     listed = files if options.layout == "apart" else []
@@ -182,6 +213,7 @@ def _saved(
         "layout": options.layout,
         "precision": options.precision,
         "dense_precision": options.dense_precision,
+        "dense_layers": None if plan is None else {name: layer.to_json() for name, layer in plan.items()},
         "adaptation": dict(adaptation),
         "versions": {package: version(package) for package in ("pinfm", "torch")},
         "source_run": {

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfm.embeddings.errors import UserError
+from pinfm.inference.options import DensePrecision
 from pinfm.model.adaptation.config import Adapt
 from pinfm.model.stored.run_folder import REQUESTS, RunFolder
 
@@ -14,15 +15,16 @@ MODULE, SIGNATURE, MANIFEST = "scoring.pt", "signature.json", "manifest.json"
 MOST_REQUESTS = (1 << 31) - 1
 
 
-def exportable_run(path: Path, adapt: Adapt = "none") -> RunFolder:
+def exportable_run(path: Path, adapt: Adapt = "none", dense_precision: DensePrecision = "fp32") -> RunFolder:
     """A run that can be exported.
 
     Args:
         path: its folder.
         adapt: what the artefact is to do about histories that somebody tampered with.
+        dense_precision: that the artefact is to have.
 
     Raises:
-        UserError: it is none, or has no tower where histories are to be adapted.
+        UserError: it is none, or has no tower where histories are to be adapted, or the tower to be rounded.
     """
     run = RunFolder.open(path)
     if run.kind != "finetune":
@@ -33,6 +35,11 @@ def exportable_run(path: Path, adapt: Adapt = "none") -> RunFolder:
         raise UserError(
             f"{path} was trained with use_tower: false, so no tower reads histories that --adapt {adapt} could mend; "
             "export it with --adapt none."
+        )
+    if dense_precision == "int8" and not run.model.use_tower:
+        raise UserError(
+            f"{path} was trained with use_tower: false, and --dense-precision int8 is of the tower's layers; "
+            "export it with --dense-precision fp32."
         )
     return run
 

@@ -9,6 +9,8 @@ from pinfm.embeddings.specs import ServedPrecision
 from pinfm.model.adaptation.config import Adapt, TrustConfig, VectorAdaptationConfig
 from pinfm.model.stored.run_folder import Named
 
+DensePrecision = Literal["fp32", "bf16", "int8"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class IndexOptions:
@@ -37,10 +39,10 @@ class ExportOptions:
     Args:
         checkpoint: the run's best on validation, which is the newest where it had none, or the newest.
         precision: of the tables.
-        dense_precision: `fp32` or `bf16`, of everything else.
+        dense_precision: `fp32` or `bf16` of everything else, or `int8` of the tower's layers and `fp32` of the rest.
         format: `torchscript`, or `torchscript,aoti` with compiled packages beside it.
         layout: `whole` puts the tables into the TorchScript file; `apart` into files of their own, which are mapped.
-        max_auc_loss: what rounded tables, and what adaptation, may cost a task on the kept requests.
+        max_auc_loss: what rounding to few bits, and what adaptation, may cost a task on the kept requests.
         adapt: what the artefact does about histories that somebody tampered with.
         vectors: settings of `adapt: vectors`.
         trust: settings of `adapt: trust`.
@@ -49,7 +51,7 @@ class ExportOptions:
 
     checkpoint: Named = "best"
     precision: ServedPrecision = "fp32"
-    dense_precision: Literal["fp32", "bf16"] = "fp32"
+    dense_precision: DensePrecision = "fp32"
     format: Literal["torchscript", "torchscript,aoti"] = "torchscript"
     layout: Literal["whole", "apart"] = "whole"
     max_auc_loss: float = 0.002
@@ -80,11 +82,24 @@ class ExportOptions:
                         f"--format aoti compiles a dense model in fp32 that adapts nothing, but --{flag} is {value}; "
                         f"give --{flag} {wanted}, or --format torchscript."
                     )
+        if self.dense_precision == "int8" and self.adapt == "vectors":
+            raise UserError(
+                "--adapt vectors takes gradients, and layers in eight bits have none; give --dense-precision fp32, or "
+                "--adapt trust."
+            )
 
     @property
     def compiles(self) -> bool:
         """Whether the dense model is compiled too."""
         return "aoti" in self.format.split(",")
+
+    def rounded(self) -> list[tuple[str, str]]:
+        """What is rounded to few bits, as a reader is told of it, and the flag that says to how many."""
+        parts = [
+            (f"tables in {self.precision}", "--precision", self.precision != "fp32"),
+            (f"dense layers in {self.dense_precision}", "--dense-precision", self.dense_precision == "int8"),
+        ]
+        return [(part, flag) for part, flag, chosen in parts if chosen]
 
     def adaptation(self) -> VectorAdaptationConfig | TrustConfig | None:
         """The settings of the form that is chosen."""

@@ -12,6 +12,7 @@ from pinfm.inference.folders import MANIFEST, exportable_run
 from pinfm.inference.options import ExportOptions
 from pinfm.model.adaptation.config import TrustConfig, VectorAdaptationConfig
 
+NOT_FASTER = "this processor has neither VNNI nor AMX: here layers in int8 are computed in float32, no faster."
 SUMMARY = "the TorchScript artefact, checked against the run"
 
 
@@ -33,7 +34,7 @@ def configure(parser: ArgumentParser) -> None:
         "--max-auc-loss",
         type=float,
         default=0.002,
-        help="refuse tables, or an adaptation, that cost a task more than this on the requests that the run kept",
+        help="refuse rounding, or an adaptation, that costs a task more than this on the requests that the run kept",
     )
     parser.add_argument(
         "--format",
@@ -49,9 +50,10 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dense-precision",
-        choices=["fp32", "bf16"],
+        choices=["fp32", "bf16", "int8"],
         default="fp32",
-        help="of all but the tables; bf16 is for processors with bf16 products of their own",
+        help="of all but the tables; bf16 is for processors with bf16 products of their own, int8 (of the tower's "
+        "layers) for those with VNNI or AMX",
     )
     parser.add_argument(
         "--adapt",
@@ -79,9 +81,10 @@ def run(args: Namespace) -> dict[str, Any]:
         trust=args.trust,
         index=index_options(args.index, args.index_attributes, args.index_kind, "--index"),
     )
-    run = exportable_run(args.run, options.adapt)
+    run = exportable_run(args.run, options.adapt, options.dense_precision)
     require_free(args.out)
 
+    from pinfm.inference.dense.packed import bytes_are_exact
     from pinfm.inference.export import export
     from pinfm.inference.parity import change_as_text
 
@@ -91,11 +94,17 @@ def run(args: Namespace) -> dict[str, Any]:
         of_best = f" ({found.told()})" if args.checkpoint == "best" else ""
         print(f"{args.out}: {run.checkpoint_at(args.checkpoint)}{of_best}")
     print(f"{args.out}: differs from the run by at most {parity['max_abs_diff']:.1e} on {parity['rows']} candidates")
-    if args.precision != "fp32":
+    if options.rounded():
         errors = parity["auc_change_error"]
         changes = [f"{task} {change_as_text(change, errors[task])}" for task, change in parity["auc_change"].items()]
-        print(f"AUC on them against fp32 tables: {', '.join(changes)}")
-    adaptation = json.loads((args.out / MANIFEST).read_text())["adaptation"]
+        print(f"AUC on them against fp32: {', '.join(changes)}")
+    manifest = json.loads((args.out / MANIFEST).read_text())
+    if args.dense_precision == "int8":
+        precisions = [layer["precision"] for layer in manifest["dense_layers"].values()]
+        print(f"{args.out}: {precisions.count('int8')} of the tower's {len(precisions)} layers in int8")
+        if not bytes_are_exact(outputs=64, inputs=64):
+            print(NOT_FASTER)
+    adaptation = manifest["adaptation"]
     if args.adapt != "none":
         change = adaptation["change"]
         changes = [
