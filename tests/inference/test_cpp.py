@@ -129,6 +129,18 @@ def test_what_is_retrieved_and_ranked_is_that_of_python(score, model, dataset, f
     assert "the model has no index; make one with `pinfm index" in recommend().stderr
 
 
+def test_dense_layers_in_int8_are_those_of_python(score, finetuned, requests, tmp_path):
+    """They are packed as the file is loaded, by libtorch alone."""
+    model = tmp_path / "model"
+    assert main(["export", str(finetuned), "--out", str(model), "--dense-precision", "int8", *LOOSE]) == 0
+    scorer = load(model)
+    torch.save(scorer.inputs(requests), tmp_path / "inputs.pt")
+    done = score(model, tmp_path / "inputs.pt", tmp_path / "scores.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    expected, found = scorer.score(requests), pd.read_csv(tmp_path / "scores.csv")
+    pd.testing.assert_frame_equal(found, expected[found.columns], check_dtype=False, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("form", ["vectors", "trust"])
 def test_histories_are_adapted_as_in_python(score, finetuned, requests, tmp_path, form):
     """Where autograd is off: the predictor scores in libtorch's InferenceMode."""

@@ -108,7 +108,7 @@ def test_tables_in_fewer_bits(finetuned, exported, requests, tmp_path, precision
     assert manifest["precision"] == precision
     assert 0 < manifest["parity"]["max_abs_diff"] < 0.2
     assert set(manifest["parity"]["auc_change"]) == set(TASKS)
-    assert "against fp32 tables: click " in capsys.readouterr().out
+    assert "against fp32: click " in capsys.readouterr().out
     small, whole = (tensor_bytes(path / "scoring.pt") for path in (out, exported))
     every_half = 1 << 17 if precision == "int8" else 0  # the bytes of one more buffer
     assert small - every_half < whole
