@@ -77,7 +77,7 @@ def test_the_manifest_tells_each_layer(model, requests, capsys):
     assert list(layers) == LAYERS
     for layer in layers.values():
         assert layer["low"] <= 0 < layer["high"]
-        assert 0 < layer["mean_abs_change"]
+        assert layer["mean_abs_change"] > 0
         assert layer["precision"] == ("int8" if layer["mean_abs_change"] <= plan_module.MOST_ALONE else "fp32")
     assert "int8" in [layer["precision"] for layer in layers.values()]
     scores = load(model).score(requests)
