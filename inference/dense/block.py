@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from pinfm.inference.dense.packed import Fp32Linear, Int8Linear
+from pinfm.inference.dense.packed import FloatLinear, Int8Linear
 from pinfm.inference.dense.tiles import Tiles, attend_in_tiles
 from pinfm.model.attention.merged import attend_causally
 from pinfm.model.attention.visibility import Histories
@@ -19,7 +19,7 @@ from pinfm.model.layers.transformer import Block, SiluGate, rotate
 class Pack(Protocol):
     """Packs a layer."""
 
-    def __call__(self, name: str, linear: nn.Linear, gelu_before: str | None = None) -> Int8Linear | Fp32Linear:
+    def __call__(self, name: str, linear: nn.Linear, gelu_before: str | None = None) -> Int8Linear | FloatLinear:
         """The packed layer.
 
         Args:

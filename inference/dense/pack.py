@@ -4,7 +4,7 @@ from torch import nn
 
 from pinfm.inference.dense.block import PackedMLP
 from pinfm.inference.dense.dcat import PackedDCAT
-from pinfm.inference.dense.packed import Fp32Linear, Int8Linear, Levels
+from pinfm.inference.dense.packed import FloatLinear, Int8Linear, Levels
 from pinfm.inference.dense.plan import Plan
 from pinfm.model.encoder import SequenceEncoder
 from pinfm.model.layers.mlp import NormalizedMLP
@@ -22,10 +22,10 @@ def pack_tower(encoder: SequenceEncoder, plan: Plan) -> None:
         layer = plan[name]
         return Levels.between(layer.low, layer.high) if layer.precision == "int8" else None
 
-    def pack(name: str, linear: nn.Linear, gelu_before: str | None = None) -> Int8Linear | Fp32Linear:
+    def pack(name: str, linear: nn.Linear, gelu_before: str | None = None) -> Int8Linear | FloatLinear:
         own = levels(name)
         if own is None:
-            return Fp32Linear(linear, gelu_before is not None)
+            return FloatLinear(linear, gelu_before is not None)
         return Int8Linear(linear, own, gelu_before is not None, levels(gelu_before) if gelu_before else None)
 
     # The trained modules are typed as what they were.
@@ -38,4 +38,4 @@ def pack_tower(encoder: SequenceEncoder, plan: Plan) -> None:
 
 def packed_names(module: nn.Module) -> list[str]:
     """The layers that must keep their own state when a module is frozen: they pack it when the file is loaded."""
-    return [name for name, layer in module.named_modules() if isinstance(layer, (Int8Linear, Fp32Linear))]
+    return [name for name, layer in module.named_modules() if isinstance(layer, (Int8Linear, FloatLinear))]

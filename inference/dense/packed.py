@@ -146,8 +146,8 @@ class Int8Linear(nn.Module):
             self.packed = pack_floats(self.weight_OI * self.scale_O[:, None])
 
 
-class Fp32Linear(nn.Module):
-    """A linear layer in float32, packed.
+class FloatLinear(nn.Module):
+    """A linear layer in floats of its own type, packed.
 
     Args:
         linear: the trained layer.
@@ -165,7 +165,7 @@ class Fp32Linear(nn.Module):
         self.packed = torch.zeros([0])
 
     def forward(self, x_NI: Tensor) -> Tensor:
-        """(N, I) float32 -> (N, O) float32."""
+        """(N, I) -> (N, O), of the type of the weights."""
         if self.form == 2:
             return multiply_floats(x_NI, self.packed, self.bias_O, self.gelu)
         out_NO = F.linear(x_NI, self.weight_OI, self.bias_O)

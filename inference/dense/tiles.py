@@ -73,14 +73,14 @@ def attend_in_tiles(
         (P, H, d).
     """
     attended: list[Tensor] = [query_PHd[:0]]
-    lses: list[Tensor] = [query_PHd[:0, :, :1]]
+    lses: list[Tensor] = [query_PHd[:0, :, :1].float()]
     first = 0
     for request in tiles.requests:
         count, first_event, events = request[0], request[1], request[2]
         if events == 0:
             rows = query_PHd[first : first + count * tiles.tile]
             attended.append(torch.zeros_like(rows))
-            lses.append(torch.full_like(rows[:, :, :1], -math.inf))
+            lses.append(torch.full_like(rows[:, :, :1], -math.inf, dtype=torch.float32))
         else:
             history, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
                 rows_of(query_PHd, first, count, tiles.tile),
@@ -91,7 +91,7 @@ def attend_in_tiles(
             attended.append(to_rows(history))
             lses.append(to_rows(lse[..., None]))
         first += count * tiles.tile
-    own_PH1 = (query_PHd * key_PHd).sum(-1, keepdim=True) * query_PHd.size(2) ** -0.5
+    own_PH1 = (query_PHd.float() * key_PHd.float()).sum(-1, keepdim=True) * query_PHd.size(2) ** -0.5
     # Its share of the softmax as a logistic function: of torch's, exp alone rounds alike in and behind its vectors.
     share_PH1 = 1.0 / (1.0 + torch.exp(torch.cat(lses) - own_PH1))
-    return torch.lerp(torch.cat(attended), value_PHd, share_PH1)
+    return torch.lerp(torch.cat(attended), value_PHd, share_PH1.to(value_PHd.dtype))

@@ -10,7 +10,7 @@ from model_fakes import roughen
 
 from pinfm.inference.dense.dcat import PackedDCAT
 from pinfm.inference.dense.pack import packed_names
-from pinfm.inference.dense.packed import Fp32Linear, Int8Linear, Levels
+from pinfm.inference.dense.packed import FloatLinear, Int8Linear, Levels
 from pinfm.model.config import TowerConfig
 from pinfm.model.encoder import build_dcat
 from pinfm.model.inputs import Reads
@@ -31,7 +31,7 @@ def trained(**options):
 
 
 def in_floats(name, linear, gelu_before=None):
-    return Fp32Linear(linear, gelu_before is not None)
+    return FloatLinear(linear, gelu_before is not None)
 
 
 def in_bytes(name, linear, gelu_before=None):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pinfm.inference.dense.pack import packed_names
-from pinfm.inference.dense.packed import BYTES, FLOATS, Fp32Linear, Int8Linear, Levels, bytes_are_exact
+from pinfm.inference.dense.packed import BYTES, FLOATS, FloatLinear, Int8Linear, Levels, bytes_are_exact
 
 LEVELS = Levels.between(-2.0, 3.0)
 
@@ -58,7 +58,7 @@ def test_layers_hand_bytes_to_each_other():
 def test_a_packed_layer_in_float32_is_the_layer(gelu):
     linear, x = nn.Linear(48, 40), torch.randn(33, 48)
     expected = nn.functional.gelu(linear(x)) if gelu else linear(x)
-    for form in (Fp32Linear(linear, gelu), loaded(Fp32Linear(linear, gelu))):
+    for form in (FloatLinear(linear, gelu), loaded(FloatLinear(linear, gelu))):
         torch.testing.assert_close(form(x), expected, rtol=0, atol=1e-6)
 
 
@@ -72,7 +72,7 @@ def test_what_lies_outside_the_levels_is_clipped_to_their_ends():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda linear: Int8Linear(linear, LEVELS, True), lambda linear: Fp32Linear(linear, True)]
+    "make", [lambda linear: Int8Linear(linear, LEVELS, True), lambda linear: FloatLinear(linear, True)]
 )
 def test_a_row_has_the_same_bits_whatever_stands_beside_it(make):
     layer, x = loaded(make(nn.Linear(24, 40))), 3 * torch.randn(1000, 24)
