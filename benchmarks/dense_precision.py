@@ -5,9 +5,8 @@ r"""What the dense part in fewer bits gives and costs: time of a request and of 
 
 The request of the first is that of `benchmarks.serving`: one user, 256 events, 1,000 candidates, random weights. The
 exported files take turns on the same requests: on one thread by the thread's CPU time, the median of all; on two by the
-clock, the fastest. A run of
-the second is exported in int8, whatever that costs, and scores the test split of its dataset, of which `pinfm evaluate`
-says what the run itself gives.
+clock, the fastest. A run of the second is exported in int8, whatever that costs, and scores the test split of its
+dataset, of which `pinfm evaluate` says what the run itself gives.
 """
 
 import argparse
