@@ -31,7 +31,7 @@ from benchmarks.parts.speed.performance import add_output_flags, put_out
 from benchmarks.parts.speed.served_model import SCHEMA, Inputs, random_request, random_tables
 from pinfm.inference import keep_freed_memory
 from pinfm.inference.folders import MANIFEST
-from pinfm.inference.parity import PARTS, auc, auc_change, change_as_text, jackknife_error
+from pinfm.inference.parity import PARTS, auc, auc_change, jackknife_error
 from pinfm.train.cli.main import main as pinfm
 from pinfm.train.comparison.report.markdown import table
 
@@ -203,7 +203,9 @@ def quality_table(rows: list[dict[str, Any]]) -> str:
         whole, rounded = (
             "one class alone" if row[key] is None else f"{row[key]:.4f}" for key in ("auc_fp32", "auc_int8")
         )
-        change = change_as_text(row["auc_change"], row["auc_change_error"])
+        change = "one class alone" if row["auc_change"] is None else f"{row['auc_change']:+.0e}"
+        if row["auc_change_error"] is not None:
+            change += f" ± {row['auc_change_error']:.0e}"
         layers = f"{row['layers_int8']} of {row['layers']}"
         difference = f"{row['max_abs_diff']:.1g}"
         lines.append([row["data"], row["task"], str(row["candidates"]), layers, whole, rounded, change, difference])

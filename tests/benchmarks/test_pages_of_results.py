@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import (
     cold_start,
+    dense_precision,
     earns_its_keep,
     fusion,
     fuxictr,
@@ -59,6 +60,8 @@ TABLES = {
     (RESULTS, "pretraining simulate"): of_rows(pretraining.as_tables),
     (RESULTS, "pretraining ml1m_ranking"): of_rows(pretraining.as_tables),
     (fuxictr.PAGE, fuxictr.SECTION): fuxictr.as_table,
+    (RESULTS, dense_precision.SECTION): lambda report: dense_precision.quality_table(report["runs"]),
+    (PERFORMANCE, dense_precision.SECTION): of_keys("files", "layers"),
     (PERFORMANCE, "dcat"): of_keys("rows"),
     (PERFORMANCE, "dcat cuda"): of_keys("rows"),
     (PERFORMANCE, "dcat sweep"): lambda report: sweep_tables(report["rows"]),
