@@ -43,6 +43,13 @@ from pinfm.model.stored.weights import read_weights
 # What hosts call or read beside `forward`, which freezing would take away.
 STAGES = ["encode", "score_encoded", "user_vectors", "catalogue_vectors", "has_row", "looked_up"]
 PRESERVED = ["place", "item_vectors", "trust", *STAGES, "table_files", "item_ids", "tasks", "has_tower"]
+# What signature.json says of it; of a model without a tower, null.
+RETRIEVAL = {
+    "index": "index/index.json",
+    "inputs": ["request_timestamp", "history_lengths", "history_*"],
+    "asked": ["exclude_item_id", "exclude_lengths", "filter_ATTRIBUTE", "filter_ATTRIBUTE_lengths"],
+    "outputs": "items of each request (int64), their ids (int64), best first, and inner products (float32)",
+}
 DENSE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -206,7 +213,8 @@ def _saved(
     del module  # or its tables would be there twice
     adaptation = {"form": options.adapt, "settings": None if config is None else asdict(config)}
     signature = Signature.of(run.schema, run.manifest["config"]["max_history"], clock_start(run))
-    write_json(folder / SIGNATURE, {**signature.to_json(), "adaptation": adaptation})
+    retrieval = RETRIEVAL if run.model.use_tower else None
+    write_json(folder / SIGNATURE, {**signature.to_json(), "adaptation": adaptation, "retrieval": retrieval})
     manifest: dict[str, Any] = {
         "sha256": write_checksums(folder),
         "tables": [file.to_json() for file in listed],

@@ -189,5 +189,6 @@ def two_rows(vectors_UO: Tensor) -> tuple[Tensor, Tensor]:
 def has_int_products(width: int) -> bool:
     """Whether this processor multiplies int8 without cutting sums to 16 bits, as those without VNNI may."""
     largest = torch.full([2, width], 127, dtype=torch.int8)
-    rows = torch.cat([largest, -largest]).t()
+    # As many as make the library take the way that it takes for a catalogue.
+    rows = torch.cat([largest, -largest]).repeat(1024, 1).t()
     return bool((torch._int_mm(largest, rows).abs() == width * 127 * 127).all())

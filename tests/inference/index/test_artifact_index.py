@@ -48,6 +48,12 @@ def requests(finetuned):
     return pd.read_parquet(finetuned / "requests.parquet").drop(columns=["candidate_item_id", "candidate_content"])
 
 
+def test_the_signature_says_where_the_index_is(model):
+    told = json.loads((model / "signature.json").read_text())["retrieval"]
+    assert (model / told["index"]).is_file()
+    assert json.loads((model / told["index"]).read_text())["kind"] == "exact"
+
+
 def same_position(found):
     return pd.DataFrame({"position": np.zeros(len(found), np.float32)})
 

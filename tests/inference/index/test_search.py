@@ -1,6 +1,9 @@
 """Exact search: what brute force finds, alone and in any batch, in Python and in TorchScript."""
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -97,6 +100,36 @@ def test_both_ways_to_multiply_give_the_same():
     expected = index(users, none, none[:0], {}, 100)
     index.int_products = False
     assert all(torch.equal(a, b) for a, b in zip(index(users, none, none[:0], {}, 100), expected, strict=True))
+
+
+SEARCH = """
+import sys
+import torch
+from pinfm.inference.index.build import int8_rows
+from pinfm.inference.index.search import ExactIndex, has_int_products
+
+generator = torch.Generator().manual_seed(0)
+rows, scales = int8_rows(torch.randn(3000, 64, generator=generator))
+index = ExactIndex([], torch.ones(64), 0)
+for name, values in (("rows", rows), ("scales", scales[:, None]), ("ids", torch.arange(3000)[:, None])):
+    index.place(name, values)
+none = torch.zeros(9, dtype=torch.int64)
+torch.save((has_int_products(64), index(torch.randn(9, 64, generator=generator), none, none[:0], {}, 50)), sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(
+    not torch.cpu.get_capabilities().get("avx512_vnni"), reason="this processor has no VNNI that could be left out"
+)
+def test_a_processor_without_vnni_finds_the_same(tmp_path):
+    """Its products of int8 are wrong, so that they are taken in float32."""
+    found = {}
+    for isa in ("DEFAULT", "AVX2"):
+        words = [sys.executable, "-W", "ignore", "-c", SEARCH, tmp_path / isa]
+        subprocess.run(words, check=True, env={**os.environ, "ONEDNN_MAX_CPU_ISA": isa})
+        found[isa] = torch.load(tmp_path / isa)
+    assert (found["DEFAULT"][0], found["AVX2"][0]) == (True, False)
+    assert all(torch.equal(a, b) for a, b in zip(found["DEFAULT"][1], found["AVX2"][1], strict=True))
 
 
 def test_two_rows_hold_a_vector_to_five_digits():
