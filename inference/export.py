@@ -76,7 +76,7 @@ def export(run_path: Path, out: Path, options: ExportOptions | None = None) -> d
     run = exportable_run(run_path, options.adapt, options.dense_precision)
     if options.index is not None and not run.model.use_tower:
         raise UserError(
-            f"{run_path} was trained with use_tower: false, so --index has no vectors of items; leave it out."
+            f"{run_path} was trained with use_tower: false, so it makes no vectors of items; export without --index."
         )
     with new_folder(out) as unfinished:
         return _write(run, unfinished, options)

@@ -3,19 +3,24 @@
 import json
 import runpy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import runs
 import torch
 
+import pinfm.inference.index.build as build_module
 from pinfm.embeddings.errors import UserError
 from pinfm.inference import load
 from pinfm.inference.export import export
 from pinfm.inference.index.build import write_index
 from pinfm.inference.options import ExportOptions, IndexOptions
 from pinfm.train.cli.main import main
+from pinfm.train.phases import finetune
+from pinfm.train.run_folder.place import Place
 
 FLAGS = ["--index-attributes", "[topic]"]
 
@@ -242,3 +247,56 @@ def test_the_example_ranks_what_it_retrieves(model, requests, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["request", "item_id", "inner_product", "click", "save", "hide"]
     assert len(lines) == 1 + 5 * len(requests)
+
+
+def test_a_run_without_a_tower_has_no_index(finetuned, items, tmp_path):
+    run = shutil.copytree(finetuned, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["config"]["use_tower"] = False
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="use_tower: false, so it makes no vectors of items; export without --index"):
+        export(run, tmp_path / "model", ExportOptions(index=IndexOptions(items=items)))
+
+
+@pytest.mark.parametrize("model", ["apart"], indirect=True)
+def test_what_no_index_can_be_made_of_is_one_sentence(copied, items, monkeypatch):
+    options = IndexOptions(items=items)
+    with monkeypatch.context() as patches:
+        patches.setattr(build_module, "MOST_ITEMS", 100)
+        with pytest.raises(UserError, match="an index holds at most 100 items of width 1040, not 120 of 8; give fewer"):
+            write_index(load(copied), options)
+    scorer = load(copied)
+    scorer.module.place("item_tables.item_0", torch.full((200, 4), torch.nan))
+    with pytest.raises(UserError, match="the model gives an item a vector that is not finite"):
+        write_index(scorer, options)
+    manifest = json.loads((copied / "manifest.json").read_text())
+    del manifest["mean_user_vector"]
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="has no tower that makes vectors of users and items, or is of an older pinfm"):
+        write_index(load(copied), options)
+
+
+def test_items_without_a_row_are_left_out_and_counted(dataset, items, tmp_path, capsys):
+    """Managed ids: what training does not know would all have one vector."""
+    config = replace(
+        runs.CONFIG,
+        item_table=replace(runs.CONFIG.item_table, ids="managed"),
+        managed_ids=replace(runs.CONFIG.managed_ids, min_count=0),
+    )
+    finetune(config, Place(data=dataset, out=tmp_path / "run"))
+    table = pd.read_parquet(items)
+    unknown = table[:9].assign(item_id=np.arange(-9, 0))
+    pd.concat([unknown, table]).to_parquet(tmp_path / "items.parquet")
+    words = ["export", tmp_path / "run", "--out", tmp_path / "model", "--index", tmp_path / "items.parquet"]
+    assert main([str(word) for word in words]) == 0
+    told = json.loads((tmp_path / "model" / "index" / "index.json").read_text())
+    assert 50 < told["items"] <= 120
+    assert told["without_row"] == 129 - told["items"]
+    assert (
+        f"{told['items']} items; left out: {told['without_row']} without a row in the tables" in capsys.readouterr().out
+    )
+    found = load(tmp_path / "model").retrieve(pd.read_parquet(tmp_path / "run" / "requests.parquet"), k=200)
+    assert found["item_id"].min() >= 0
+    unknown.to_parquet(tmp_path / "unknown.parquet")
+    with pytest.raises(UserError, match="the model knows none of its 9 items; give the run's own items"):
+        write_index(load(tmp_path / "model"), IndexOptions(items=tmp_path / "unknown.parquet"))
