@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # How a layer multiplies: plain floats until it is packed, then bytes, or floats where the processor's bytes saturate.
+# TorchScript sees no constants of a module: the methods that it runs write the numbers.
 PLAIN, BYTES, FLOATS = 0, 1, 2
 
 
