@@ -12,6 +12,7 @@ from torch.export import Dim, ExportedProgram, export
 from pinfm.inference.aoti.cpu import architecture, capability
 from pinfm.inference.aoti.pieces import Bounds
 from pinfm.inference.module import ScoringModule
+from pinfm.model.inputs import History
 from pinfm.model.padded.stages import Cross, Encode, Rank
 from pinfm.model.ranking.joint import FusedRanker, PlainRanker
 
@@ -61,30 +62,26 @@ def stages_of(module: ScoringModule, bounds: Bounds) -> dict[str, Stage]:
     for part in model.modules():
         if hasattr(part, "many"):
             setattr(part, "many", NEVER)  # noqa: B010
-    # Below 2 a dimension is none to the compiler; a single request runs on the same code, and is tested.
     requests, events, candidates, rows = (
         Dim(name, min=1, max=most)
         for name, most in zip(("requests", "events", "candidates", "rows"), bounds, strict=True)
     )
-    stages, width = {}, 0
-    content = torch.zeros(ROWS, module.content_dim)
+    stages, tower_dim = {}, 0
     if isinstance(model, FusedRanker):
         stages = _tower_stages(model, module, (requests, events, candidates))
-        width = stages["cross"].function(*stages["cross"].example).size(2)
-    tables, dense = (len(module.request_tables), len(module.candidate_tables)), module.feature_dim
-    rank = Rank(model).eval()
+        tower_dim = stages["cross"].function(*stages["cross"].example).size(2)
     example = (
-        torch.zeros(ROWS, width),
+        torch.zeros(ROWS, tower_dim),
         torch.zeros(ROWS, module.item_tables.dim),
-        content,
+        torch.zeros(ROWS, module.content_dim),
         torch.arange(ROWS) * REQUESTS // ROWS,
-        torch.zeros(REQUESTS, tables[0], dense),
-        torch.zeros(ROWS, tables[1], dense),
-        torch.zeros(REQUESTS, _request_dense(model, module)),
+        torch.zeros(REQUESTS, len(module.request_tables), module.feature_dim),
+        torch.zeros(ROWS, len(module.candidate_tables), module.feature_dim),
+        torch.zeros(REQUESTS, len(module.request_dense) + _num_counts(model)),
         torch.zeros(ROWS, len(module.candidate_dense)),
     )
     sizes = [{0: rows}] * 4 + [{0: requests}, {0: rows}] * 2
-    return {**stages, "rank": Stage(rank, example, tuple(sizes))}
+    return {**stages, "rank": Stage(Rank(model).eval(), example, tuple(sizes))}
 
 
 def compile_stage(stage: Stage, path: Path) -> None:
@@ -111,24 +108,19 @@ def compile_stage(stage: Stage, path: Path) -> None:
 def _tower_stages(model: FusedRanker, module: ScoringModule, sizes: tuple[Any, Any, Any]) -> dict[str, Stage]:
     requests, events, candidates = sizes
     encode, item_dim = Encode(model.encoder).eval(), module.item_tables.dim
-
-    def codes(*shape: int) -> Tensor:
-        # Each input a tensor of its own: a tracer takes one that is given twice for one input.
-        return torch.zeros(shape, dtype=torch.int64)
-
     histories = (
         torch.zeros(REQUESTS, EVENTS, item_dim),
-        *(codes(REQUESTS, EVENTS) for _ in range(3)),
-        codes(REQUESTS) + EVENTS,
+        *(_codes(REQUESTS, EVENTS) for _ in range(3)),
+        _codes(REQUESTS) + EVENTS,
     )
     kept = encode(*histories)
     asked = (
         kept,
-        codes(REQUESTS) + EVENTS,
+        _codes(REQUESTS) + EVENTS,
         torch.zeros(REQUESTS, CANDIDATES, item_dim),
         torch.zeros(REQUESTS, CANDIDATES, module.content_dim),
-        codes(REQUESTS),
-        codes(REQUESTS),
+        _codes(REQUESTS),
+        _codes(REQUESTS),
     )
     # What is kept of a history: a row an event and maybe one more, or one in all.
     kept_rows = {} if kept.size(2) == 1 else {2: Dim("kept", min=2, max=events.max + 1)}
@@ -143,7 +135,13 @@ def _tower_stages(model: FusedRanker, module: ScoringModule, sizes: tuple[Any, A
     }
 
 
-def _request_dense(model: FusedRanker | PlainRanker, module: ScoringModule) -> int:
-    """Dense features of a request, with what is counted in its history."""
-    counted = getattr(model.history_counts, "num_actions", None)
-    return len(module.request_dense) + (0 if counted is None else 2 * counted + 1)
+def _num_counts(model: FusedRanker | PlainRanker) -> int:
+    """How many numbers the ranker counts in a history."""
+    nothing = History(_codes(REQUESTS), *(_codes(0) for _ in range(4)))
+    counts_UM: Tensor = model.times_and_counts(nothing, _codes(REQUESTS))[2]
+    return counts_UM.size(1)
+
+
+def _codes(*shape: int) -> Tensor:
+    """Zeros, each input a tensor of its own: a tracer takes one that is given twice for one input."""
+    return torch.zeros(shape, dtype=torch.int64)
