@@ -4,8 +4,8 @@ r"""The dense model compiled ahead of time beside the TorchScript module: how lo
 
 The model has the paper's shapes, as in `benchmarks.serving`. All forms check, look up and score the same requests in
 turns, in one process; what is told is processor time, which neighbours on the machine disturb little. `freezing` also
-packs weights for oneDNN while it compiles. With --run, a fine-tuned run is exported with packages, and the requests that
-it kept are scored by trainer, TorchScript and packages.
+packs weights for oneDNN while it compiles. With --run, a fine-tuned run is exported with packages, and the requests
+that it kept are scored by trainer, TorchScript and packages.
 """
 
 import argparse
