@@ -3,9 +3,8 @@ r"""The dense model compiled ahead of time beside the TorchScript module: how lo
     ./run python -m benchmarks.aoti --threads 1 --run runs/quickstart/fused --write
 
 The model has the paper's shapes, as in `benchmarks.serving`. All forms check, look up and score the same requests in
-turns, in one process; what is told is processor time, which neighbours on the machine disturb little. `freezing` also
-packs weights for oneDNN while it compiles. With --run, a fine-tuned run is exported with packages, and the requests
-that it kept are scored by trainer, TorchScript and packages.
+turns, in one process; what is told is processor time, which neighbours on the machine disturb little. With --run, a
+fine-tuned run is exported with packages, and the requests that it kept are scored by trainer, TorchScript and packages.
 """
 
 import argparse
@@ -19,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._inductor import config as inductor_config
 from tqdm import trange
 
 from benchmarks.parts.speed.performance import add_output_flags, put_out
@@ -38,7 +36,8 @@ from pinfm.model.stored.run_folder import RunFolder
 # Users, and candidates of each; histories are full.
 REQUESTS = ((1, 1000), (8, 100), (1, 10))
 WARM_UP = 3
-FORM = "compiled"
+# Name -> whether weights are packed.
+FORMS = {"compiled": True, "compiled, weights not packed": False}
 Scoring = Callable[[Inputs], Mapping[str, Tensor]]
 
 
@@ -57,16 +56,15 @@ def main() -> None:
     found = {} if args.run is None else {"parity": [parity_row(args.run)]}
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         module = scoring_module(CONFIG, SCHEMA, random_tables(SCHEMA, args.rows), args.events, torch.float32)
-        packages, compiled = packages_of(module, Path(folder), FORM)
-        with inductor_config.patch(freezing=True):
-            frozen, of_frozen = packages_of(module, Path(folder), f"{FORM}, freezing")
+        compiled = {form: packages_of(module, Path(folder), form) for form in FORMS}
         path = Path(folder) / "scoring.pt"
         save_module(module, path)
-        forms: dict[str, Scoring] = {"TorchScript": torch.jit.load(path), FORM: packages, f"{FORM}, freezing": frozen}
+        forms: dict[str, Scoring] = {"TorchScript": torch.jit.load(path)}
+        forms |= {form: packages for form, (packages, _) in compiled.items()}
         speed = [
             row for users, candidates in REQUESTS for row in speed_rows(forms, users, args.events, candidates, args)
         ]
-    put_out(args, "aoti", {"speed": speed, "packages": [*compiled, *of_frozen], **found})
+    put_out(args, "aoti", {"speed": speed, "packages": [row for _, rows in compiled.values() for row in rows], **found})
 
 
 def packages_of(module: ScoringModule, folder: Path, form: str) -> tuple[Packages, list[dict[str, Any]]]:
@@ -75,7 +73,7 @@ def packages_of(module: ScoringModule, folder: Path, form: str) -> tuple[Package
     for name, stage in stages_of(module, bounds).items():
         before = processor_seconds()
         path = folder / f"{form} {name}.pt2"
-        compile_stage(stage, path)
+        compile_stage(stage, path, packed=FORMS[form])
         seconds = processor_seconds() - before
         rows.append(
             {"form": form, "package": name, "compile, s of a processor": seconds, "MB": path.stat().st_size / 1e6}
