@@ -216,7 +216,7 @@ def test_a_cpp_host_says_in_one_sentence_what_is_wrong(score, model, exported, r
         (torn, "inputs.pt", "rank.pt2 is missing; copy the whole model folder"),
         (unlisted, "inputs.pt", "crc32 lists no whole model; copy the whole folder"),
         (foreign, "inputs.pt", "rank.pt2 can't be loaded ("),
-        (model, "wrong.pt", "the inputs can't be scored: request_timestamp has"),
+        (model, "wrong.pt", "the inputs can't be scored: user_id has 0 values for "),
     ):
         done = score(folder, tmp_path / given, tmp_path / "scores.csv")
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
