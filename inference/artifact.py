@@ -197,13 +197,11 @@ class Scorer:
             raise UserError(f"k ({k}) must be at least 1.")
         for start in range(0, len(requests), batch_size):
             part = requests.iloc[start : start + batch_size]
-            inputs, asked = (
-                self.retrieval_inputs(part, first_row + start),
-                self._retriever.asked(part, first_row + start),
-            )
-            encoded = self.module.encode(inputs)
-            lengths, ids, products = self._retriever.search(encoded, inputs, asked, k)
-            found = self._retriever.frame(lengths, ids, first_row + start)
+            row = first_row + start
+            inputs, asked = self.retrieval_inputs(part, row), self._retriever.asked(part, row)
+            encoded, seen = self.module.encode(inputs), self._retriever.seen(part, row)
+            lengths, ids, products = self._retriever.search(encoded, inputs, seen, asked, k)
+            found = self._retriever.frame(lengths, ids, row)
             yield part, encoded, (lengths, ids), found.assign(inner_product=products.numpy())
 
     @torch.no_grad()

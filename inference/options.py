@@ -28,8 +28,12 @@ class IndexOptions:
 
     def __post_init__(self) -> None:
         require_types("", self)
-        if len(set(self.attributes)) < len(self.attributes) or "item_id" in self.attributes:
-            raise UserError(f"the index's attributes ({', '.join(self.attributes)}) must be columns, each named once.")
+        names = set(self.attributes)
+        if len(names) < len(self.attributes) or names & {"item_id", "created_at", "content"}:
+            raise UserError(
+                f"the index's attributes ({', '.join(self.attributes)}) must be columns, each named once, and none of "
+                "item_id, created_at and content."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

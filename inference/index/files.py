@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 INDEX = "index"
 INDEX_MODULE, INDEX_CRC32, INDEX_JSON, ITEMS = "index.pt", "index.crc32", "index.json", "items.parquet"
 LISTS = "lists.faiss"
+# The file that searches, by the kind of the index.
+SEARCHES = {"exact": INDEX_MODULE, "faiss": LISTS}
 
 
 def open_index(model: Path) -> "torch.jit.ScriptModule | ListIndex":
@@ -69,10 +71,7 @@ def index_json(model: Path) -> dict[str, Any]:
         raise UserError(f"{model} has no index; make one with `pinfm index {model} --items ITEMS.parquet`.")
     try:
         told: dict[str, Any] = json.loads(path.read_text())
-        if not isinstance(told["model_sha256"], str) or set(told["sha256"]) not in (
-            {INDEX_MODULE, ITEMS},
-            {LISTS, ITEMS},
-        ):
+        if not isinstance(told["model_sha256"], str) or set(told["sha256"]) != {SEARCHES[told["kind"]], ITEMS}:
             raise ValueError("not an index")
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not what this pinfm writes; make the index again with `pinfm index`.") from error

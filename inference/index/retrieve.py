@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pinfm.embeddings.errors import UserError
 from pinfm.inference.encoded import Encoded
+from pinfm.inference.index.catalogue import vectors
 from pinfm.inference.index.files import INDEX, ITEMS, open_index
 from pinfm.inference.requests.columns import Column
 from pinfm.inference.requests.frames import list_values
@@ -64,14 +65,28 @@ class Retriever:
             asked[name] = torch.from_numpy(values[name])
         return asked
 
+    def seen(self, requests: pd.DataFrame, first_row: int) -> tuple[Tensor, Tensor]:
+        """How many items each whole history has, and their ids: those that are too old for the model to read too.
+
+        Raises:
+            UserError: a value is no id.
+        """
+        (column,) = (column for column in self._columns if column.name == "history_item_id")
+        values = list_values(requests, [column], first_row)
+        return torch.from_numpy(values["history_lengths"]), torch.from_numpy(values[column.name])
+
     def search(
-        self, encoded: Encoded, inputs: dict[str, Tensor], asked: dict[str, Tensor], k: int
+        self,
+        encoded: Encoded,
+        inputs: dict[str, Tensor],
+        seen: tuple[Tensor, Tensor],
+        asked: dict[str, Tensor],
+        k: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """How many items are found for each request, their ids, and their inner products; see `ExactIndex`."""
-        vectors = self._model.user_vectors(encoded, inputs)
-        found: tuple[Tensor, Tensor, Tensor] = self.index(
-            vectors, encoded.history.lengths, encoded.history.item_id, asked, k
-        )
+        vectors_UO = self._model.user_vectors(encoded, inputs)
+        # More than there are would only be more than TorchScript's integers hold.
+        found: tuple[Tensor, Tensor, Tensor] = self.index(vectors_UO, *seen, asked, min(k, len(self._ids)))
         return found
 
     def frame(self, lengths: Tensor, ids: Tensor, first_row: int) -> pd.DataFrame:
@@ -106,6 +121,5 @@ class Retriever:
             if column.width is None:
                 inputs[column.name] = torch.tensor(convert(as_array(cells), column, found["request"].to_numpy()))
             else:
-                vectors = np.stack(cells.to_list()) if len(cells) else np.zeros((0, column.width))
-                inputs[column.name] = torch.from_numpy(vectors.astype(np.float32))
+                inputs[column.name] = torch.from_numpy(vectors(cells, column, found["request"].to_numpy()))
         return inputs

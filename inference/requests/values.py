@@ -71,8 +71,10 @@ def convert(values: npt.NDArray[Any], column: Column, rows: Rows) -> npt.NDArray
         return _ids(values, column, rows)
     if column.name in TIMES:
         return times(values, column, rows)
-    # As in training, 0 is the missing value of a categorical feature.
-    return _integers(np.where(pd.isna(values), 0, values), column, rows, category)
+    if values.dtype.kind not in "mM":  # a time is no category
+        # As in training, 0 is the missing value of a categorical feature.
+        values = np.where(pd.isna(values), 0, values)
+    return _integers(values, column, rows, category)
 
 
 def _integers(

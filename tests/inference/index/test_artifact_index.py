@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import runs
 import torch
@@ -118,6 +120,10 @@ def test_recommend_is_retrieve_and_score(scorer, requests, finetuned, items):
     pd.testing.assert_frame_equal(found[expected.columns], expected, rtol=0, atol=1e-6)
     with pytest.raises(UserError, match="nobody knows position of the candidates: it is not in the items table of the"):
         scorer.recommend(requests, k=6)
+    with pytest.raises(UserError, match="row 0: candidate_content must be a vector of 4 values"):
+        scorer.recommend(
+            requests, k=6, features=lambda found: same_position(found).assign(candidate_content=[[1.0]] * len(found))
+        )
     with pytest.raises(UserError, match=r"features gave 1 rows for \d+ candidates; give each its own, in order"):
         scorer.recommend(requests, k=6, features=lambda found: same_position(found)[:1])
 
@@ -167,6 +173,10 @@ def test_a_changed_index_is_refused(copied, requests):
         with pytest.raises(UserError, match=sentence):
             load(copied).retrieve(requests)
         path.write_bytes(whole)
+    path = copied / "index" / "index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "kind": "faiss"}))
+    with pytest.raises(UserError, match=r"index\.json is not what this pinfm writes; make the index again"):
+        load(copied).retrieve(requests)
     shutil.rmtree(copied / "index")
     with pytest.raises(UserError, match=r"has no index; make one with `pinfm index .*model --items ITEMS.parquet`"):
         load(copied).retrieve(requests)
@@ -210,13 +220,51 @@ def test_items_tables_are_looked_at(copied, items, tmp_path):
         (table.assign(item_id=table["item_id"].where(table.index != 3)), "row 3: item_id holds a missing value"),
         (table.assign(content=[[float("nan")] * 4] * 120), "row 0: content holds a value that is not finite"),
         (table.assign(content=[[1.0]] * 120), "row 0: content must be a vector of 4 values"),
+        (table.assign(content="abcd"), "row 0: content must be a vector of 4 values"),
+        (table.assign(content=[["a"] * 4] * 120), "row 0: content must be a vector of 4 values"),
         (table.assign(created_at=np.nan), "row 0: created_at holds a missing value"),
+        (table.assign(topic=pd.Timestamp("2024-01-01")), "row 0: topic holds a missing value, or no whole number"),
     ):
         with pytest.raises(UserError, match=sentence):
             written(spoilt)
+    table.assign(position=1.5).to_parquet(tmp_path / "items.parquet")
+    with pytest.raises(UserError, match="position is a number that the model measures by; filter by columns of categ"):
+        write_index(scorer, IndexOptions(items=tmp_path / "items.parquet", attributes=("position",)))
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    with pytest.raises(UserError, match=r"holds no file ending in \.parquet; give the folder of the items"):
+        write_index(scorer, IndexOptions(items=parts))
+    table.to_parquet(parts / "a.parquet")
+    table.assign(topic="x").to_parquet(parts / "b.parquet")
+    with pytest.raises(UserError, match=r"do not fit each other .*incompatible types.*; write them with one schema"):
+        write_index(scorer, IndexOptions(items=parts))
+    pq.write_table(pa.table([[1], [2]], names=["item_id", "item_id"]), tmp_path / "items.parquet")
+    with pytest.raises(UserError, match=r"items\.parquet has two columns called 'item_id'; rename or drop one"):
+        write_index(scorer, IndexOptions(items=tmp_path / "items.parquet"))
     (tmp_path / "items.parquet").write_text("no Parquet")
     with pytest.raises(UserError, match="can't be read as Parquet; give a Parquet file of items"):
         write_index(scorer, IndexOptions(items=tmp_path / "items.parquet"))
+
+
+@pytest.mark.parametrize("model", ["whole"], indirect=True)
+def test_ids_are_found_as_the_log_writes_them(copied, items, requests, tmp_path):
+    """However the items table spells them."""
+    expected = load(copied).retrieve(requests, k=5)
+    table = pd.read_parquet(items)
+    for spelt in (str, float):
+        table.assign(item_id=table["item_id"].map(spelt)).to_parquet(tmp_path / "items.parquet")
+        write_index(load(copied), IndexOptions(items=tmp_path / "items.parquet"))
+        pd.testing.assert_frame_equal(load(copied).retrieve(requests, k=5), expected)
+
+
+def test_items_too_old_for_the_model_to_read_are_not_found_either(scorer, requests):
+    ids = np.arange(40)
+    times = requests["request_timestamp"].iloc[0] - 1000 + ids
+    long = requests.iloc[:1].assign(
+        history_item_id=[ids], history_timestamp=[times], history_action=[[1] * 40], history_surface=[[1] * 40]
+    )
+    assert scorer.max_history < 40
+    assert set(scorer.retrieve(long, k=2**70)["item_id"]) == set(range(40, 120))
 
 
 @pytest.mark.parametrize("model", ["whole"], indirect=True)
@@ -233,6 +281,7 @@ def test_flags_that_do_not_fit_are_one_sentence(model, finetuned, items, tmp_pat
         (["export", finetuned, "--out", tmp_path / "m", *FLAGS], "--index-attributes says what an index is; give"),
         (["index", model, "--items", tmp_path / "none"], "none does not exist; give a Parquet file of items"),
         (["index", model, "--items", items, "--index-attributes", "[topic,topic]"], "must be columns, each named once"),
+        (["index", model, "--items", items, "--index-attributes", "[created_at]"], "and none of item_id, created_at"),
         (["retrieve", model, items, "--out", tmp_path / "o", "--k", "0"], r"--k (0) must be at least 1"),
     ):
         assert main(list(map(str, words))) == 2
