@@ -10,6 +10,7 @@ from pinfm.inference.aoti.build import bounds_of, compile_stage, stages_of
 from pinfm.inference.aoti.cpu import capability
 from pinfm.inference.aoti.load import AOTI, PIECES, SUMS
 from pinfm.inference.aoti.pieces import Pieces
+from pinfm.inference.folders import MODULE
 from pinfm.inference.module import ScoringModule
 from pinfm.inference.signature import sha256
 
@@ -19,7 +20,7 @@ def write_packages(module: ScoringModule, folder: Path) -> dict[str, Any]:
 
     Args:
         module: in evaluation mode, in float32, not adapted; its tables may be empty.
-        folder: the model folder.
+        folder: the model folder, with its `scoring.pt`.
 
     Returns:
         The manifest's `aoti`: `cpu`, `bounds` of what the packages take, and `sha256` of each file.
@@ -32,6 +33,7 @@ def write_packages(module: ScoringModule, folder: Path) -> dict[str, Any]:
         compile_stage(stage, own / f"{name}.pt2")
     torch.jit.script(Pieces(bounds, has_tower="encode" in stages)).save(str(own / PIECES))
     names = [*(f"{name}.pt2" for name in stages), PIECES]
-    # For hosts that read no JSON.
-    (own / SUMS).write_text("".join(f"{crc32_of(own / name):08x} {name}\n" for name in names))
+    # For hosts that read no JSON; the module too, beside another of which the packages would give wrong scores.
+    summed = [*names, f"../{MODULE}"]
+    (own / SUMS).write_text("".join(f"{crc32_of(own / name):08x} {name}\n" for name in summed))
     return {"cpu": capability(), "bounds": bounds._asdict(), "sha256": {name: sha256(own / name) for name in names}}

@@ -21,6 +21,7 @@ from pinfm.inference import load
 from pinfm.inference.aoti.cpu import require_capability
 from pinfm.inference.aoti.parity import check_packages
 from pinfm.inference.artifact import sha256
+from pinfm.inference.export import export
 from pinfm.inference.options import ExportOptions
 from pinfm.inference.parity import ParityError
 from pinfm.train.cli.main import main
@@ -50,6 +51,7 @@ def test_the_manifest_says_what_was_compiled_and_how_far_it_is_from_the_run(mode
     assert sorted(path.name for path in (model / "aoti").iterdir()) == ["crc32", *files]
     assert listed["sha256"] == {name: sha256(model / "aoti" / name) for name in listed["sha256"]}
     assert sorted(listed["sha256"]) == files
+    assert (model / "aoti" / "crc32").read_text().splitlines()[-1].endswith(" ../scoring.pt")
     assert listed["cpu"] == torch.backends.cpu.get_cpu_capability()
     assert listed["bounds"]["events"] == 8
     assert listed["parity"]["rows"] == sum(len(cell) for cell in requests["candidate_item_id"])
@@ -198,17 +200,20 @@ def test_a_cpp_host_gives_the_scores_of_python(score, model, requests, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_cpp_host_says_in_one_sentence_what_is_wrong(score, model, exported, requests, tmp_path):
+def test_a_cpp_host_says_in_one_sentence_what_is_wrong(score, model, exported, finetuned, requests, tmp_path):
     inputs = load(model).inputs(requests)
     torch.save(inputs, tmp_path / "inputs.pt")
-    names = ("changed", "torn", "unlisted", "foreign")
-    changed, torn, unlisted, foreign = (shutil.copytree(model, tmp_path / name) for name in names)
+    names = ("changed", "torn", "unlisted", "foreign", "stale")
+    changed, torn, unlisted, foreign, stale = (shutil.copytree(model, tmp_path / name) for name in names)
     flip_a_byte(changed / "aoti" / "encode.pt2")
     (torn / "aoti" / "rank.pt2").unlink()
     (unlisted / "aoti" / "crc32").write_text(f"{zlib.crc32(b'no'):08x} pieces.pt\n")
     (foreign / "aoti" / "crc32").write_text(f"{zlib.crc32(b'no'):08x} rank.pt2\n")
     for path in (unlisted / "aoti" / "pieces.pt", foreign / "aoti" / "rank.pt2"):
         path.write_bytes(b"no")
+    export(finetuned, tmp_path / "other", ExportOptions(precision="int8", max_auc_loss=1))
+    for name in ("scoring.pt", "scoring.crc32"):
+        shutil.copy(tmp_path / "other" / name, stale / name)
     torch.save({**inputs, "user_id": inputs["user_id"][:0]}, tmp_path / "wrong.pt")
     for folder, given, sentence in (
         (exported, "inputs.pt", "aoti holds no compiled packages; export the run with --format torchscript,aoti."),
@@ -216,6 +221,7 @@ def test_a_cpp_host_says_in_one_sentence_what_is_wrong(score, model, exported, r
         (torn, "inputs.pt", "rank.pt2 is missing; copy the whole model folder"),
         (unlisted, "inputs.pt", "crc32 lists no whole model; copy the whole folder"),
         (foreign, "inputs.pt", "rank.pt2 can't be loaded ("),
+        (stale, "inputs.pt", "scoring.pt was changed after its export (CRC-32 differs)"),
         (model, "wrong.pt", "the inputs can't be scored: user_id has 0 values for "),
     ):
         done = score(folder, tmp_path / given, tmp_path / "scores.csv")
