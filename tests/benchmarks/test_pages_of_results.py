@@ -105,11 +105,19 @@ def dcat_ratio(mode, users, candidates):
 def test_the_readme_tells_the_speeds():
     (lookups,) = [row for row in measured("embedding_20b", SCALE)["lookups"] if row["ids"] == "Zipf"]
     (exported,) = [row for row in measured("serving")["latency"] if row["file"] == "exported, fp32"]
+    (int8,) = [row for row in measured("dense precision")["files"] if row["file"] == "int8"]
+    (compiled,) = [
+        row for row in measured("aoti")["speed"] if row["candidates of each"] == 1000 and row["form"] == "compiled"
+    ]
+    (searched,) = [row for row in measured("retrieval exact")["exact"] if row["items"] == 1_000_000]
+    (both,) = measured("retrieval one encoding")["one_encoding"]
     told = [
         f"{dcat_ratio('inference', 1, 1000):.0f} x",
         f"{dcat_ratio('inference', 8, 100):.0f} x",
         f"{dcat_ratio('training', 64, 16):.0f} x",
         f"{exported['p50_ms']:.0f} ms",
+        f"{1 / int8['x cpu_ms']:.2f}; {1 / compiled['times as fast as TorchScript']:.2f}",
+        f"{searched['p50, ms']:.1f} ms; {both['of two calls']:.2f}",
         f"{lookups['p50, ms']:.1f} ms",
         f"{measured('loader')['speed'][0]['ratio']:.1f} x",
     ]

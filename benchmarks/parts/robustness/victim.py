@@ -65,13 +65,13 @@ def probabilities(module: ScoringModule, requests: Requests, moved: Moved | None
     Returns:
         (N, tasks) probabilities; they have a gradient with respect to what `moved` reads.
     """
-    num_events = requests.inputs["history_item_id"].size(0)
+    events = requests.inputs["history_item_id"]
 
-    def move(_module: nn.Module, _args: tuple[Tensor, ...], vectors: Tensor) -> Tensor:
+    def move(_module: nn.Module, looked_up: tuple[Tensor, ...], vectors: Tensor) -> Tensor:
         assert moved is not None
-        return torch.cat([moved(vectors[:num_events]), vectors[num_events:]])
+        return moved(vectors) if looked_up[0] is events else vectors
 
-    # The module looks up events and candidates at once, events first.
+    # The module looks up events when it encodes them, and candidates when it scores.
     handle = None if moved is None else module.item_tables.register_forward_hook(move)
     try:
         scores = module(dict(requests.inputs))

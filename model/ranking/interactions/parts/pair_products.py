@@ -19,7 +19,9 @@ def pair_products(x_ABI: Tensor, y_ABJ: Tensor, weight_OIJ: Tensor) -> Tensor:
     and made again for the gradient. (torch's `bilinear` holds no more, but was 3 times slower in training on a CPU.)
     """
     x, y, weight = x_ABI.flatten(0, 1), y_ABJ.flatten(0, 1), weight_OIJ
-    if not torch.jit.is_scripting():  # type: ignore[attr-defined]  # noqa: SIM102  # TorchScript leaves it all out
+    # Two steps: TorchScript leaves out what stands behind the first. (It takes a comment of types that does not end its
+    # line for a signature.)
+    if not torch.jit.is_scripting():  # noqa: SIM102  # type: ignore[attr-defined]
         if torch.compiler.is_exporting():
             # A tracer knows no number of rows to walk through; what it exports has few of them.
             at_once = torch.matmul(products(x, y), weight.flatten(1).t())
