@@ -33,9 +33,12 @@ def piped(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         pipe = Path(folder, path.name)
         os.mkfifo(pipe)
-        with _copier(pipe, file) as copier:
-            # So that the pipe has no end before it has a beginning.
-            held = os.open(pipe, os.O_WRONLY)
+        # Of a pipe that has no other end yet, one end can't be opened.
+        both = os.open(pipe, os.O_RDWR)
+        end, held = os.open(pipe, os.O_RDONLY), os.open(pipe, os.O_WRONLY)
+        os.close(both)
+        # Held from before the copier begins: a pipe that nobody has open for writing has come to its end.
+        with _copier(end, file) as copier:
             try:
                 yield pipe
             finally:
@@ -43,9 +46,7 @@ def piped(path: Path) -> Iterator[Path]:
                 _require_copied(copier, path)
 
 
-def _copier(pipe: Path, file: int) -> "subprocess.Popen[str]":
-    both = os.open(pipe, os.O_RDWR)  # of a pipe that has no other end yet, one end can't be opened
-    end = os.open(pipe, os.O_RDONLY)
+def _copier(end: int, file: int) -> "subprocess.Popen[str]":
     command = ["sh", "-c", DRAIN, "sh", sys.executable, "-P", "-m", "pinfm.embeddings.files.piped", str(file)]
     try:
         # A session of its own: Ctrl-C is for this process alone, and the other one ends with the pipe.
@@ -53,7 +54,7 @@ def _copier(pipe: Path, file: int) -> "subprocess.Popen[str]":
             command, stdin=end, stdout=subprocess.PIPE, text=True, pass_fds=[file], start_new_session=True
         )
     finally:
-        for descriptor in (both, end, file):
+        for descriptor in (end, file):
             os.close(descriptor)
 
 

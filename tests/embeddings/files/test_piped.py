@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -99,3 +100,17 @@ print(tuple(loaded().shape))
     words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "model.pt")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=runs.HANGS)
     assert (done.returncode, done.stdout) == (0, "(0, 4)\n(2, 4)\n"), done.stderr
+
+
+def test_a_copier_that_begins_long_before_its_writer_waits(tmp_path, monkeypatch):
+    begin = subprocess.Popen
+
+    def begun(*args, **options):
+        process = begin(*args, **options)
+        time.sleep(1.5)  # as where a busy machine lets the writer rest
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", begun)
+    with piped(tmp_path / "file") as pipe:
+        pipe.write_bytes(b"all of it")
+    assert (tmp_path / "file").read_bytes() == b"all of it"
