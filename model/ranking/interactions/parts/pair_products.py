@@ -19,11 +19,10 @@ def pair_products(x_ABI: Tensor, y_ABJ: Tensor, weight_OIJ: Tensor) -> Tensor:
     and made again for the gradient. (torch's `bilinear` holds no more, but was 3 times slower in training on a CPU.)
     """
     x, y, weight = x_ABI.flatten(0, 1), y_ABJ.flatten(0, 1), weight_OIJ
-    # Two steps: TorchScript leaves out what stands behind the first. (It takes a comment of types that does not end its
-    # line for a signature.)
-    if not torch.jit.is_scripting():  # noqa: SIM102  # type: ignore[attr-defined]
-        if torch.compiler.is_exporting():
-            # A tracer knows no number of rows to walk through; what it exports has few of them.
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        # A tracer knows no number of rows to walk through; what it exports has few of them.
+        traced = torch.compiler.is_exporting()
+        if traced:
             at_once = torch.matmul(products(x, y), weight.flatten(1).t())
             return at_once.view(x_ABI.size(0), x_ABI.size(1), weight.size(0))
     if torch.jit.is_scripting() or not torch.is_grad_enabled():  # type: ignore[attr-defined]
